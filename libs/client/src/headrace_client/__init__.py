@@ -1,0 +1,1 @@
+"""The SDK: publish documents and questions, await outcomes, read typed events."""

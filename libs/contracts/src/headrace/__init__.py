@@ -1,0 +1,1 @@
+"""Generated stubs and topic descriptors of the Headrace contracts; no logic."""

@@ -1,0 +1,1 @@
+"""The embedded bus: librdkafka's in-process Kafka cluster, for one machine and ephemeral."""

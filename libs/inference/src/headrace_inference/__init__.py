@@ -1,0 +1,1 @@
+"""ONNX sessions, token-budget batching, the slot engine and the model store."""

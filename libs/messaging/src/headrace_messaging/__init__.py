@@ -1,0 +1,1 @@
+"""Events over Kafka: codec, headers, publisher, reliable subscriber, outbox and inbox."""

@@ -1,0 +1,1 @@
+"""SQL engines and the content-addressed blob store."""

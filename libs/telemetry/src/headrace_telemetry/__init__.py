@@ -1,0 +1,1 @@
+"""Structured logs, traces, metrics and the one vocabulary of their names."""

@@ -1,0 +1,1 @@
+"""Keeps the tamper-evident record of every decision."""

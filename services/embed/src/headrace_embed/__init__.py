@@ -1,0 +1,1 @@
+"""Turns chunks and queries into vectors."""

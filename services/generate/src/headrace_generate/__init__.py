@@ -1,0 +1,1 @@
+"""Writes answers over quoted evidence with a local or a hosted model."""

@@ -1,0 +1,1 @@
+"""The headrace command and the supervisor of the embedded platform."""

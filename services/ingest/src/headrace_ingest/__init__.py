@@ -1,0 +1,1 @@
+"""Accepts, parses, chunks, versions and deletes documents."""

@@ -1,0 +1,1 @@
+"""Prices usage, holds reservations and keeps the ledger."""

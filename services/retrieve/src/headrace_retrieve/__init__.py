@@ -1,0 +1,1 @@
+"""The only path to the data: hybrid search with permissions."""
