@@ -1,1 +1,1 @@
-"""Generated stubs and topic descriptors of the Headrace contracts; no logic."""
+"""The contracts of Headrace: generated stubs `headrace.<area>.v1` and the topics; no logic of any service."""

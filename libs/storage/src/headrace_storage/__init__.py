@@ -1,1 +1,9 @@
-"""SQL engines and the content-addressed blob store."""
+"""SQL engines and the content-addressed blob store.
+
+Tables, queries and what a blob means belong to the services; this library opens, configures and closes.
+"""
+
+from headrace_storage.blobs import BlobCorrupt, BlobNotFound, BlobStore, ObjectBlobs
+from headrace_storage.sql import Database
+
+__all__ = ["BlobCorrupt", "BlobNotFound", "BlobStore", "Database", "ObjectBlobs"]
