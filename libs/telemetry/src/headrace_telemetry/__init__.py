@@ -1,1 +1,22 @@
-"""Structured logs, traces, metrics and the one vocabulary of their names."""
+"""Structured logs, traces, metrics, and the one vocabulary of their names.
+
+It sets up; what is logged or traced is the caller's. Prompt and document text never enter a span, a log or a metric:
+give ids, lengths and token counts.
+"""
+
+from headrace_telemetry.logs import get_logger
+from headrace_telemetry.names import Attribute, MetricName
+from headrace_telemetry.setup import Telemetry, configure
+from headrace_telemetry.tracing import extract_context, inject_context, span, trace_id_of
+
+__all__ = [
+    "Attribute",
+    "MetricName",
+    "Telemetry",
+    "configure",
+    "extract_context",
+    "get_logger",
+    "inject_context",
+    "span",
+    "trace_id_of",
+]

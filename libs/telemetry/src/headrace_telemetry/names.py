@@ -1,0 +1,93 @@
+"""Every attribute and metric name that Headrace itself gives, and the OpenTelemetry names it uses.
+
+GenAI names are pinned to semantic conventions v1.41.1 (they are still in development): this file is the one place to
+move them. A test checks that no other name reaches a span.
+"""
+
+from typing import Literal
+
+# Our own.
+Attribute = Literal[
+    "headrace.tenant",
+    "headrace.request.id",
+    "headrace.document",
+    "headrace.document.version",
+    "headrace.attempt",
+    "headrace.outcome",
+    "headrace.reason",
+    "headrace.stage",
+    "headrace.rail",
+    "headrace.passages",
+    "headrace.chunks",
+    "headrace.quotes",
+    # OpenTelemetry, generative AI.
+    "gen_ai.operation.name",
+    "gen_ai.provider.name",
+    "gen_ai.conversation.id",
+    "gen_ai.output.type",
+    "gen_ai.request.model",
+    "gen_ai.request.max_tokens",
+    "gen_ai.request.temperature",
+    "gen_ai.request.top_p",
+    "gen_ai.request.seed",
+    "gen_ai.request.stream",
+    "gen_ai.response.id",
+    "gen_ai.response.model",
+    "gen_ai.response.finish_reasons",
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.embeddings.dimension.count",
+    "gen_ai.data_source.id",
+    # OpenTelemetry, messaging and RPC.
+    "messaging.system",
+    "messaging.operation.name",
+    "messaging.operation.type",
+    "messaging.destination.name",
+    "messaging.destination.partition.id",
+    "messaging.consumer.group.name",
+    "messaging.batch.message_count",
+    "messaging.message.id",
+    "messaging.message.conversation_id",
+    "messaging.message.body.size",
+    "messaging.kafka.offset",
+    "messaging.kafka.message.key",
+    "rpc.system",
+    "rpc.service",
+    "rpc.method",
+    "rpc.grpc.status_code",
+    "error.type",
+    "server.address",
+    "server.port",
+]
+
+MetricName = Literal[
+    # Messages handled, by topic and outcome. Unit: {message}.
+    "messaging.client.consumed.messages",
+    # Messages published, by topic. Unit: {message}.
+    "messaging.client.sent.messages",
+    # Time in a handler, by topic and outcome. Unit: s.
+    "messaging.process.duration",
+    # Messages behind, by topic. Unit: {message}.
+    "headrace.subscriber.lag",
+    # Rows not yet relayed. Unit: {row}.
+    "headrace.outbox.pending",
+    # Dead letters written, by topic and reason. Unit: {message}.
+    "headrace.dead_letters",
+    # gRPC calls served, by method and status. Unit: s.
+    "rpc.server.duration",
+    # Outcomes decided, by outcome and reason. Unit: {request}.
+    "headrace.outcomes",
+    # Rail findings, by rail and action. Unit: {finding}.
+    "headrace.rail.findings",
+    # Documents, by state. Unit: {document}.
+    "headrace.documents",
+    # OpenTelemetry, generative AI.
+    "gen_ai.client.token.usage",
+    "gen_ai.client.operation.duration",
+    "gen_ai.server.request.duration",
+    "gen_ai.server.time_to_first_token",
+    "gen_ai.server.time_per_output_token",
+    # Money rated, in micro-units of the currency, by model. Unit: u{currency}.
+    "headrace.cost",
+]
