@@ -1,1 +1,35 @@
-"""The chassis of every service: settings, lifecycle, health, gRPC server and client."""
+"""The chassis of every service: settings, lifecycle, health, gRPC server and client.
+
+A service is `run(Settings, build)`; what it does with messages and calls is its own.
+"""
+
+from headrace_runtime.context import CallContext, current_call
+from headrace_runtime.grpc_client import Peer
+from headrace_runtime.grpc_server import Rpc
+from headrace_runtime.lifecycle import run, serve
+from headrace_runtime.requests import DEADLINE_DEFAULT_S, call_of, end_request
+from headrace_runtime.service import Build, Chassis, Service
+from headrace_runtime.settings import GrpcSettings, KafkaSettings, ServiceSettings, TelemetrySettings
+from headrace_runtime.tenants import EVERYONE, Tenant, Tenants
+
+__all__ = [
+    "DEADLINE_DEFAULT_S",
+    "EVERYONE",
+    "Build",
+    "CallContext",
+    "Chassis",
+    "GrpcSettings",
+    "KafkaSettings",
+    "Peer",
+    "Rpc",
+    "Service",
+    "ServiceSettings",
+    "TelemetrySettings",
+    "Tenant",
+    "Tenants",
+    "call_of",
+    "current_call",
+    "end_request",
+    "run",
+    "serve",
+]

@@ -1,0 +1,239 @@
+"""`run(Settings, build)`: the life of a service process, from its settings to its graceful stop.
+
+Start: settings, telemetry, `build`, gRPC server (not ready), bus, recovery, subscriber, ready. Stop, on SIGTERM or SIGINT
+or when a part dies: not ready, stop fetching, drain, commit, relay the outbox, close the server, flush. A dead part makes
+the process exit with status 1: restarting is the supervisor's work, not ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import importlib.metadata
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import structlog
+from headrace_messaging import Bus, Codec, Publisher, Subscriber, SubscriberOptions
+from headrace_storage import ObjectBlobs
+from headrace_telemetry import Telemetry, configure, get_logger
+from pydantic import ValidationError
+
+from headrace_runtime.grpc_server import RpcServer
+from headrace_runtime.introspection import Introspection
+from headrace_runtime.service import Build, Chassis, Service
+from headrace_runtime.settings import ServiceSettings
+from headrace_runtime.tenants import Tenants
+
+S = TypeVar("S", bound=ServiceSettings)
+
+LIVENESS_INTERVAL_S = 1.0
+EXIT_USAGE = 2
+_PR_SET_PDEATHSIG = 1
+_log = get_logger()
+
+
+class PartDied(RuntimeError):
+    """A part of the service that must run no longer does."""
+
+
+def run(settings_type: type[S], build: Build[S]) -> None:
+    """Run one service until it is told to stop; exits 0 then, 1 when a part died, 2 on settings that are wrong."""
+    parser = argparse.ArgumentParser(
+        prog=f"headrace-{settings_type.service}",
+        description=f"The {settings_type.service} service. Settings: HEADRACE_{settings_type.service.upper()}__*.",
+    )
+    parser.add_argument("--validate", action="store_true", help="check the settings, print them and exit")
+    arguments = parser.parse_args()
+    settings = _settings(settings_type)
+    if arguments.validate:
+        print(settings.model_dump_json(indent=2))  # noqa: T201 - the answer to --validate
+        return
+    die_with_parent()
+    version = importlib.metadata.version(f"headrace-{settings.service}")
+    telemetry = configure(
+        settings.service,
+        version=version,
+        log_level=settings.telemetry.log_level,
+        log_format=settings.telemetry.log_format,
+    )
+    _log.info("service.configured", settings=json.loads(settings.model_dump_json()), version=version)
+    sys.exit(asyncio.run(_supervised(settings, build, telemetry, version)))
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the supervisor that started it dies, however it dies (Linux)."""
+    parent = os.environ.get("HEADRACE_PARENT_PID")
+    if not parent or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):  # it died before we asked
+        sys.exit(1)
+
+
+def _settings(settings_type: type[S]) -> S:
+    try:
+        return settings_type()
+    except ValidationError as error:
+        prefix = f"HEADRACE_{settings_type.service.upper()}__"
+        for problem in error.errors():
+            name = "__".join(str(part).upper() for part in problem["loc"])
+            print(f"{prefix}{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 - logs are not configured yet
+        sys.exit(EXIT_USAGE)
+
+
+async def _supervised(settings: S, build: Build[S], telemetry: Telemetry, version: str) -> int:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    try:
+        await serve(settings, build, stopping, version=version)
+    except Exception:
+        _log.exception("service.died")
+        return 1
+    else:
+        return 0
+    finally:
+        telemetry.close()
+
+
+async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, version: str = "0") -> None:
+    """Run a service inside this event loop until `stopping` is set; raises when a part died. Tests use it directly."""
+    began = time.monotonic()
+    chassis = _chassis(settings)
+    ready = asyncio.Event()
+    introspection = Introspection(settings.service, version, chassis.relays, ready.is_set)
+    service = await build(settings, chassis)
+    server = RpcServer(settings.grpc, [*service.rpcs, introspection.rpc()])
+    await server.start()
+    await chassis.publisher.start()
+    subscriber = _subscriber(service, chassis, version)
+    introspection.subscriber = subscriber
+    parts = _Parts()
+    try:
+        for relay in chassis.relays:
+            parts.start(relay.run(), "outbox")
+        if service.before_ready:
+            await service.before_ready()
+        for task in service.tasks:
+            parts.start(task(), "task")
+        if subscriber:
+            parts.start(subscriber.run(), "subscriber")
+        parts.start(_watch(chassis.publisher, subscriber), "liveness")
+        await _until_ready(subscriber, parts)
+        ready.set()
+        await server.set_ready(True)
+        _log.info("service.ready", port=server.port, startup_ms=round((time.monotonic() - began) * 1000))
+        await parts.until_one_ends(stopping)
+    finally:
+        ready.clear()
+        await _stop(server, subscriber, parts, chassis, service)
+    _log.info("service.stopped")
+
+
+def _chassis(settings: ServiceSettings) -> Chassis:
+    structlog.contextvars.clear_contextvars()
+    kafka = settings.kafka
+    bus = Bus(kafka.bootstrap, generation=kafka.generation, embedded=kafka.mode == "assign")
+    blobs = ObjectBlobs.in_folder(settings.blobs_dir)
+    codec = Codec(bus, blobs)
+    publisher = Publisher(bus, codec, client_id=settings.service)
+    return Chassis(settings, bus, codec, publisher, blobs, Tenants.load(settings.tenants_file))
+
+
+def _subscriber(service: Service, chassis: Chassis, version: str) -> Subscriber | None:
+    if not service.subscriptions:
+        return None
+    kafka = chassis.settings.kafka
+    return Subscriber(
+        chassis.bus,
+        service.subscriptions,
+        group=chassis.settings.service,
+        publisher=chassis.publisher,
+        codec=chassis.codec,
+        options=SubscriberOptions(
+            lanes=kafka.lanes, in_flight_max=kafka.in_flight_max, drain_ms=int(chassis.settings.drain_s * 1000)
+        ),
+        offsets=service.offsets,
+        code_version=version,
+    )
+
+
+async def _watch(publisher: Publisher, subscriber: Subscriber | None) -> None:
+    """Raise once the producer or the subscriber is dead, whatever a broker ping says."""
+    while True:
+        await asyncio.sleep(LIVENESS_INTERVAL_S)
+        if not publisher.alive:
+            raise PartDied("the producer's sender task is dead")
+        if subscriber and subscriber.ready and not subscriber.alive:
+            raise PartDied("the subscriber no longer fetches")
+
+
+async def _until_ready(subscriber: Subscriber | None, parts: _Parts) -> None:
+    while subscriber and not subscriber.ready:
+        parts.raise_if_one_died()
+        await asyncio.sleep(0.01)
+
+
+async def _stop(
+    server: RpcServer, subscriber: Subscriber | None, parts: _Parts, chassis: Chassis, service: Service
+) -> None:
+    drain_s = chassis.settings.drain_s
+    await server.set_ready(False)
+    if subscriber:
+        subscriber.stop()
+        await parts.finish("subscriber", drain_s)
+    for relay in chassis.relays:
+        relay.stop()
+    await parts.finish("outbox", drain_s)
+    await server.stop(drain_s)
+    await parts.cancel()
+    for close in reversed(service.closers):
+        await close()
+    for peer in chassis.peers.values():
+        await peer.close()
+    await chassis.publisher.stop()
+    for database in chassis.databases:
+        await database.close()
+
+
+class _Parts:
+    """The tasks that must live as long as the service does."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[asyncio.Task[None], str] = {}
+
+    def start(self, work: Awaitable[None], name: str) -> None:
+        self._tasks[asyncio.ensure_future(work)] = name
+
+    def raise_if_one_died(self) -> None:
+        for task, name in self._tasks.items():
+            if task.done() and not task.cancelled():
+                task.result()
+                raise PartDied(f"{name} ended by itself")
+
+    async def until_one_ends(self, stopping: asyncio.Event) -> None:
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait([stop, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.is_set():
+                self.raise_if_one_died()
+        finally:
+            stop.cancel()
+
+    async def finish(self, name: str, grace_s: float) -> None:
+        """Wait for the tasks of that name to end by themselves, for at most `grace_s` seconds."""
+        named = [task for task, one in self._tasks.items() if one == name]
+        if named:
+            await asyncio.wait(named, timeout=grace_s)
+
+    async def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

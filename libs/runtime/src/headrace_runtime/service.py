@@ -1,0 +1,73 @@
+"""What a service is made of, and what it is given to make itself: the two sides of `run(Settings, build)`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from headrace_messaging import Bus, Codec, Publisher, StoredOffsets, Subscription
+from headrace_messaging.outbox import Outbox, Relay, outbox_table
+from headrace_storage import Database, ObjectBlobs
+from sqlalchemy import MetaData
+
+from headrace_runtime.grpc_client import Peer
+from headrace_runtime.grpc_server import Rpc
+from headrace_runtime.settings import ServiceSettings
+from headrace_runtime.tenants import Tenants
+
+S = TypeVar("S", bound=ServiceSettings)
+Task = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A built service. Nothing of it runs yet.
+
+    `tasks` run beside the subscriber until the service stops; one that raises stops the service. `before_ready` runs
+    once, after the bus and before any message: warm-up and recovery. `closers` run last, in reverse order.
+    """
+
+    subscriptions: Sequence[Subscription] = ()
+    rpcs: Sequence[Rpc] = ()
+    tasks: Sequence[Task] = ()
+    before_ready: Task | None = None
+    offsets: StoredOffsets | None = None
+    closers: Sequence[Task] = ()
+
+
+@dataclass
+class Chassis:
+    """What `build` may use: connected to nothing yet but what it opens itself."""
+
+    settings: ServiceSettings
+    bus: Bus
+    codec: Codec
+    publisher: Publisher
+    blobs: ObjectBlobs
+    tenants: Tenants
+    relays: list[Relay] = field(default_factory=list)
+    databases: list[Database] = field(default_factory=list)
+    peers: dict[str, Peer] = field(default_factory=dict)
+
+    def peer(self, name: str) -> Peer:
+        """Return the other service `name`, by the address in `peers`; ValueError names the setting that is missing."""
+        if name not in self.peers:
+            address = self.settings.peers.get(name)
+            if not address:
+                raise ValueError(f"no address of {name}: set HEADRACE_PEERS__{name.upper()}=host:port")
+            self.peers[name] = Peer(name, address)
+        return self.peers[name]
+
+    async def database(self, metadata: MetaData, *, file: str = "state.db") -> tuple[Database, Outbox]:
+        """Open this service's database, with an outbox whose relay runs as long as the service does."""
+        table = outbox_table(metadata)
+        database = await Database.open(self.settings.state_dir / file, metadata)
+        relay = Relay(database, table, self.publisher, generation=self.bus.generation)
+        database.on_commit(relay.wake)
+        self.databases.append(database)
+        self.relays.append(relay)
+        return database, Outbox(table, self.codec)
+
+
+Build = Callable[[S, Chassis], Awaitable[Service]]

@@ -1,0 +1,90 @@
+"""The settings that every service has, by sections; a service adds its own fields in a subclass.
+
+Values come from the environment: `HEADRACE_<SERVICE>__<SECTION>__<FIELD>` first, `HEADRACE_<SECTION>__<FIELD>` for what
+all services share. Secrets have no defaults and never appear in the configuration that is logged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """The bus."""
+
+    bootstrap: str = Field(description="host:port of the brokers, comma separated")
+    mode: Literal["assign", "group"] = Field(
+        "assign",
+        description="assign: one replica a service, no membership (embedded bus); group: consumer groups",
+    )
+    generation: str = Field("", description="the embedded bus's generation id; empty on a bus that persists")
+    lanes: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="keys handled at the same time, a subscriber")
+    in_flight_max: Annotated[int, Field(ge=1)] = Field(128, description="messages fetched and not done, a subscriber")
+    claim_check_bytes: Annotated[int, Field(ge=1)] = Field(
+        262_144, description="payloads above this travel as blobs; 4096 on the embedded bus"
+    )
+
+
+class GrpcSettings(_Section):
+    """The gRPC server."""
+
+    listen: str = Field("127.0.0.1:0", description="host:port; port 0 takes a free one")
+    concurrent_calls_max: Annotated[int, Field(ge=1)] = Field(64, description="calls beyond it are shed")
+    message_bytes_max: Annotated[int, Field(ge=1)] = Field(4 * 1024 * 1024, description="one message, either way")
+    reflection: bool = Field(default=True, description="let tools list the services")
+
+
+class TelemetrySettings(_Section):
+    """Logs; traces and metrics follow OTEL_EXPORTER_OTLP_ENDPOINT."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+
+class ServiceSettings(BaseSettings):
+    """What every service is told. A subclass names its service and adds fields."""
+
+    model_config = SettingsConfigDict(frozen=True, env_nested_delimiter="__", extra="ignore")
+    service: ClassVar[str]
+
+    data_dir: Path = Field(Path(".headrace"), description="state of all services, one folder each")
+    kafka: KafkaSettings
+    grpc: GrpcSettings = GrpcSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    peers: dict[str, str] = Field(default_factory=dict, description="gRPC addresses of other services by name")
+    tenants_file: Path | None = Field(None, description="tenants, principals, budgets and prices; default: built in")
+    drain_s: Annotated[float, Field(gt=0)] = Field(30.0, description="grace for work under way at a stop, in seconds")
+
+    @property
+    def state_dir(self) -> Path:
+        """Where this service keeps its state."""
+        return self.data_dir / self.service
+
+    @property
+    def blobs_dir(self) -> Path:
+        """Where blobs are kept, for all services."""
+        return self.data_dir / "blobs"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the service's own variables before the shared ones; nothing else."""
+        return (
+            init_settings,
+            EnvSettingsSource(settings_cls, env_prefix=f"HEADRACE_{cls.service.upper()}__"),
+            EnvSettingsSource(settings_cls, env_prefix="HEADRACE_"),
+        )
