@@ -1,1 +1,12 @@
-"""The SDK: publish documents and questions, await outcomes, read typed events."""
+"""The SDK: publish documents and questions, await their one outcome, read typed events.
+
+It knows the bus and the gRPC addresses it is given; it starts nothing and finds nothing by itself.
+"""
+
+from headrace_client.answers import Answer, Citation
+from headrace_client.client import Client
+from headrace_client.documents import DocumentState, DocumentStatus
+from headrace_client.endpoints import Endpoints
+from headrace_client.outcomes import NoOutcome
+
+__all__ = ["Answer", "Citation", "Client", "DocumentState", "DocumentStatus", "Endpoints", "NoOutcome"]

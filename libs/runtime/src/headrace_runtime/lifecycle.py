@@ -1,8 +1,8 @@
 """`run(Settings, build)`: the life of a service process, from its settings to its graceful stop.
 
-Start: settings, telemetry, `build`, gRPC server (not ready), bus, recovery, subscriber, ready. Stop, on SIGTERM or SIGINT
-or when a part dies: not ready, stop fetching, drain, commit, relay the outbox, close the server, flush. A dead part makes
-the process exit with status 1: restarting is the supervisor's work, not ours.
+Start: settings, telemetry, `build`, gRPC server (not ready), bus, recovery, subscriber, ready. Stop, on SIGTERM or
+SIGINT or when a part dies: not ready, stop fetching, drain, commit, relay the outbox, close the server, flush. A dead
+part makes the process exit with status 1: restarting is the supervisor's work, not ours.
 """
 
 from __future__ import annotations

@@ -28,9 +28,6 @@ class KafkaSettings(_Section):
     generation: str = Field("", description="the embedded bus's generation id; empty on a bus that persists")
     lanes: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="keys handled at the same time, a subscriber")
     in_flight_max: Annotated[int, Field(ge=1)] = Field(128, description="messages fetched and not done, a subscriber")
-    claim_check_bytes: Annotated[int, Field(ge=1)] = Field(
-        262_144, description="payloads above this travel as blobs; 4096 on the embedded bus"
-    )
 
 
 class GrpcSettings(_Section):

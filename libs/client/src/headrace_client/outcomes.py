@@ -1,0 +1,108 @@
+"""Reads a topic from its end on, without a consumer group: to await outcomes, and to tail.
+
+Nothing is committed: a reader sees what comes while it looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from headrace import topics
+from headrace_errors import InvalidMessage
+from headrace_messaging import Codec, Event, Received
+
+from headrace_client.endpoints import Endpoints
+
+FETCH_WAIT_MS = 10
+
+
+class NoOutcome(TimeoutError):
+    """No outcome came in time. The request goes on; asking again with the same request id returns its outcome."""
+
+
+class TopicReader:
+    """Yields the events of one topic, from its end, or from its beginning with `from_beginning`."""
+
+    def __init__(self, endpoints: Endpoints, codec: Codec, topic: str, *, from_beginning: bool = False) -> None:
+        self._codec, self._topic, self._from_beginning = codec, topic, from_beginning
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=endpoints.bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed" if not endpoints.embedded else "read_uncommitted",
+            check_crcs=not endpoints.embedded,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+
+    async def start(self) -> None:
+        """Fix the position: whatever is published after this returns is seen."""
+        await self._consumer.start()
+        partitions = [TopicPartition(self._topic, number) for number in range(topics.topic(self._topic).partitions)]
+        self._consumer.assign(partitions)
+        # Explicit offsets: a seek to an end by name can lose to the reset that assign() began.
+        offsets = await (self._consumer.beginning_offsets if self._from_beginning else self._consumer.end_offsets)(
+            partitions
+        )
+        for partition, offset in offsets.items():
+            self._consumer.seek(partition, offset)
+
+    async def events(self) -> AsyncIterator[Event[Any]]:
+        """Yield events for ever; those that cannot be read are skipped, they have their dead letter."""
+        async for raw in self._consumer:
+            received = Received(
+                raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, tuple(raw.headers)
+            )
+            try:
+                yield await self._codec.decode(received)
+            except InvalidMessage:
+                continue
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        await self._consumer.stop()
+
+
+class OutcomeListener:
+    """Hands each outcome to whoever awaits it. Start it before the first question is published."""
+
+    def __init__(self, reader: TopicReader) -> None:
+        self._reader = reader
+        self._awaited: dict[str, asyncio.Future[Event[Any]]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        await self._reader.start()
+        self._task = asyncio.create_task(self._listen())
+
+    def expect(self, request_id: str) -> asyncio.Future[Event[Any]]:
+        """Return the future of one request's outcome; call it before publishing the request."""
+        future: asyncio.Future[Event[Any]] = asyncio.get_running_loop().create_future()
+        self._awaited[request_id] = future
+        return future
+
+    def forget(self, request_id: str) -> None:
+        """Stop expecting an outcome."""
+        self._awaited.pop(request_id, None)
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._reader.stop()
+
+    async def _listen(self) -> None:
+        try:
+            async for event in self._reader.events():
+                future = self._awaited.get(event.payload.request_id)
+                if future and not future.done():
+                    future.set_result(event)
+        except Exception as error:  # whoever waits must learn that nobody listens any more
+            for future in self._awaited.values():
+                if not future.done():
+                    future.set_exception(error)
+            raise

@@ -1,0 +1,145 @@
+"""One supervised process: start, watch, restart with backoff, stop. What the process does is not its matter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace_cli.supervisor.platform_file import ServiceState
+
+LOG_BYTES_MAX = 50 * 1024 * 1024
+LAST_LINES = 20
+_TAIL_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True)
+class RestartPolicy:
+    """When a process that ended is started again, and when it is given up.
+
+    An end counts against the process unless it had been ready for `healthy_s`, or a SIGKILL or SIGTERM from outside ended
+    it: `failures_max` of those in a row are a crash loop.
+    """
+
+    backoff_min_s: float = 0.2
+    backoff_max_s: float = 10.0
+    healthy_s: float = 10.0
+    failures_max: int = 5
+
+    def backoff_s(self, failures: int) -> float:
+        """Return the seconds to wait before the next start."""
+        return min(self.backoff_max_s, self.backoff_min_s * 2.0 ** max(0, failures - 1))
+
+
+class Child:
+    """A service process. `run()` keeps it alive until `stop()`; `state` is what the platform file shows."""
+
+    def __init__(
+        self,
+        state: ServiceState,
+        module: str,
+        environment: Mapping[str, str],
+        *,
+        changed: Callable[[], None],
+        policy: RestartPolicy | None = None,
+    ) -> None:
+        self.state = state
+        self._module = module
+        self._environment = dict(environment)
+        self._changed = changed
+        self._policy = policy or RestartPolicy()
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready_since: float | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start the process and start it again whenever it ends, until stopped or given up."""
+        failures = 0
+        while not self._stopping.is_set():
+            status = await self._live_once()
+            if self._stopping.is_set():
+                break
+            failures = failures + 1 if self._counts(status) else 0
+            if failures >= self._policy.failures_max:
+                self._become_failed()
+                return
+            self._set_state("restarting", pid=None)
+            self.state.restarts += 1
+            await self._pause(self._policy.backoff_s(failures))
+        self._set_state("stopped", pid=None)
+
+    def set_ready(self) -> None:
+        """Note that the process takes work."""
+        if self.state.state in ("starting", "restarting") and self.state.pid:
+            self._ready_since = time.monotonic()
+            self._set_state("ready", pid=self.state.pid)
+
+    def stop(self) -> None:
+        """Ask the process to end, and do not start it again."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process now, and do not start it again."""
+        self._stopping.set()
+        self._signal(signal.SIGKILL)
+
+    async def _live_once(self) -> int:
+        log = Path(self.state.log)
+        _rotate(log)
+        with log.open("ab") as out:  # noqa: ASYNC230 - opening a local file for appending does not wait
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self._module, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                env={**os.environ, **self._environment, "HEADRACE_PARENT_PID": str(os.getpid())},
+                start_new_session=True,  # Ctrl-C reaches the supervisor only: it stops the children in order
+            )  # fmt: skip
+        self._ready_since = None
+        self._set_state("restarting" if self.state.restarts else "starting", pid=self._process.pid)
+        if self._stopping.is_set():
+            self._signal(signal.SIGTERM)
+        return await self._process.wait()
+
+    def _counts(self, status: int) -> bool:
+        was_healthy = self._ready_since is not None and time.monotonic() - self._ready_since >= self._policy.healthy_s
+        return not was_healthy and status not in (-signal.SIGKILL, -signal.SIGTERM)
+
+    def _become_failed(self) -> None:
+        self.state.last_log_lines = last_lines(Path(self.state.log))
+        self._set_state("failed", pid=None)
+
+    def _set_state(self, state: str, *, pid: int | None) -> None:
+        self.state.state, self.state.pid = state, pid  # type: ignore[assignment] # one of State, by its callers
+        self._changed()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+def last_lines(log: Path, count: int = LAST_LINES) -> list[str]:
+    """Return the last lines of a log file."""
+    try:
+        with log.open("rb") as lines:
+            lines.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            return lines.read().decode("utf-8", "replace").splitlines()[-count:]
+    except FileNotFoundError:
+        return []
+
+
+def _rotate(log: Path) -> None:
+    """Keep one older log: the file is bounded by the restarts and by the supervisor's `rotate_logs`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(log.with_suffix(".log.1"))

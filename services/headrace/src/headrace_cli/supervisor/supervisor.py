@@ -1,0 +1,194 @@
+"""Brings the platform up and keeps it up: the bus first, then every service; a dead bus takes all services along."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from headrace.runtime.v1 import introspection_service_pb2 as pb
+from headrace.runtime.v1 import introspection_service_pb2_grpc as pb_grpc
+
+from headrace_cli.supervisor.child import Child, last_lines
+from headrace_cli.supervisor.platform_file import PlatformFile, PlatformState, ServiceState
+from headrace_cli.topology import SERVICES
+
+STOP_GRACE_S = 20.0
+BUS_START_S = 20.0
+READY_POLL_S = 0.1
+
+OnChange = Callable[[PlatformState], None]
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What `headrace up` was told. `environment` overrides settings of the services."""
+
+    data_dir: Path
+    tenants_file: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Supervisor:
+    """Runs the platform in this process's event loop until `stop()`."""
+
+    def __init__(self, options: UpOptions, on_change: OnChange = lambda _state: None) -> None:
+        self._options = options
+        self._file = PlatformFile(options.data_dir)
+        tenants = str(options.tenants_file.absolute()) if options.tenants_file else None
+        self._state = PlatformState(os.getpid(), str(self._file.data_dir), tenants_file=tenants)
+        self._on_change = on_change
+        self._stopping = asyncio.Event()
+        self._children: dict[str, Child] = {}
+
+    async def run(self) -> None:
+        """Hold the data-dir, bring everything up, and keep it up until `stop()`; AlreadyRunning, or RuntimeError."""
+        with self._file.held():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+            try:
+                while not self._stopping.is_set():
+                    await self._one_generation()
+            finally:
+                self._file.remove()
+
+    def stop(self) -> None:
+        """Stop everything in order; `run` returns then."""
+        self._stopping.set()
+
+    async def _one_generation(self) -> None:
+        """Live as long as one bus does."""
+        bus = await self._start_bus()
+        try:
+            self._make_children()
+            runs = [asyncio.create_task(child.run()) for child in self._children.values()]
+            watch = asyncio.create_task(self._watch_readiness())
+            ends = [asyncio.create_task(bus.wait()), asyncio.create_task(self._stopping.wait())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in (watch, *ends):
+                task.cancel()
+            await self._stop_children(runs, STOP_GRACE_S if self._stopping.is_set() else 0.0)
+        finally:
+            await _end(bus)
+
+    async def _start_bus(self) -> asyncio.subprocess.Process:
+        log = self._file.data_dir / "logs" / "bus.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as errors:
+            bus = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "headrace_devbroker", "--data-dir", str(self._file.data_dir),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
+                env={**os.environ, "HEADRACE_PARENT_PID": str(os.getpid())},
+            )  # fmt: skip
+        try:
+            hello = json.loads(await asyncio.wait_for(_first_line(bus), BUS_START_S))
+        except (TimeoutError, ValueError):
+            await _end(bus)
+            raise RuntimeError("the bus did not start:\n" + "\n".join(last_lines(log))) from None
+        self._state.bootstrap, self._state.generation = hello["bootstrap"], hello["generation"]
+        self._state.bus_pid = bus.pid
+        return bus
+
+    def _make_children(self) -> None:
+        names = [spec.name for spec in SERVICES]
+        addresses = dict(zip(names, _free_addresses(len(names)), strict=True))
+        shared = self._shared_environment(addresses)
+        earlier = self._state.services
+        self._state.services = {}
+        for spec in SERVICES:
+            state = ServiceState(spec.name, addresses[spec.name], str(self._log_of(spec.name)))
+            state.restarts = earlier[spec.name].restarts + 1 if spec.name in earlier else 0
+            self._state.services[spec.name] = state
+            own = {f"HEADRACE_{spec.name.upper()}__GRPC__LISTEN": addresses[spec.name]}
+            self._children[spec.name] = Child(state, spec.module, shared | own, changed=self._changed)
+        self._changed()
+
+    def _shared_environment(self, addresses: Mapping[str, str]) -> dict[str, str]:
+        tenants = {"HEADRACE_TENANTS_FILE": self._state.tenants_file} if self._state.tenants_file else {}
+        return {
+            "HEADRACE_KAFKA__BOOTSTRAP": self._state.bootstrap,
+            "HEADRACE_KAFKA__MODE": "assign",
+            "HEADRACE_KAFKA__GENERATION": self._state.generation,
+            "HEADRACE_DATA_DIR": str(self._file.data_dir),
+            "HEADRACE_PEERS": json.dumps(dict(addresses)),
+            "PYTHONUNBUFFERED": "1",
+            **tenants,
+            **self._options.environment,
+        }
+
+    def _log_of(self, name: str) -> Path:
+        return self._file.data_dir / "logs" / f"{name}.log"
+
+    def _changed(self) -> None:
+        self._file.write(self._state)
+        self._on_change(self._state)
+
+    async def _watch_readiness(self) -> None:
+        while True:
+            waiting = [
+                c for c in self._children.values() if c.state.state in ("starting", "restarting") and c.state.pid
+            ]
+            await asyncio.gather(*(_mark_if_ready(child) for child in waiting))
+            await asyncio.sleep(READY_POLL_S)
+
+    async def _stop_children(self, runs: list[asyncio.Task[None]], grace_s: float) -> None:
+        for child in self._children.values():
+            child.stop()
+        _done, pending = await asyncio.wait(runs, timeout=grace_s)
+        for child in self._children.values():
+            child.kill()
+        if pending:
+            await asyncio.wait(pending)
+
+
+async def _mark_if_ready(child: Child) -> None:
+    pid = child.state.pid
+    status = await ask_status(child.state.address, timeout_s=0.5)
+    if status and status.ready and child.state.pid == pid:
+        child.set_ready()
+
+
+async def ask_status(address: str, *, timeout_s: float) -> pb.GetStatusResponse | None:
+    """Ask a service where it stands; None when it does not answer."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = pb_grpc.IntrospectionServiceStub(channel)
+        try:
+            response: pb.GetStatusResponse = await stub.GetStatus(pb.GetStatusRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError:
+            return None
+        return response
+
+
+async def _first_line(process: asyncio.subprocess.Process) -> bytes:
+    if process.stdout is None:
+        raise RuntimeError("the bus was started without a pipe")
+    return await process.stdout.readline()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 5)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _free_addresses(count: int) -> list[str]:
+    """Return `count` loopback addresses with different free ports."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
