@@ -1,0 +1,50 @@
+"""From a data-dir, a tenant and a principal to a connected client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from headrace_client import Client, Endpoints
+from headrace_errors import Refused
+from headrace_runtime import Tenants
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from headrace_cli.supervisor import PlatformFile, PlatformState
+
+
+def endpoints_of(state: PlatformState) -> Endpoints:
+    """Return where a running platform is."""
+    return Endpoints(
+        bootstrap=state.bootstrap,
+        services={name: service.address for name, service in state.services.items()},
+        generation=state.generation,
+        embedded=state.profile == "embedded",
+        blobs_dir=Path(state.data_dir) / "blobs",
+    )
+
+
+@asynccontextmanager
+async def connected(data_dir: Path, tenant: str, auth_id: str) -> AsyncIterator[Client]:
+    """Connect to the platform that runs on `data_dir`; NotRunning, or Refused for an undeclared tenant or principal."""
+    state = PlatformFile(data_dir).read()
+    tenants = Tenants.load(Path(state.tenants_file) if state.tenants_file else None)
+    declared = tenants.get(tenant)
+    if declared is None:
+        known = ", ".join(tenants.by_id)
+        raise Refused(f"tenant {tenant!r} is not declared; declared are: {known}", reason="unknown_tenant")
+    principals = declared.principals_of(auth_id)
+    if principals is None:
+        raise Refused(f"principal {auth_id!r} is not declared for tenant {tenant!r}", reason="unknown_principal")
+    _number_traces()
+    client = Client(endpoints_of(state), tenant=tenant, principals=principals, auth_id=auth_id)
+    async with client:
+        yield client
+
+
+def _number_traces() -> None:
+    """Give traces ids although this process exports none: the services do."""
+    if not isinstance(trace.get_tracer_provider(), TracerProvider):
+        trace.set_tracer_provider(TracerProvider())
