@@ -1,4 +1,4 @@
-"""What people and programs read: tables and progress on a terminal, JSON on request. Results go to stdout, the rest to stderr."""
+"""What people and programs read: tables, progress, JSON on request. Results go to stdout, the rest to stderr."""
 
 from __future__ import annotations
 

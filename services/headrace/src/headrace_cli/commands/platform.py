@@ -140,7 +140,7 @@ async def _up_detached(data_dir: Path, tenants: Path | None) -> Exit:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "headrace_cli", "up", "--data-dir", str(file.data_dir)]
     command += ["--tenants", str(tenants)] if tenants else []
-    with log.open("wb") as errors:  # noqa: ASYNC230 - opening a local file does not wait
+    with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
         )

@@ -23,8 +23,8 @@ _TAIL_BYTES = 16 * 1024
 class RestartPolicy:
     """When a process that ended is started again, and when it is given up.
 
-    An end counts against the process unless it had been ready for `healthy_s`, or a SIGKILL or SIGTERM from outside ended
-    it: `failures_max` of those in a row are a crash loop.
+    An end counts against the process unless it had been ready for `healthy_s`, or a SIGKILL or SIGTERM from outside
+    ended it: `failures_max` of those in a row are a crash loop.
     """
 
     backoff_min_s: float = 0.2

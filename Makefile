@@ -1,0 +1,73 @@
+# Every target; `make` alone prints them. Recipes are short: what is long lives in a script.
+.DEFAULT_GOAL := help
+VENV := .venv/bin
+DOCS ?= docs
+QUESTION ?=
+DATA_DIR ?= .headrace
+EXTRA ?= cpu
+
+.PHONY: help setup fmt lint typecheck arch proto proto-check unit contract integration e2e quality check test demo up down logs clean
+
+help: ## print the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: .venv/.ready ## make .venv with everything in it, from PyPI alone
+.venv/.ready: pyproject.toml uv.lock
+	@test -x $(VENV)/uv || (python3 -m venv .venv && $(VENV)/python -m pip install -q "uv>=0.9,<1")
+	$(VENV)/uv sync -q --locked --inexact --extra $(EXTRA)
+	@touch $@
+
+fmt: setup ## format the code and the protos
+	$(VENV)/ruff check -q --fix . ; $(VENV)/ruff format .
+	cd proto && ../$(VENV)/buf format -w
+
+lint: setup ## ruff, buf
+	$(VENV)/ruff check . && $(VENV)/ruff format --check .
+	cd proto && ../$(VENV)/buf lint && ../$(VENV)/buf format -d --exit-code
+
+typecheck: setup ## mypy, strict
+	$(VENV)/mypy
+
+arch: setup ## who may import whom
+	$(VENV)/lint-imports
+
+proto: setup ## generate the stubs of libs/contracts
+	$(VENV)/python proto/generate.py
+
+proto-check: setup ## fail where the stubs drifted from proto/
+	$(VENV)/python proto/generate.py --check
+
+unit: setup ## fast tests without I/O
+	$(VENV)/pytest tests/architecture tests/unit
+
+contract: setup ## every port's suite on its adapters
+	$(VENV)/pytest tests/contract
+
+integration: setup ## one service on a real bus
+	$(VENV)/pytest tests/integration
+
+e2e: setup ## the whole platform from outside
+	$(VENV)/pytest tests/e2e
+
+quality: setup ## answers on real questions -> build/quality/report.json (needs HEADRACE_EVAL_DATA)
+	$(VENV)/python -m tests.quality
+
+check: lint typecheck arch proto-check ## everything that needs no test run
+
+test: setup ## all tests
+	$(VENV)/pytest
+
+demo: setup ## ingest DOCS, ask three questions (or QUESTION), prove the answers -> build/demo/report.json
+	@$(VENV)/python -m headrace_cli.demo --docs "$(DOCS)" --question "$(QUESTION)"
+
+up: setup ## start the platform on DATA_DIR; Ctrl-C stops it
+	@$(VENV)/headrace up --data-dir $(DATA_DIR)
+
+down: ## stop the platform of DATA_DIR
+	@$(VENV)/headrace down --data-dir $(DATA_DIR)
+
+logs: ## follow the services' logs
+	@$(VENV)/headrace logs --follow --data-dir $(DATA_DIR)
+
+clean: ## remove what was built
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
