@@ -1,1 +1,36 @@
-"""Events over Kafka: codec, headers, publisher, reliable subscriber, outbox and inbox."""
+"""Events over Kafka: codec and headers, publisher, reliable subscriber, outbox and inbox.
+
+What an event means and what is done about it are the services'. Everything here is at least once: effects are made
+idempotent by deterministic event ids, in the same transaction as the effect.
+"""
+
+from headrace_messaging.codec import Blobs, Codec
+from headrace_messaging.envelope import Envelope
+from headrace_messaging.event import Bus, Ending, Event, Outgoing, Received, Record, event_id, follow, new_envelope
+from headrace_messaging.publisher import Publisher, PublisherLimits
+from headrace_messaging.subscriber import Subscriber
+from headrace_messaging.subscription import Ended, Halted, Handler, StoredOffsets, SubscriberOptions, Subscription
+
+__all__ = [
+    "Blobs",
+    "Bus",
+    "Codec",
+    "Ended",
+    "Ending",
+    "Envelope",
+    "Event",
+    "Halted",
+    "Handler",
+    "Outgoing",
+    "Publisher",
+    "PublisherLimits",
+    "Received",
+    "Record",
+    "StoredOffsets",
+    "Subscriber",
+    "SubscriberOptions",
+    "Subscription",
+    "event_id",
+    "follow",
+    "new_envelope",
+]

@@ -1,0 +1,116 @@
+"""The inbox: which events had their effect, and from where to read on, stored in the transaction of that effect.
+
+It makes an effect happen once per event id, whatever is delivered twice: by a crash, a rebalance, or a producer.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from headrace_messaging.event import Event
+from headrace_messaging.relay import Transactions
+
+_PRUNE_EVERY_EVENTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class InboxTables:
+    """The tables of an inbox: the events that had their effect, and the offsets to read on from."""
+
+    events: Table
+    offsets: Table
+
+
+def inbox_tables(metadata: MetaData) -> InboxTables:
+    """Declare the inbox's tables in a service's metadata."""
+    events = Table(
+        "inbox_events",
+        metadata,
+        Column("event_id", String(255), primary_key=True),
+        Column("accepted_at_ms", BigInteger, nullable=False, index=True),
+    )
+    offsets = Table(
+        "inbox_offsets",
+        metadata,
+        Column("generation", String(64), primary_key=True),
+        Column("topic", String(255), primary_key=True),
+        Column("partition", Integer, primary_key=True),
+        Column("next_offset", BigInteger, nullable=False),
+    )
+    return InboxTables(events, offsets)
+
+
+class Inbox:
+    """The inbox of one service on one bus generation. It is the StoredOffsets of the service's subscriber.
+
+    Ids are kept for `keep_ms`, which must exceed the time within which a producer may send an event again.
+    """
+
+    def __init__(
+        self, database: Transactions, tables: InboxTables, *, generation: str, keep_ms: int = 30 * 24 * 3_600_000
+    ) -> None:
+        self._database = database
+        self._tables = tables
+        self._generation = generation
+        self._keep_ms = keep_ms
+        self._accepted = 0
+
+    async def accept(self, connection: AsyncConnection, event: Event[Message]) -> bool:
+        """Say, in the caller's transaction, whether the event is new; if not, its effect must not happen again."""
+        events, now_ms = self._tables.events, int(time.time() * 1000)
+        known = exists().where(events.c.event_id == event.envelope.id)
+        new = select(literal(event.envelope.id), literal(now_ms)).where(~known)
+        inserted = await connection.execute(insert(events).from_select(["event_id", "accepted_at_ms"], new))
+        await self._store_offset(connection, event)
+        await self._prune(connection, now_ms)
+        return inserted.rowcount == 1
+
+    async def load(self, topic: str, partition: int) -> int | None:
+        """Return the offset to read from; None where nothing is stored for this bus generation."""
+        offsets = self._tables.offsets
+        async with self._database.read() as connection:
+            found = await connection.scalar(select(offsets.c.next_offset).where(*self._place(topic, partition)))
+        return None if found is None else int(found)
+
+    async def _store_offset(self, connection: AsyncConnection, event: Event[Message]) -> None:
+        # Events of one partition finish in any order: only what lies before the watermark is known to be done, and this
+        # event itself when it is the next. What is delivered again from there is recognised by its id.
+        offsets = self._tables.offsets
+        next_offset = event.offset + 1 if event.offset == event.watermark else event.watermark
+        place = self._place(event.topic, event.partition)
+        advanced = update(offsets).where(*place, offsets.c.next_offset < next_offset).values(next_offset=next_offset)
+        if (await connection.execute(advanced)).rowcount:
+            return
+        row = select(*map(literal, (self._generation, event.topic, event.partition, next_offset)))
+        await connection.execute(
+            insert(offsets).from_select(list(offsets.c.keys()), row.where(~exists().where(*place)))
+        )
+
+    async def _prune(self, connection: AsyncConnection, now_ms: int) -> None:
+        self._accepted += 1
+        if self._accepted % _PRUNE_EVERY_EVENTS == 0:
+            events = self._tables.events
+            await connection.execute(delete(events).where(events.c.accepted_at_ms < now_ms - self._keep_ms))
+
+    def _place(self, topic: str, partition: int) -> tuple[Any, ...]:
+        columns = self._tables.offsets.c
+        return columns.generation == self._generation, columns.topic == topic, columns.partition == partition

@@ -1,0 +1,228 @@
+"""Publishing: known topics only, acknowledged by all replicas, idempotent, bounded in size and time.
+
+The client underneath is replaced after an error that leaves a gap in its sequence numbers; what failed is the caller's
+to send again, under the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
+from headrace.topics import topics
+from headrace_errors import Unavailable
+from headrace_telemetry import get_logger
+
+from headrace_messaging.codec import RECORD_BYTES_MAX, Codec, require_sendable
+from headrace_messaging.committed import CommittedOffsets
+from headrace_messaging.event import Bus, Outgoing, Record
+from headrace_messaging.metrics import SENT
+from headrace_messaging.pressure import BusGate
+from headrace_messaging.tracing import sending
+
+_log = get_logger()
+_partitioner = DefaultPartitioner()
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherLimits:
+    """How long one send may take until it counts as failed, and how long closing may."""
+
+    send_timeout_ms: int = 10_000
+    stop_timeout_ms: int = 5_000
+    linger_ms: int = 0
+
+
+class Publisher:
+    """Publishes to one bus; one per process. `start` connects, `stop` flushes and closes.
+
+    `alive` is for liveness: it looks at the client's sender task, whose death no ping would show.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        codec: Codec,
+        *,
+        client_id: str,
+        limits: PublisherLimits = PublisherLimits(),
+    ) -> None:
+        self._bus = bus
+        self._codec = codec
+        self._client_id = client_id
+        self._limits = limits
+        self._known = frozenset(_known_topics())
+        self._committed = CommittedOffsets(bus.bootstrap)
+        self._gate = BusGate(self._committed.of) if bus.embedded else None
+        self._client: AIOKafkaProducer | None = None
+        self._opening = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._started = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether sends can still succeed: started, and no dead sender task."""
+        return self._started and (self._client is None or _sender_runs(self._client))
+
+    async def start(self) -> None:
+        """Connect; Unavailable when the bus does not answer."""
+        self._started = True
+        await self._open()
+
+    async def stop(self) -> None:
+        """Flush what is under way, within a bound, and close."""
+        self._started = False
+        client, self._client = self._client, None
+        if client is not None:
+            await self._close(client)
+        await asyncio.gather(*self._closing)
+        await self._committed.close()
+
+    async def publish(self, *outgoing: Outgoing) -> None:
+        """Publish events, in order per topic and key, and return when all are acknowledged.
+
+        Unavailable when one is not; others may be. Publishing all of them again is harmless: their ids stay.
+        """
+        chains: dict[tuple[str, str], list[Outgoing]] = {}
+        for each in outgoing:
+            chains.setdefault((each.topic, each.key), []).append(each)
+        results = await asyncio.gather(*map(self._publish_in_order, chains.values()), return_exceptions=True)
+        for result in results:
+            if result is not None:
+                raise result
+
+    async def send(self, record: Record) -> None:
+        """Send encoded bytes as they are and return when they are acknowledged; Unavailable when they are not.
+
+        KeyError for an undeclared topic, InvalidMessage for a record over the size limit.
+        """
+        if record.topic not in self._known:
+            raise KeyError(f"unknown topic {record.topic!r}: declare it in proto/topics.yaml")
+        require_sendable(record)
+        client = await self._open()
+        partition = await self._partition(client, record)
+        if self._gate is None:
+            await self._send(client, record, partition)
+        else:
+            await self._send_admitted(self._gate, client, record, partition)
+        SENT.add(1, {"messaging.destination.name": record.topic})
+
+    async def _publish_in_order(self, chain: list[Outgoing]) -> None:
+        # One key of one topic: the next is sent only after the one before is acknowledged.
+        for outgoing in chain:
+            with sending(outgoing):
+                await self.send(await self._codec.encode(outgoing))
+
+    async def _send_admitted(self, gate: BusGate, client: AIOKafkaProducer, record: Record, partition: int) -> None:
+        size_bytes, offset = record.size_bytes, None
+        await gate.admit(record.topic, partition, size_bytes)
+        try:
+            offset = await self._send(client, record, partition)
+        finally:
+            gate.settle(record.topic, partition, size_bytes, offset)
+
+    async def _send(self, client: AIOKafkaProducer, record: Record, partition: int) -> int:
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_ms / 1000):
+                acknowledged = await client.send(
+                    record.topic,
+                    record.value,
+                    key=record.key or None,
+                    partition=partition,
+                    headers=list(record.headers),
+                )
+                return int((await acknowledged).offset)
+        except TimeoutError:
+            self._give_up(client, "timeout")
+            raise Unavailable(f"no acknowledgement from {record.topic}", reason="bus_timeout") from None
+        except KafkaError as error:
+            if not error.retriable:
+                self._give_up(client, type(error).__name__)
+            raise Unavailable(f"{record.topic} did not take a record: {type(error).__name__}") from error
+
+    async def _partition(self, client: AIOKafkaProducer, record: Record) -> int:
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_ms / 1000):
+                partitions = sorted(await client.partitions_for(record.topic))
+        except (TimeoutError, KafkaError) as error:
+            raise Unavailable(f"no partitions of {record.topic}: {type(error).__name__}") from error
+        key = record.key or next((value for name, value in record.headers if name == "ce_id"), b"")
+        chosen: int = _partitioner(key, partitions, partitions)
+        return chosen
+
+    async def _open(self) -> AIOKafkaProducer:
+        """Return the client, a new one where there is none or its sender is dead."""
+        if self._client is not None and _sender_runs(self._client):
+            return self._client
+        async with self._opening:
+            if self._client is not None:
+                if _sender_runs(self._client):
+                    return self._client
+                self._give_up(self._client, "sender_dead")
+            if not self._started:
+                raise Unavailable("the publisher is stopped")
+            self._client = await self._connect()
+            return self._client
+
+    async def _connect(self) -> AIOKafkaProducer:
+        client = AIOKafkaProducer(
+            bootstrap_servers=self._bus.bootstrap,
+            client_id=self._client_id,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=self._limits.linger_ms,
+            max_request_size=2 * RECORD_BYTES_MAX,  # our own limit is the one that speaks
+            request_timeout_ms=self._limits.send_timeout_ms,
+        )
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_ms / 1000):
+                await client.start()
+        except (TimeoutError, KafkaError) as error:
+            await self._abandon(client)
+            raise Unavailable(f"the bus does not answer: {type(error).__name__}") from error
+        return client
+
+    def _give_up(self, client: AIOKafkaProducer, why: str) -> None:
+        """Replace the client at the next send: its sequence numbers have a gap, or it does not get through."""
+        if self._client is not client:
+            return
+        self._client = None
+        _log.warning("publisher.replaced", why=why)
+        closing = asyncio.create_task(self._abandon(client))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _close(self, client: AIOKafkaProducer) -> None:
+        try:
+            async with asyncio.timeout(self._limits.stop_timeout_ms / 1000):
+                await client.flush()
+                await client.stop()
+        except (TimeoutError, KafkaError):
+            await self._abandon(client)
+
+    async def _abandon(self, client: AIOKafkaProducer) -> None:
+        # aiokafka has no public way to give up: stop() waits for a flush that cannot happen, and an idempotent batch is
+        # retried for ever. Fail what is pending (the callers send it again), then close without flushing.
+        client._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001
+        try:
+            async with asyncio.timeout(self._limits.stop_timeout_ms / 1000):
+                await client._sender.close()  # noqa: SLF001
+        except (TimeoutError, KafkaError) as error:
+            _log.warning("publisher.sender_stuck", error=type(error).__name__)
+        client._closed = True  # noqa: SLF001
+        await client.client.close()
+
+
+def _sender_runs(client: AIOKafkaProducer) -> bool:
+    task = client._sender.sender_task  # noqa: SLF001 - the only place where its death shows
+    return task is not None and not task.done()
+
+
+def _known_topics() -> list[str]:
+    declared = topics().values()
+    return [topic.name for topic in declared] + [
+        topic.dead_letters(group) for topic in declared for group in topic.consumers
+    ]

@@ -1,0 +1,199 @@
+"""The reliable subscriber: nothing is committed before its effect is done, and order per key is kept.
+
+Intake fetches and hands each record to the lane of its key; lanes run handlers; commits follow the contiguous watermark
+of each partition. A semaphore bounds what is in flight: at the bound intake stops, while heartbeats go on. What happens
+to one message is processing.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Sequence
+from time import monotonic
+
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from headrace_telemetry import get_logger
+
+from headrace_messaging.backoff import Abandoned
+from headrace_messaging.codec import Codec
+from headrace_messaging.consumer import GroupConsumer
+from headrace_messaging.event import Bus, Received
+from headrace_messaging.metrics import LAG
+from headrace_messaging.partitions import Assignment, Place, Progress
+from headrace_messaging.processing import Processor
+from headrace_messaging.publisher import Publisher
+from headrace_messaging.subscription import Halted, StoredOffsets, SubscriberOptions, Subscription
+from headrace_messaging.watermark import OffsetGap
+
+_log = get_logger()
+_Lane = asyncio.Queue[tuple[Received, Progress]]
+
+
+class Subscriber:
+    """Consumes topics as one group and runs their handlers. Call `run` once; `stop` makes it drain and return."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        subscriptions: Sequence[Subscription],
+        *,
+        group: str,
+        publisher: Publisher,
+        codec: Codec,
+        options: SubscriberOptions | None = None,
+        offsets: StoredOffsets | None = None,
+        code_version: str = "",
+    ) -> None:
+        self._options = options or SubscriberOptions()
+        self._assignment = Assignment()
+        self._bus = bus
+        self._topics = [each.topic for each in subscriptions]
+        self._group = group
+        self._offsets = offsets
+        self._processor = Processor(
+            subscriptions,
+            group=group,
+            publisher=publisher,
+            codec=codec,
+            options=self._options,
+            code_version=code_version,
+        )
+        self._lanes: list[_Lane] = [asyncio.Queue() for _ in range(self._options.lanes)]
+        self._permits = asyncio.Semaphore(self._options.in_flight_max)
+        self._in_flight = 0
+        self._stopping = asyncio.Event()
+        self._running = False
+        self._polled_at = monotonic()
+        self._consumer: GroupConsumer | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has partitions and takes messages."""
+        return self._running and len(self._assignment) > 0 and not self._stopping.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs and keeps fetching, or rightly does not because all permits are out."""
+        polled = monotonic() - self._polled_at < self._options.fetch_stalled_ms / 1000
+        return self._running and (polled or self._permits.locked())
+
+    @property
+    def in_flight(self) -> int:
+        """Messages fetched and not done."""
+        return self._in_flight
+
+    def lag(self) -> dict[Place, int]:
+        """Return, per topic and partition that is ours, how many offsets lie between what is done and the end."""
+        if self._consumer is None:
+            return {}
+        ends = {progress: self._consumer.highwater(progress.place) for progress in self._assignment}
+        return {each.place: max((end or 0) - each.watermark.position, 0) for each, end in ends.items()}
+
+    def stop(self) -> None:
+        """Ask `run` to stop fetching, let running handlers finish, commit and return. Idempotent."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Consume until `stop`; raises Halted where going on would lose or break more."""
+        self._consumer = consumer = GroupConsumer(
+            self._bus,
+            self._topics,
+            group=self._group,
+            options=self._options,
+            offsets=self._offsets,
+            assignment=self._assignment,
+        )
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await consumer.open()
+            self._running = True
+            _log.info("subscriber.started", group=self._group, topics=self._topics, partitions=len(self._assignment))
+            tasks = [asyncio.create_task(self._work(lane)) for lane in self._lanes]
+            tasks += [asyncio.create_task(self._commit_regularly(consumer))]
+            tasks += [asyncio.create_task(self._take_in(consumer)), asyncio.create_task(self._told_to_stop())]
+            # Being told to stop is the only good end; anything else that ends has failed.
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._running = False
+            await consumer.drain()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await consumer.close()
+            _log.info("subscriber.stopped", group=self._group)
+
+    async def _told_to_stop(self) -> None:
+        await self._stopping.wait()
+
+    async def _take_in(self, consumer: GroupConsumer) -> None:
+        while not self._stopping.is_set():
+            epoch = self._assignment.epoch
+            self._polled_at = monotonic()
+            try:
+                fetched = await consumer.fetch()
+                for place, records in fetched.items():
+                    await self._enqueue(consumer, place, records, epoch)
+            except (OffsetGap, OffsetOutOfRangeError) as error:
+                raise Halted(f"records are gone from the bus before they were read: {error}") from error
+            except KafkaError as error:
+                _log.warning("fetch.failed", error=type(error).__name__)
+                await asyncio.sleep(self._options.backoff.wait_s(1))
+
+    async def _enqueue(self, consumer: GroupConsumer, place: Place, records: list[Received], epoch: int) -> None:
+        for record in records:
+            await self._permits.acquire()
+            # A rebalance may have happened in any await since before the fetch: then these records are another
+            # assignment's, and what this assignment has not delivered yet is to be read again.
+            progress = self._assignment.get(place)
+            if progress is None or not progress.current or self._assignment.epoch != epoch or self._stopping.is_set():
+                self._permits.release()
+                consumer.rewind(place)
+                return
+            if not progress.watermark.deliver(record.offset):
+                self._permits.release()
+                continue
+            self._in_flight += 1
+            self._lane_of(record).put_nowait((record, progress))
+
+    def _lane_of(self, record: Received) -> _Lane:
+        # A message without a key keeps its partition's order.
+        key = record.key or f"{record.topic}/{record.partition}".encode()
+        return self._lanes[zlib.crc32(key) % len(self._lanes)]
+
+    async def _work(self, lane: _Lane) -> None:
+        while True:
+            record, progress = await lane.get()
+            try:
+                if progress.current:
+                    await self._process(record, progress)
+            finally:
+                self._in_flight -= 1
+                self._permits.release()
+
+    async def _process(self, record: Received, progress: Progress) -> None:
+        progress.begin()
+        try:
+            await self._processor.process(record, watermark=progress.watermark.position, held=progress.held)
+            progress.watermark.complete(record.offset)
+        except Abandoned:
+            pass  # whoever has the partition now reads the message again
+        finally:
+            progress.end()
+
+    async def _commit_regularly(self, consumer: GroupConsumer) -> None:
+        while True:
+            await asyncio.sleep(self._options.commit_interval_ms / 1000)
+            for progress in self._assignment:
+                if progress.current:
+                    await consumer.commit(progress)
+            self._record_lag()
+
+    def _record_lag(self) -> None:
+        behind: dict[str, int] = dict.fromkeys(self._topics, 0)
+        for (topic, _), lag in self.lag().items():
+            behind[topic] += lag
+        for topic, lag in behind.items():
+            LAG.set(lag, {"messaging.destination.name": topic, "messaging.consumer.group.name": self._group})

@@ -1,0 +1,65 @@
+"""What a service subscribes to, with which limits, and what it gets to do when a message ends without a result."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from headrace_messaging.backoff import Backoff
+from headrace_messaging.event import Ending, Event, Outgoing
+
+# A handler takes events of one message type; which one the topic decides, so it is Any here and exact in the service.
+Handler = Callable[[Event[Any]], Awaitable[Sequence[Outgoing]]]
+Ended = Callable[[Event[Any], Ending], Awaitable[Sequence[Outgoing]]]
+
+
+class Halted(Exception):
+    """The subscriber stopped by itself, because going on would lose or break more; the service must exit non-zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One topic, its handler, and what ends the request or document of a message that its handler did not finish.
+
+    What either returns is published and acknowledged before the message counts as done. Both may see an event again
+    after a crash, so their effects must be idempotent by event id.
+    """
+
+    topic: str
+    handler: Handler
+    ended: Ended
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberOptions:
+    """Every limit of a subscriber. A lane handles one message at a time; messages of one key share a lane."""
+
+    lanes: int = 32
+    in_flight_max: int = 256
+    """Messages fetched and not done; intake stops there."""
+    fetch_max_records: int = 500
+    commit_interval_ms: int = 200
+    drain_ms: int = 20_000
+    """How long running handlers may go on after a revocation or a stop."""
+    handler_timeout_ms: int = 600_000
+    """A handler that takes longer is a bug."""
+    wait_max_ms: int = 120_000
+    """How long a message without a deadline waits for what is unavailable."""
+    backoff: Backoff = field(default_factory=Backoff)
+    bugs_max: int = 20
+    bugs_window_ms: int = 60_000
+    """More bugs than `bugs_max` within the window halt the subscriber."""
+    fetch_stalled_ms: int = 30_000
+    """Without a poll for so long, while there is room for messages, the subscriber is not alive."""
+    group_instance_id: str | None = None
+    """Static membership on a real Kafka: a replica that restarts rejoins at once."""
+    session_timeout_ms: int = 10_000
+
+
+class StoredOffsets(Protocol):
+    """Offsets that a service stores with its effects, in the same transaction."""
+
+    async def load(self, topic: str, partition: int) -> int | None:
+        """Return the offset to read from on this bus generation; None to read from the beginning."""
+        ...

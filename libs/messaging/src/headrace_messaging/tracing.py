@@ -1,0 +1,56 @@
+"""The spans of messaging: `send {topic}` for a producer, `process {topic}` for a consumer, in one trace.
+
+A consumer continues the producer's trace. Keys are hashed; payloads and exception texts never enter a span.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AbstractContextManager
+
+from headrace_telemetry import Attribute, extract_context, span
+from opentelemetry.trace import Span, SpanKind
+
+from headrace_messaging.envelope import salvage_headers
+from headrace_messaging.event import Outgoing, Received
+
+_KEY_HASH_DIGITS = 16
+
+
+def sending(outgoing: Outgoing) -> AbstractContextManager[Span]:
+    """Open the span in which an event is encoded: its context is the one that the event carries."""
+    attributes: dict[Attribute, str] = {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": outgoing.topic,
+        "messaging.message.id": outgoing.envelope.id,
+        "messaging.message.conversation_id": outgoing.envelope.correlation_id,
+        "messaging.kafka.message.key": hash_key(outgoing.key.encode()),
+    }
+    return span(f"send {outgoing.topic}", kind=SpanKind.PRODUCER, attributes=attributes)
+
+
+def processing(received: Received, group: str) -> AbstractContextManager[Span]:
+    """Open the span in which a message is handled, as a child of the span that sent it."""
+    headers = salvage_headers(received.headers)
+    attributes: dict[Attribute, str | int] = {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": received.topic,
+        "messaging.destination.partition.id": str(received.partition),
+        "messaging.consumer.group.name": group,
+        "messaging.kafka.offset": received.offset,
+        "messaging.kafka.message.key": hash_key(received.key or b""),
+        "messaging.message.id": headers.get("ce_id", ""),
+        "messaging.message.conversation_id": headers.get("ce_correlationid", ""),
+        "messaging.message.body.size": len(received.value or b""),
+    }
+    parent = extract_context({name: headers.get(f"ce_{name}", "") for name in ("traceparent", "tracestate")})
+    return span(f"process {received.topic}", kind=SpanKind.CONSUMER, attributes=attributes, parent=parent)
+
+
+def hash_key(key: bytes) -> str:
+    """Return a short hash of a message key: the same key can be followed, the key itself not read."""
+    return hashlib.sha256(key).hexdigest()[:_KEY_HASH_DIGITS] if key else ""
