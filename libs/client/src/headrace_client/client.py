@@ -234,6 +234,16 @@ class Client:
         finally:
             await reader.stop()
 
+    async def events_so_far(self, topic: str) -> list[Event[Any]]:
+        """Return this tenant's events that a topic holds now, each event id once."""
+        reader = TopicReader(self._endpoints, self._codec, topic, from_beginning=True)
+        await reader.start()
+        try:
+            found = {event.envelope.id: event async for event in reader.events_so_far()}
+        finally:
+            await reader.stop()
+        return [event for event in found.values() if event.envelope.tenant == self.tenant]
+
     # -----------------------------------------------------------------------------------------------------------------
 
     async def _with_cost(self, answer: Answer) -> Answer:

@@ -52,17 +52,33 @@ class TopicReader:
     async def events(self) -> AsyncIterator[Event[Any]]:
         """Yield events for ever; those that cannot be read are skipped, they have their dead letter."""
         async for raw in self._consumer:
-            received = Received(
-                raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, tuple(raw.headers)
-            )
-            try:
-                yield await self._codec.decode(received)
-            except InvalidMessage:
-                continue
+            event = await self._decoded(raw)
+            if event:
+                yield event
+
+    async def events_so_far(self) -> AsyncIterator[Event[Any]]:
+        """Yield what the topic holds up to the ends that it has now, then stop."""
+        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        missing = {tp for tp, end in ends.items() if await self._consumer.position(tp) < end}
+        while missing:
+            for tp, raws in (await self._consumer.getmany(*missing, timeout_ms=FETCH_WAIT_MS)).items():
+                for raw in raws:
+                    event = await self._decoded(raw)
+                    if event and raw.offset < ends[tp]:
+                        yield event
+            missing = {tp for tp in missing if await self._consumer.position(tp) < ends[tp]}
 
     async def stop(self) -> None:
         """Close the connection."""
         await self._consumer.stop()
+
+    async def _decoded(self, raw: Any) -> Event[Any] | None:
+        headers = tuple(raw.headers)
+        received = Received(raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, headers)
+        try:
+            return await self._codec.decode(received)
+        except InvalidMessage:
+            return None
 
 
 class OutcomeListener:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from headrace_client import Client, DocumentStatus
-from headrace_errors import HeadraceError
+from headrace_client import DocumentStatus
 
 from headrace_cli.connection import connected
 from headrace_cli.exits import Exit, complete
-from headrace_cli.files import FILE_BYTES_MAX, FILES_MAX, Found, find_files
+from headrace_cli.files import FILES_MAX, Search, find_files
+from headrace_cli.ingesting import IngestRun
 from headrace_cli.options import DATA_DIR_DEFAULT, TENANT_DEFAULT, DataDir, Json, Principal, Tenant
-from headrace_cli.output import err, out, print_json, progress, table
+from headrace_cli.output import err, out, print_json, table
 
-UPLOADS_AT_ONCE = 4
 docs = typer.Typer(no_args_is_help=True, help="List, show and forget documents.")
 
 
@@ -52,7 +48,7 @@ def ingest(
     async def work() -> Exit:
         found = find_files(paths)
         async with connected(data_dir, tenant, principal) as client:
-            run = _Run(client, wait=wait, timeout_s=timeout)
+            run = IngestRun(client, wait=wait, timeout_s=timeout)
             statuses = await run.submit_all(found.files, tuple(allow or ()))
             forgotten = await run.prune({status.document for status in statuses}) if prune else []
         if as_json:
@@ -64,67 +60,7 @@ def ingest(
     complete(work)
 
 
-class _Run:
-    """One call of `ingest`."""
-
-    def __init__(self, client: Client, *, wait: bool, timeout_s: float) -> None:
-        self._client, self._wait, self._timeout_s = client, wait, timeout_s
-
-    async def submit_all(self, files: Sequence[Found], allow: tuple[str, ...]) -> list[DocumentStatus]:
-        uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
-        with progress() as bar:
-            uploaded = bar.add_task("uploaded", total=len(files))
-
-            async def one(file: Found) -> DocumentStatus:
-                async with uploads:
-                    status = await _submit(self._client, file, allow)
-                bar.advance(uploaded)
-                return status
-
-            statuses = await asyncio.gather(*(one(file) for file in files))
-            if self._wait:
-                settled = bar.add_task("indexed", total=len(files))
-                statuses = await self.settle(statuses, lambda: bar.advance(settled))
-        return list(statuses)
-
-    async def prune(self, kept: set[str]) -> list[DocumentStatus]:
-        known = [one async for one in self._client.documents()]
-        gone = [one.document for one in known if one.document not in kept and one.state not in ("deleted", "failed")]
-        statuses = [await self._client.delete(document) for document in gone]
-        return await self.settle(statuses, lambda: None) if self._wait else statuses
-
-    async def settle(self, statuses: Sequence[DocumentStatus], advance: Any) -> list[DocumentStatus]:
-        """Wait until each version is settled; what was settled at once keeps its own word for it."""
-        settled = {one.document: one for one in statuses if one.settled()}
-        for _ in settled:
-            advance()
-        open_versions = {one.document: one.version for one in statuses if not one.settled()}
-        if open_versions:
-            async for status in self._client.watch(sorted(open_versions), timeout_s=self._timeout_s):
-                if status.settled() and status.version >= open_versions.get(status.document, 1 << 62):
-                    settled[status.document] = status
-                    del open_versions[status.document]
-                    advance()
-                if not open_versions:
-                    break
-        return [settled[one.document] for one in statuses]
-
-
-async def _submit(client: Client, file: Found, allow: tuple[str, ...]) -> DocumentStatus:
-    size = file.path.stat().st_size
-    failed = DocumentStatus(file.document, 0, "failed", None, None, 0, 0, size, {})
-    if size > FILE_BYTES_MAX:
-        detail = f"{size} bytes; at most {FILE_BYTES_MAX} (50 MiB) are allowed"
-        return replace(failed, reason="too_large", detail=detail)
-    try:
-        return await client.submit(file.document, await asyncio.to_thread(file.path.read_bytes), allow=allow)
-    except HeadraceError as error:
-        return replace(failed, reason=error.reason, detail=error.detail)
-    except OSError as error:
-        return replace(failed, reason="unreadable", detail=error.strerror)
-
-
-def _report(statuses: list[DocumentStatus], found: Any, forgotten: list[DocumentStatus]) -> dict[str, Any]:
+def _report(statuses: list[DocumentStatus], found: Search, forgotten: list[DocumentStatus]) -> dict[str, Any]:
     return {
         "documents": [one.as_json() for one in statuses],
         "skipped": [{"path": str(path), "reason": reason} for path, reason in found.skipped],
@@ -133,7 +69,7 @@ def _report(statuses: list[DocumentStatus], found: Any, forgotten: list[Document
     }
 
 
-def _show(statuses: list[DocumentStatus], found: Any, forgotten: list[DocumentStatus]) -> None:
+def _show(statuses: list[DocumentStatus], found: Search, forgotten: list[DocumentStatus]) -> None:
     for one in statuses:
         reason = f": {one.reason}" + (f" ({one.detail})" if one.detail else "") if one.state == "failed" else ""
         out.print(f"{one.document}  {one.state}{reason}", markup=False)
@@ -213,7 +149,7 @@ def docs_rm(
 
     async def work() -> Exit:
         async with connected(data_dir, tenant, principal) as client:
-            run = _Run(client, wait=True, timeout_s=60)
+            run = IngestRun(client, wait=True, timeout_s=60)
             statuses = await run.settle([await client.delete(one) for one in documents], lambda: None)
         if as_json:
             print_json([one.as_json() for one in statuses])
