@@ -223,12 +223,14 @@ class Client:
         response: audit_service_pb2.ProveResponse = await peer.call(stub.Prove, request, self._context(CALL_TIMEOUT_S))
         return response
 
-    async def tail(self, topic: str, *, from_beginning: bool = False) -> AsyncIterator[Event[Any]]:
-        """Yield the events of a topic that concern this tenant."""
+    async def tail(
+        self, topic: str, *, from_beginning: bool = False, until_end: bool = False
+    ) -> AsyncIterator[Event[Any]]:
+        """Yield the events of a topic that concern this tenant: for ever, or until the end that it has now."""
         reader = TopicReader(self._endpoints, self._codec, topic, from_beginning=from_beginning)
         await reader.start()
         try:
-            async for event in reader.events():
+            async for event in reader.events_so_far() if until_end else reader.events():
                 if event.envelope.tenant == self.tenant:
                     yield event
         finally:
@@ -236,13 +238,8 @@ class Client:
 
     async def events_so_far(self, topic: str) -> list[Event[Any]]:
         """Return this tenant's events that a topic holds now, each event id once."""
-        reader = TopicReader(self._endpoints, self._codec, topic, from_beginning=True)
-        await reader.start()
-        try:
-            found = {event.envelope.id: event async for event in reader.events_so_far()}
-        finally:
-            await reader.stop()
-        return [event for event in found.values() if event.envelope.tenant == self.tenant]
+        found = self.tail(topic, from_beginning=True, until_end=True)
+        return list({event.envelope.id: event async for event in found}.values())
 
     # -----------------------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def _is_own(docs: Path) -> bool:
 
 
 def _drawn_from(files: list[Found]) -> tuple[str, ...]:
-    """Ask for what two sentences say, by their rarest words: the folder answers such questions if it is found at all."""
+    """Ask for what two sentences say, by their rarest words: a folder that is found at all answers that."""
     texts = [file.path.read_text("utf-8", "replace") for file in files if file.path.suffix in TEXT_ENDINGS]
     frequency = Counter(word for text in texts for word in set(_words(text)))
     sentences = [one for text in texts for one in re.split(r"(?<=[.!?])\s+", text) if _is_plain(one)]

@@ -50,7 +50,7 @@ class Reconciliation:
 async def reconcile_topics(client: Client) -> Reconciliation:
     """Compare the three; what is still on its way gets `WAIT_S` seconds to arrive.
 
-    The topics of the embedded bus hold what was published since its start: run this on a platform that was started once.
+    The embedded bus holds what was published since its start: run this on a platform that was started once.
     """
     until = asyncio.get_running_loop().time() + WAIT_S
     while True:

@@ -83,6 +83,7 @@ def costs(
 def tail(
     topic: Annotated[str, typer.Argument(help="A topic; `headrace topics` lists them. The prefix may be left out.")],
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Begin with the oldest event.")] = False,
+    until_end: Annotated[bool, typer.Option("--until-end", help="Stop at what the topic holds now.")] = False,
     count: Annotated[int, typer.Option("--count", "-n", min=0, help="Stop after so many events; 0: never.")] = 0,
     data_dir: DataDir = DATA_DIR_DEFAULT,
     tenant: Tenant = TENANT_DEFAULT,
@@ -99,7 +100,7 @@ def tail(
     async def work() -> Exit:
         seen = 0
         async with connected(data_dir, tenant, principal) as client:
-            async for event in client.tail(name, from_beginning=from_beginning):
+            async for event in client.tail(name, from_beginning=from_beginning, until_end=until_end):
                 print_json(_shown(event), one_line=True)
                 seen += 1
                 if count and seen >= count:
