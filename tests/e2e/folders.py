@@ -7,7 +7,8 @@ from reportlab.pdfgen import canvas
 
 FACTS = {
     "tides.md": "# Tides\n\nThe tidal range at the Larkspur mole is fourteen metres. Ships enter at high water only.\n",
-    "mill.txt": "The Osterley mill grinds eleven tonnes of barley a day. Its wheel was built in 1874 by Agnes Thornbury.\n",
+    "mill.txt": "The Osterley mill grinds eleven tonnes of barley a day. "
+    "Its wheel was built in 1874 by Agnes Thornbury.\n",
     "bridge.html": "<html><head><title>Bridge</title></head><body><h1>The bridge</h1><p>The Quenby bridge carries nine "
     "thousand wagons a year. It was opened by the mayor in the spring of 1902.</p></body></html>",
 }
