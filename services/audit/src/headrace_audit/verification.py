@@ -8,8 +8,9 @@ that was kept elsewhere; docs/money-and-proof.md says which copies there are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
+from typing import Any
 
 from headrace_audit.domain import GENESIS, Head, Link, flaw_of
 
@@ -50,6 +51,17 @@ class VerifyReport:
     def links(self) -> int:
         """Links that were looked at, over all chains."""
         return sum(chain.length for chain in self.chains)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report for programs; the keys are stable."""
+        chains = [asdict(chain) | {"verified": chain.verified} for chain in self.chains]
+        return {
+            "verified": self.verified,
+            "links": self.links,
+            "ends_known": self.ends_known,
+            "flaw": self.flaw,
+            "chains": chains,
+        }
 
 
 class _Walk:

@@ -14,7 +14,7 @@ from typing import Any
 
 from headrace_messaging import Event, Outgoing
 from headrace_messaging.inbox import Inbox, inbox_tables
-from headrace_messaging.outbox import Outbox, outbox_table
+from headrace_messaging.outbox import Outbox
 from headrace_storage import Database
 from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -49,8 +49,7 @@ HEADS = Table(
     Column("fingerprint", String(64), nullable=False),
 )
 
-INBOX = inbox_tables(METADATA)
-OUTBOX = outbox_table(METADATA)
+INBOX = inbox_tables(METADATA)  # the chassis adds the outbox
 
 _LINK_COLUMNS = [LINKS.c[name] for name in Link.__slots__]
 
