@@ -83,6 +83,6 @@ def test_the_built_in_list_prices_the_default_models():
     """Without a section of one's own, the default embedder and the default language model have a price."""
     prices = read_prices({}, currency="USD")
 
-    assert prices.cost_picos("minilm-l6-v2", {"embedding_tokens": 1_000_000}, _MAY) > 0
+    assert prices.cost_picos("all-minilm-l6-v2", {"embedding_tokens": 1_000_000}, _MAY) > 0
     assert prices.cost_picos("smollm2-135m-instruct", {"input_tokens": 10, "output_tokens": 10}, _MAY) > 0
     assert prices.cost_picos("null", {"input_tokens": 10, "output_tokens": 10}, _MAY) == 0
