@@ -88,6 +88,8 @@ MetricName = Literal[
     "gen_ai.server.request.duration",
     "gen_ai.server.time_to_first_token",
     "gen_ai.server.time_per_output_token",
+    # Usages kept without a price, by model: an alert. Unit: {usage}.
+    "headrace.usage.unrated",
     # Money rated, in micro-units of the currency, by model. Unit: u{currency}.
     "headrace.cost",
 ]

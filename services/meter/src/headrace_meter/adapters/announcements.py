@@ -1,0 +1,58 @@
+"""What meter publishes: a cost row for every charge, and crossed budgets. Ids derive from facts, never from chance."""
+
+from __future__ import annotations
+
+from google.protobuf import json_format
+from headrace import topics
+from headrace.budget.v1 import budget_pb2
+from headrace.cost.v1 import cost_pb2
+from headrace_messaging import Outgoing, event_id, new_envelope
+
+from headrace_meter.domain import Account, Charge, Usage
+from headrace_meter.focus import focus_row
+from headrace_meter.money import text_of
+from headrace_meter.ports import Clock
+from headrace_meter.prices import PriceList
+
+_SOURCE = "/headrace/meter"
+
+
+class Announcements:
+    """Makes the events; putting them into the outbox is the ledger's part."""
+
+    def __init__(self, prices: PriceList, clock: Clock) -> None:
+        self._prices = prices
+        self._clock = clock
+
+    def cost(self, usage: Usage, charge: Charge) -> Outgoing:
+        """Return the cost row of a charge: its id is derived from the usage's id and the meter."""
+        row = cost_pb2.CostRecorded()
+        json_format.ParseDict(focus_row(usage, charge, self._prices), row)
+        envelope = new_envelope(
+            topics.COST_RECORDED,
+            source=_SOURCE,
+            id=event_id(usage.usage_id, f"cost.{charge.meter}"),
+            time=self._clock(),
+            tenant=usage.tenant,
+            correlation_id=usage.request_id or usage.usage_id,
+        )
+        return Outgoing(topics.COST_RECORDED, usage.tenant, row, envelope)
+
+    def crossed(self, account: Account, limit_picos: int, percent: int) -> Outgoing:
+        """Return the crossing of a threshold: one id a tenant, month and threshold."""
+        payload = budget_pb2.BudgetCrossed(
+            tenant=account.tenant,
+            period=account.period,
+            percent=percent,
+            limit=text_of(limit_picos),
+            spent=text_of(account.committed_picos),
+            currency=self._prices.currency,
+        )
+        envelope = new_envelope(
+            topics.BUDGET_CROSSED,
+            source=_SOURCE,
+            id=event_id(f"{account.tenant}/{account.period}", "budget", index=percent),
+            time=self._clock(),
+            tenant=account.tenant,
+        )
+        return Outgoing(topics.BUDGET_CROSSED, account.tenant, payload, envelope)

@@ -1,0 +1,45 @@
+"""Usages to rows and back: one place for every column's text and number form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from headrace_meter.domain import Usage
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PLAIN = (
+    "usage_id", "attempt_id", "tenant", "request_id", "feature", "operation", "model", "provider", "document", "status",
+    "attempt", "estimated", "reservation_id",
+)  # fmt: skip
+
+
+def usage_row(usage: Usage) -> dict[str, Any]:
+    """Return a usage as a row of `usages`."""
+    return {name: getattr(usage, name) for name in _PLAIN} | {
+        "started_us": microseconds_of(usage.started_at),
+        "ended_us": microseconds_of(usage.ended_at),
+        "day": f"{usage.started_at.astimezone(UTC):%Y-%m-%d}",
+        "quantities_json": json.dumps(dict(usage.quantities), sort_keys=True),
+    }
+
+
+def usage_of(row: Mapping[str, Any]) -> Usage:
+    """Return the usage of a row."""
+    return Usage(
+        **{name: row[name] for name in _PLAIN},
+        quantities=json.loads(row["quantities_json"]),
+        started_at=_moment(row["started_us"]),
+        ended_at=_moment(row["ended_us"]),
+    )
+
+
+def microseconds_of(moment: datetime) -> int:
+    """Return microseconds since 1970 in UTC, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

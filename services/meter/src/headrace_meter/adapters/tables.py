@@ -1,0 +1,90 @@
+"""The ledger's tables. Amounts are picos, times microseconds since 1970 in UTC: integers, exact on every database.
+
+The chassis adds the outbox to the same database. Nothing is ever updated in `usages` and `charges`: they are the
+ledger. `accounts` and `reservations` say what is held now, and could be computed anew from facts.
+"""
+
+from __future__ import annotations
+
+from headrace_messaging.inbox import inbox_tables
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+USAGES = Table(
+    "usages",
+    METADATA,
+    Column("usage_id", String(64), primary_key=True),
+    Column("attempt_id", String(64), nullable=False),
+    Column("tenant", String(128), nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("feature", String(128), nullable=False),
+    Column("operation", String(32), nullable=False),
+    Column("model", String(128), nullable=False),
+    Column("provider", String(64), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("reservation_id", String(64), nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger, nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("quantities_json", Text, nullable=False),
+)
+Index("usages_by_request", USAGES.c.tenant, USAGES.c.request_id)
+Index("usages_by_time", USAGES.c.tenant, USAGES.c.started_us)
+
+CHARGES = Table(
+    "charges",
+    METADATA,
+    Column("usage_id", String(64), ForeignKey(USAGES.c.usage_id), primary_key=True),
+    Column("meter", String(32), primary_key=True),
+    Column("quantity", BigInteger, nullable=False),
+    Column("price_micros", BigInteger, nullable=False),
+    Column("rate_id", String(160), nullable=False),
+    Column("price_version", String(64), nullable=False),
+    Column("cost_picos", BigInteger, nullable=False),
+)
+
+# Usages that had no price when they came; a row goes when its usage is booked.
+UNRATED = Table(
+    "unrated",
+    METADATA,
+    Column("usage_id", String(64), ForeignKey(USAGES.c.usage_id), primary_key=True),
+    Column("reason", Text, nullable=False),
+)
+
+ACCOUNTS = Table(
+    "accounts",
+    METADATA,
+    Column("tenant", String(128), primary_key=True),
+    Column("period", String(7), primary_key=True),
+    Column("reserved_picos", BigInteger, nullable=False),
+    Column("spent_picos", BigInteger, nullable=False),
+    Column("announced_percent", Integer, nullable=False),
+)
+
+RESERVATIONS = Table(
+    "reservations",
+    METADATA,
+    Column("tenant", String(128), primary_key=True),
+    Column("reservation_id", String(64), primary_key=True),
+    Column("request_id", String(128), nullable=False),
+    Column("period", String(7), nullable=False),
+    Column("amount_picos", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+)
+Index("reservations_by_request", RESERVATIONS.c.tenant, RESERVATIONS.c.request_id)
+Index("reservations_by_state", RESERVATIONS.c.tenant, RESERVATIONS.c.state)
+
+OUTCOMES = Table(
+    "outcomes",
+    METADATA,
+    Column("tenant", String(128), primary_key=True),
+    Column("request_id", String(128), primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("embedding_tokens", BigInteger, nullable=False),
+)
+
+INBOX = inbox_tables(METADATA)

@@ -1,0 +1,42 @@
+"""Puts the meter service together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from headrace_messaging.inbox import Inbox
+from headrace_runtime import Chassis, Service
+
+from headrace_meter.adapters.announcements import Announcements
+from headrace_meter.adapters.budgets import DeclaredBudgets
+from headrace_meter.adapters.reports import SqlUsageBook
+from headrace_meter.adapters.sql import SqlLedger
+from headrace_meter.adapters.tables import INBOX, METADATA
+from headrace_meter.entrypoints import grpc, kafka
+from headrace_meter.handlers import Rules, rate_unrated
+from headrace_meter.metrics import Metrics
+from headrace_meter.price_file import read_prices
+from headrace_meter.settings import Settings
+
+
+async def build(_settings: Settings, chassis: Chassis) -> Service:
+    """Open the ledger under the declared prices and budgets; ValueError when the price list is wrong."""
+    prices = read_prices(chassis.tenants.prices, currency=chassis.tenants.currency)
+    rules = Rules(prices, DeclaredBudgets(chassis.tenants), Metrics())
+    database, outbox = await chassis.database(METADATA)
+    inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
+    ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=Announcements(prices, _now))
+
+    async def rate_what_had_no_price() -> None:
+        await rate_unrated(new_transaction=ledger.transaction, rules=rules)
+
+    return Service(
+        subscriptions=kafka.subscriptions(transaction=ledger.transaction, rules=rules),
+        rpcs=[grpc.rpc(transaction=ledger.transaction, book=SqlUsageBook(database), rules=rules, clock=_now)],
+        before_ready=rate_what_had_no_price,
+        offsets=inbox,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

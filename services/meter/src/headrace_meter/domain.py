@@ -1,0 +1,179 @@
+"""The ledger's values and rules: usage becomes charges, reservations hold budget until a fact ends them.
+
+Everything here is a value in and a value out. Where it is kept, and that all of one fact is kept at once, is up to the
+port `LedgerTransaction`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from headrace_errors import QuotaExceeded
+
+from headrace_meter.money import text_of
+from headrace_meter.prices import REQUESTS, Price, PriceList
+
+THRESHOLDS_PERCENT = (50, 80, 100)
+
+UsageStatus = Literal["completed", "failed", "unknown", "cancelled"]
+ReservationState = Literal["held", "unknown", "settled", "released"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one attempt used; `usage_id` is the event's id. Quantities are disjoint and not negative."""
+
+    usage_id: str
+    attempt_id: str
+    tenant: str
+    operation: str
+    model: str
+    provider: str
+    status: UsageStatus
+    quantities: Mapping[str, int]
+    started_at: datetime
+    ended_at: datetime
+    request_id: str = ""
+    feature: str = ""
+    document: str = ""
+    reservation_id: str = ""
+    attempt: int = 1
+    estimated: bool = False
+
+    @property
+    def period(self) -> str:
+        """The month that pays, by when the attempt began."""
+        return period_of(self.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One meter of one usage, rated: one row of the ledger and one row on the cost topic."""
+
+    usage_id: str
+    meter: str
+    quantity: int
+    price: Price
+    cost_picos: int
+    price_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """Budget held for one attempt. `held` and `unknown` count against the month's limit."""
+
+    reservation_id: str
+    tenant: str
+    request_id: str
+    period: str
+    amount_picos: int
+    state: ReservationState = "held"
+
+    @property
+    def holds(self) -> bool:
+        """True while the amount is kept back."""
+        return self.state in {"held", "unknown"}
+
+    def ended_by(self, status: UsageStatus) -> Reservation:
+        """Return the reservation after its attempt's usage: settled, or held as unknown until a correction."""
+        return replace(self, state="unknown" if status == "unknown" else "settled")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A tenant's month: what is held, what is spent, and the highest threshold already announced, in percent."""
+
+    tenant: str
+    period: str
+    reserved_picos: int = 0
+    spent_picos: int = 0
+    announced_percent: int = 0
+
+    @property
+    def committed_picos(self) -> int:
+        """What counts against the limit."""
+        return self.reserved_picos + self.spent_picos
+
+    def hold(self, amount_picos: int, limit_picos: int | None) -> Account:
+        """Keep an amount back; QuotaExceeded when the month's limit does not allow it, None is no limit."""
+        if limit_picos is not None and self.committed_picos + amount_picos > limit_picos:
+            raise QuotaExceeded(
+                f"budget of {self.tenant} for {self.period}: {text_of(self.committed_picos)} of {text_of(limit_picos)}"
+                f" is spent or held, {text_of(amount_picos)} more is needed"
+            )
+        return replace(self, reserved_picos=self.reserved_picos + amount_picos)
+
+    def give_back(self, amount_picos: int) -> Account:
+        """Stop keeping an amount back."""
+        return replace(self, reserved_picos=self.reserved_picos - amount_picos)
+
+    def spend(self, amount_picos: int) -> Account:
+        """Book what was used; never refused, for it happened."""
+        return replace(self, spent_picos=self.spent_picos + amount_picos)
+
+    def announce(self, limit_picos: int | None) -> tuple[Account, tuple[int, ...]]:
+        """Return the account and the thresholds that it crossed for the first time, in percent."""
+        if limit_picos is None:
+            return self, ()
+        crossed = tuple(
+            percent
+            for percent in THRESHOLDS_PERCENT
+            if percent > self.announced_percent and self.committed_picos * 100 >= limit_picos * percent
+        )
+        # A limit of 0 is crossed by the first cost, not by nothing.
+        if not crossed or not self.committed_picos:
+            return self, ()
+        return replace(self, announced_percent=crossed[-1]), crossed
+
+
+@dataclass(frozen=True, slots=True)
+class RequestProgress:
+    """What is known of a request: its outcome's counts (None before the outcome), and what was booked."""
+
+    attempts_expected: int | None = None
+    embedding_tokens_expected: int = 0
+    attempts_booked: int = 0
+    embedding_tokens_booked: int = 0
+    attempts_held: int = 0
+
+    @property
+    def all_booked(self) -> bool:
+        """True when the outcome is known and every attempt that it counts has been booked.
+
+        What is still held then is held for attempts that never started.
+        """
+        return (
+            self.attempts_expected is not None
+            and self.attempts_booked >= self.attempts_expected
+            and self.embedding_tokens_booked >= self.embedding_tokens_expected
+        )
+
+    @property
+    def settled(self) -> bool:
+        """True when no further cost of the request is to come."""
+        return self.all_booked and self.attempts_held == 0
+
+
+def period_of(moment: datetime) -> str:
+    """Name the month in UTC, for example `2026-11`."""
+    return f"{moment.astimezone(UTC):%Y-%m}"
+
+
+def rate(usage: Usage, prices: PriceList) -> tuple[Charge, ...]:
+    """Price every meter of a usage as of when its attempt began; ModelUnpriced when one has no price.
+
+    An attempt that used nothing chargeable (it failed before the first token) gives one charge of quantity 0 on the
+    meter `requests`, so that every attempt stands in the ledger.
+    """
+    used = {meter: quantity for meter, quantity in usage.quantities.items() if quantity}
+    if not used:
+        nothing = Price(REQUESTS, 0, f"{usage.model}@none")
+        return (Charge(usage.usage_id, REQUESTS, 0, nothing, 0, prices.version),)
+    charges = []
+    for meter, quantity in sorted(used.items()):
+        price = prices.price(usage.model, meter, usage.started_at)
+        charges.append(Charge(usage.usage_id, meter, quantity, price, quantity * price.micros, prices.version))
+    return tuple(charges)

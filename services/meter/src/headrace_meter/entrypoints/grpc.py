@@ -1,0 +1,93 @@
+"""MeterService: holds, settles, gives back, and answers what was used and what it costs."""
+
+# ruff: noqa: N802 - methods are named as the RPCs are
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from headrace.meter.v1 import meter_service_pb2 as pb
+from headrace.meter.v1 import meter_service_pb2_grpc as pb_grpc
+from headrace_errors import InvalidMessage
+from headrace_runtime import Rpc, current_call
+
+from headrace_meter.entrypoints.kafka import NewTransaction
+from headrace_meter.entrypoints.translation import moment_of, quantities_of, usage_of, usage_response
+from headrace_meter.handlers import Rules, get_usage, price, record_usage, release, reserve
+from headrace_meter.money import text_of
+from headrace_meter.ports import Clock, Selection, UsageBook
+from headrace_meter.prices import ModelUnpriced
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class MeterServicer(pb_grpc.MeterServiceServicer):
+    """Every call acts for the tenant of its metadata."""
+
+    def __init__(self, *, transaction: NewTransaction, book: UsageBook, rules: Rules, clock: Clock) -> None:
+        self._transaction = transaction
+        self._book = book
+        self._rules = rules
+        self._clock = clock
+
+    async def Reserve(self, request: pb.ReserveRequest, _context: Context) -> pb.ReserveResponse:
+        """Hold money for an attempt."""
+        if not request.reservation_id or not request.model:
+            raise InvalidMessage("reservation_id and model are needed")
+        held = await reserve(
+            current_call().tenant,
+            request.reservation_id,
+            request.request_id,
+            request.model,
+            quantities_of(request.quantities),
+            transaction=self._transaction(None),
+            rules=self._rules,
+            clock=self._clock,
+        )
+        return pb.ReserveResponse(reserved=text_of(held), currency=self._currency)
+
+    async def Settle(self, request: pb.SettleRequest, _context: Context) -> pb.SettleResponse:
+        """Book a usage."""
+        if not request.usage_id:
+            raise InvalidMessage("usage_id is needed")
+        usage = usage_of(request.usage, usage_id=request.usage_id, tenant=current_call().tenant)
+        cost = await record_usage(usage, transaction=self._transaction(None), rules=self._rules)
+        if cost is None:
+            raise ModelUnpriced(f"the usage is kept, but {usage.model!r} has no price yet")
+        return pb.SettleResponse(cost=text_of(cost), currency=self._currency)
+
+    async def Release(self, request: pb.ReleaseRequest, _context: Context) -> pb.ReleaseResponse:
+        """Give back what an attempt that did not start held."""
+        await release(current_call().tenant, request.reservation_id, transaction=self._transaction(None))
+        return pb.ReleaseResponse()
+
+    async def GetUsage(self, request: pb.GetUsageRequest, _context: Context) -> pb.GetUsageResponse:
+        """Sum usage and cost."""
+        selection = Selection(
+            current_call().tenant,
+            request.request_id,
+            since=moment_of(getattr(request, "from"), "from") if getattr(request, "from") else None,
+            before=moment_of(request.to, "to") if request.to else None,
+        )
+        report = await get_usage(selection, request.group_by, book=self._book)
+        return usage_response(report, request.group_by, currency=self._currency)
+
+    async def Price(self, request: pb.PriceRequest, _context: Context) -> pb.PriceResponse:
+        """Tell a price."""
+        prices = self._rules.prices
+        cost = price(request.model, quantities_of(request.quantities), prices=prices, clock=self._clock)
+        return pb.PriceResponse(cost=text_of(cost), currency=prices.currency, price_version=prices.version)
+
+    @property
+    def _currency(self) -> str:
+        return self._rules.prices.currency
+
+
+def rpc(*, transaction: NewTransaction, book: UsageBook, rules: Rules, clock: Clock) -> Rpc:
+    """Return the gRPC service for the chassis."""
+    servicer = MeterServicer(transaction=transaction, book=book, rules=rules, clock=clock)
+    return Rpc(
+        pb.DESCRIPTOR.services_by_name["MeterService"].full_name,
+        lambda server: pb_grpc.add_MeterServiceServicer_to_server(servicer, server),
+    )

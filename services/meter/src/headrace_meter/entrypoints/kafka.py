@@ -1,0 +1,51 @@
+"""The topics that meter consumes: usage, and the outcomes that close what is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from headrace import topics
+from headrace.answer.v1.answer_pb2 import AnswerCompleted
+from headrace.usage.v1.usage_pb2 import UsageRecorded
+from headrace_messaging import Ended, Ending, Event, Handler, Outgoing, Subscription
+
+from headrace_meter.entrypoints.translation import usage_of
+from headrace_meter.handlers import Rules, close_request, record_usage
+from headrace_meter.ports import Transaction
+
+NewTransaction = Callable[[Event[Any] | None], Transaction]
+
+
+def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscription]:
+    """Return what meter subscribes to. Cost rows leave through the outbox, so handlers return nothing."""
+
+    async def on_usage_recorded(event: Event[UsageRecorded]) -> Sequence[Outgoing]:
+        usage = usage_of(event.payload, usage_id=event.envelope.id, tenant=event.envelope.tenant)
+        await record_usage(usage, transaction=transaction(event), rules=rules)
+        return ()
+
+    async def on_answer_completed(event: Event[AnswerCompleted]) -> Sequence[Outgoing]:
+        counts = event.payload.usage
+        await close_request(
+            event.envelope.tenant or event.payload.tenant,
+            event.payload.request_id or event.envelope.correlation_id,
+            attempts=counts.attempts,
+            embedding_tokens=counts.embedding_tokens,
+            transaction=transaction(event),
+        )
+        return ()
+
+    return [
+        Subscription(topics.USAGE_RECORDED, on_usage_recorded, ended=_kept_by(on_usage_recorded)),
+        Subscription(topics.ANSWER_COMPLETED, on_answer_completed, ended=_kept_by(on_answer_completed)),
+    ]
+
+
+def _kept_by(handler: Handler) -> Ended:
+    """Keep a fact whatever its deadline says: only what cannot be understood ends, as a dead letter."""
+
+    async def ended(event: Event[Any], ending: Ending) -> Sequence[Outgoing]:
+        return () if ending.reason == "dead_lettered" else await handler(event)
+
+    return ended

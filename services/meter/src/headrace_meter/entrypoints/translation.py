@@ -1,0 +1,89 @@
+"""Messages to the domain's values and back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import cast, get_args
+
+from headrace.meter.v1 import meter_service_pb2 as pb
+from headrace.usage.v1 import usage_pb2
+from headrace_errors import InvalidMessage
+
+from headrace_meter.domain import Usage, UsageStatus
+from headrace_meter.money import text_of
+from headrace_meter.ports import UsageReport
+
+_STATUSES: tuple[str, ...] = get_args(UsageStatus)
+
+
+def usage_of(message: usage_pb2.UsageRecorded, *, usage_id: str, tenant: str) -> Usage:
+    """Read a usage of `tenant`, who is known from outside the message; InvalidMessage names what is wrong."""
+    if message.tenant and message.tenant != tenant:
+        raise InvalidMessage(f"the usage is of tenant {message.tenant!r}, its sender speaks for {tenant!r}")
+    for name in ("attempt_id", "operation", "model"):
+        if not getattr(message, name):
+            raise InvalidMessage(f"{name} is missing")
+    if message.status not in _STATUSES:
+        raise InvalidMessage(f"status is one of {', '.join(_STATUSES)}, not {message.status!r}")
+    return Usage(
+        usage_id=usage_id,
+        attempt_id=message.attempt_id,
+        tenant=tenant,
+        request_id=message.request_id,
+        feature=message.feature,
+        operation=message.operation,
+        model=message.model,
+        provider=message.provider,
+        document=message.document,
+        status=cast("UsageStatus", message.status),
+        attempt=message.attempt,
+        estimated=message.estimated,
+        reservation_id=message.reservation_id,
+        quantities=quantities_of(message.quantities),
+        started_at=moment_of(message.started_at, "started_at"),
+        ended_at=moment_of(message.ended_at, "ended_at"),
+    )
+
+
+def quantities_of(quantities: Iterable[usage_pb2.Quantity]) -> Mapping[str, int]:
+    """Sum quantities by meter; InvalidMessage for a negative one."""
+    sums: Counter[str] = Counter()
+    for each in quantities:
+        if each.quantity < 0:
+            raise InvalidMessage(f"negative quantity of {each.meter}")
+        sums[each.meter] += each.quantity
+    return dict(sums)
+
+
+def moment_of(text: str, name: str) -> datetime:
+    """Read an RFC 3339 time; InvalidMessage without one, or without its offset from UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidMessage(f"{name} is not an RFC 3339 time") from None
+    if moment.tzinfo is None:
+        raise InvalidMessage(f"{name} has no offset from UTC")
+    return moment.astimezone(UTC)
+
+
+def usage_response(report: UsageReport, group_by: Sequence[str], *, currency: str) -> pb.GetUsageResponse:
+    """Write a report: one row a group, its meters side by side."""
+    response = pb.GetUsageResponse(
+        total_cost=text_of(sum(each.cost_picos for each in report.sums)),
+        currency=currency,
+        usages=report.usages,
+        reserved=text_of(report.reserved_picos),
+        settled=report.progress.settled,
+    )
+    rows: dict[tuple[str, ...], pb.UsageRow] = {}
+    costs: Counter[tuple[str, ...]] = Counter()
+    for each in report.sums:
+        row = rows.setdefault(each.group, pb.UsageRow(group=dict(zip(group_by, each.group, strict=True))))
+        row.quantities.add(meter=each.meter, quantity=each.quantity)
+        costs[each.group] += each.cost_picos
+    for group, row in rows.items():
+        row.cost = text_of(costs[group])
+    response.rows.extend(rows.values())
+    return response

@@ -1,0 +1,59 @@
+"""Money as an integer count of picos: 10^-12 of the currency's unit.
+
+A price has at most six decimals for a million units, and 10^-6 of a unit's price for each of 10^6 units is 10^-12: so
+quantity times price is exact, and nothing is ever rounded. A 64-bit column holds 9.2 million units of the currency for
+one row or one tenant's month; beyond that the database raises, it never wraps. No float is made of an amount anywhere.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+UNIT_PICOS = 10**12
+PRICE_MICROS = 10**6  # a price's smallest step is 10^-6 of the unit
+
+
+def picos_of(amount: Decimal) -> int:
+    """Return an amount in picos; ValueError below a pico, or for NaN and infinity."""
+    return _scaled(amount, UNIT_PICOS)
+
+
+def micros_of(price: Decimal) -> int:
+    """Return a price in micros; ValueError below a micro, or for NaN and infinity."""
+    return _scaled(price, PRICE_MICROS)
+
+
+def decimal_of(text: object) -> Decimal:
+    """Read an amount as a configuration file states it; ValueError for anything that is no finite number.
+
+    YAML reads 0.05 without quotes as a binary float; its shortest form is again the 0.05 that was written.
+    """
+    if isinstance(text, bool) or not isinstance(text, str | int | float | Decimal):
+        raise ValueError(f"{text!r} is not an amount")  # noqa: TRY004 - a wrong value in a file, not a wrong call
+    try:
+        amount = Decimal(str(text))
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not an amount") from None
+    if not amount.is_finite():
+        raise ValueError(f"{text!r} is not an amount")
+    return amount
+
+
+def text_of(picos: int) -> str:
+    """Write an amount in picos as a plain decimal: no exponent, no trailing zeros."""
+    return plain(Decimal(picos).scaleb(-12))
+
+
+def plain(number: Decimal) -> str:
+    """Write a decimal without exponent and without trailing zeros."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _scaled(amount: Decimal, steps: int) -> int:
+    if not amount.is_finite():
+        raise ValueError(f"{amount} is not an amount")
+    numerator, denominator = (amount * steps).as_integer_ratio()
+    if denominator != 1:
+        raise ValueError(f"{amount} has more decimals than can be kept exactly")
+    return numerator
