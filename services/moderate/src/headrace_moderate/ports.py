@@ -21,7 +21,7 @@ class Feedback:
     event_id: str
     tenant: str
     request_id: str
-    rating: Literal["up", "down"]
+    rating: Literal["", "up", "down"]
     correction: str
     reason: str
     submitted_at: datetime
@@ -41,8 +41,8 @@ class Transaction(Protocol):
         """Insert a request; (tenant, request id) must be new."""
         ...
 
-    async def update(self, request: Request) -> None:
-        """Store a request's admission and decision; a decision that is stored already is never replaced."""
+    async def decide(self, request: Request) -> bool:
+        """Store a request's decision; False, and nothing stored, if it has one already."""
         ...
 
     async def first_with_key(self, tenant: str, idempotency_key: str) -> Request | None:
@@ -93,8 +93,8 @@ class Requests(Protocol):
 class Tenant(Protocol):
     """A declared tenant."""
 
-    def principals_of(self, auth_id: str | None) -> tuple[str, ...] | None:
-        """Return the principals of an asker (None: unnamed), or None where the tenant does not know them."""
+    def principals_of(self, auth_id: str) -> tuple[str, ...] | None:
+        """Return the principals of an asker (empty: unnamed), or None where the tenant does not admit them."""
         ...
 
 

@@ -9,25 +9,31 @@ from headrace_moderate.domain.requests import (
     IDENTIFIER_CHARS_MAX,
     Arrival,
     Outcome,
+    Query,
     clean_identifier,
     sound_identifier,
 )
 from headrace_moderate.domain.verdicts import Raised
 
-_IDENTIFIERS = ("request_id", "tenant", "auth_id", "idempotency_key")
+PASSAGES_MAX = 100
+WAIT_FOR_MAX = 64  # document versions a question may wait for
 
 
 def screen(
-    arrival: Arrival, *, tenant_declared: bool, principals: Sequence[str] | None, deadline: datetime, now: datetime
+    query: Query,
+    arrival: Arrival,
+    *,
+    tenant_declared: bool,
+    principals: Sequence[str] | None,
+    deadline: datetime,
+    now: datetime,
 ) -> Outcome | None:
     """Return the outcome of a question that must not be considered further, None where it may.
 
     `principals` are those of the asker, None where the tenant does not know the asker.
     """
-    for name in _IDENTIFIERS:
-        if not sound_identifier(getattr(arrival, name)):
-            detail = f"{name} must be at most {IDENTIFIER_CHARS_MAX} printable characters"
-            return Outcome("failed", "invalid_request", detail)
+    if malformed := _malformed(query, arrival):
+        return Outcome("failed", "invalid_request", malformed)
     if not arrival.tenant:
         return Outcome("refused", "unknown_tenant", "the header ce_tenant is missing")
     if not tenant_declared:
@@ -49,6 +55,26 @@ def conflict(key: str, first: str) -> Outcome:
     """Return the outcome of a question whose idempotency key was used for another one."""
     detail = f"the idempotency key {key!r} was used with another body, by request {first}"
     return Outcome("refused", "idempotency_conflict", detail)
+
+
+def _malformed(query: Query, arrival: Arrival) -> str:
+    identifiers = {
+        "request_id": arrival.request_id,
+        "ce_tenant": arrival.tenant,
+        "ce_authid": arrival.auth_id,
+        "ce_idempotencykey": arrival.idempotency_key,
+        "conversation_id": query.conversation_id,
+        "feature": query.feature,
+        "model": query.model,
+    }
+    for name, value in identifiers.items():
+        if not sound_identifier(value):
+            return f"{name} must be at most {IDENTIFIER_CHARS_MAX} printable characters"
+    if not 0 <= query.passages_max <= PASSAGES_MAX:
+        return f"passages_max must be 0 to {PASSAGES_MAX}"
+    if len(query.wait_for) > WAIT_FOR_MAX or any(version < 1 for _, version in query.wait_for):
+        return f"wait_for must name at most {WAIT_FOR_MAX} versions, each from 1"
+    return ""
 
 
 def _unknown(auth_id: str) -> str:

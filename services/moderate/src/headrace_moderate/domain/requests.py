@@ -228,12 +228,16 @@ def clean_identifier(raw: str) -> str:
     if sound_identifier(raw):
         return raw
     plain = "".join(c for c in raw[:IDENTIFIER_CHARS_MAX] if sound_identifier(c))
-    return f"{plain[: IDENTIFIER_CHARS_MAX // 2]}~{hashlib.sha256(raw.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    return (
+        f"{plain[: IDENTIFIER_CHARS_MAX // 2]}~{hashlib.sha256(raw.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    )
 
 
 def sound_identifier(raw: str) -> bool:
     """Tell whether an identifier is at most 128 printable code points."""
-    return len(raw) <= IDENTIFIER_CHARS_MAX and not any(unicodedata.category(c).startswith(("C", "Z")) and c != " " for c in raw)
+    return len(raw) <= IDENTIFIER_CHARS_MAX and not any(
+        unicodedata.category(c).startswith(("C", "Z")) and c != " " for c in raw
+    )
 
 
 def _deadline(arrival: Arrival, now: datetime) -> datetime:

@@ -56,12 +56,11 @@ async def admit_query(
 
 def _judge(query: Query, arrival: Arrival, *, tenants: Tenants, policy: Policy, now: datetime) -> _Judged:
     tenant = tenants.get(arrival.tenant) if arrival.tenant else None
-    principals = tenant.principals_of(arrival.auth_id or None) if tenant else None
+    principals = tenant.principals_of(arrival.auth_id) if tenant else None
     request = register(query, arrival, principals or (), now=now)
     admission = Admission(query, principals or ())
-    barred = screen(
-        arrival, tenant_declared=tenant is not None, principals=principals, deadline=request.deadline, now=now
-    )
+    declared = tenant is not None
+    barred = screen(query, arrival, tenant_declared=declared, principals=principals, deadline=request.deadline, now=now)
     if barred:
         return _Judged(request, barred, None, admission, ())
     verdict = policy.judge("input", Subject(query.question))

@@ -76,7 +76,7 @@ def moderated(draft: Outcome, policy: Policy) -> tuple[Outcome, tuple[Raised, ..
 
 
 def cut(citation: Citation, findings: Sequence[Raised]) -> Citation | None:
-    """Return the citation without what has a mask; what would be dropped unseen may stay. None if too little is left."""
+    """Return the citation without what has a mask (invisible characters may stay); None if too little is left."""
     spans = [(finding.start, finding.end) for finding in findings if finding.mask]
     if not spans:
         return citation

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
-from headrace_moderate.domain.facts import Completed, Fact, audit_of, audit_of_outcome
+from headrace_moderate.domain.facts import Completed, audit_of, audit_of_outcome
 from headrace_moderate.domain.requests import Decided, Outcome, Repeated, Request, conclude, copy_for
 from headrace_moderate.ports import Observer, Transaction
 
@@ -27,13 +27,12 @@ async def settle(
     `by` names what brought the outcome: the same cause again is a redelivery, another one is late.
     """
     conclusion = conclude(request, outcome, by=by, now=now)
-    if isinstance(conclusion, Decided):
-        await _decided(transaction, conclusion.request, by=by, facts=facts or {}, observer=observer)
+    if isinstance(conclusion, Decided) and await _decide(transaction, conclusion.request, facts or {}, observer):
         await settle_followers(transaction, conclusion.request, now=now, observer=observer)
     elif isinstance(conclusion, Repeated):
         await publish_again(transaction, conclusion.request)
     else:
-        late = {"outcome": outcome.kind, "decided": _kind(request)}
+        late = {"outcome": outcome.kind}
         audit = audit_of(
             request, "request.late_decision", "observed", cause=by, at=now, reason=outcome.reason, facts=late
         )
@@ -52,10 +51,10 @@ async def settle_follower(
     """Give one follower a copy of a decided request's outcome."""
     if first.decision is None:
         return
-    by = f"copy/{first.request_id}"
-    conclusion = conclude(follower, copy_for(follower, first.decision.outcome), by=by, now=now)
+    copy = copy_for(follower, first.decision.outcome)
+    conclusion = conclude(follower, copy, by=f"copy/{first.request_id}", now=now)
     if isinstance(conclusion, Decided):
-        await _decided(transaction, conclusion.request, by=by, facts={"follows": first.request_id}, observer=observer)
+        await _decide(transaction, conclusion.request, {"follows": first.request_id}, observer)
 
 
 async def publish_again(transaction: Transaction, request: Request) -> None:
@@ -64,22 +63,11 @@ async def publish_again(transaction: Transaction, request: Request) -> None:
         await transaction.publish(Completed(request, request.decision.outcome))
 
 
-async def _decided(
-    transaction: Transaction, request: Request, *, by: str, facts: Mapping[str, str], observer: Observer
-) -> None:
-    await transaction.update(request)
-    await transaction.publish(*_completion(request, by, facts))
-    if request.decision is not None:
-        observer.outcome(request.decision.outcome.kind, request.decision.outcome.reason)
-
-
-def _completion(request: Request, by: str, facts: Mapping[str, str]) -> Sequence[Fact]:
-    if request.decision is None:
-        return ()
-    outcome = request.decision.outcome
-    audit = audit_of_outcome(request, outcome, by=by, at=request.decision.at, facts=facts)
-    return (Completed(request, outcome), audit)
-
-
-def _kind(request: Request) -> str:
-    return request.decision.outcome.kind if request.decision else ""
+async def _decide(transaction: Transaction, request: Request, facts: Mapping[str, str], observer: Observer) -> bool:
+    decision = request.decision
+    if decision is None or not await transaction.decide(request):
+        return False
+    audit = audit_of_outcome(request, decision.outcome, by=decision.by, at=decision.at, facts=facts)
+    await transaction.publish(Completed(request, decision.outcome), audit)
+    observer.outcome(decision.outcome.kind, decision.outcome.reason)
+    return True

@@ -10,7 +10,6 @@ import importlib
 import importlib.resources
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import yaml
@@ -51,7 +50,9 @@ def load_policy(declaration: str) -> Policy:
         raise RailsInvalid(f"the declaration is not YAML: {error}") from None
     if not isinstance(stages, Mapping) or set(stages) != set(STAGES):
         raise RailsInvalid(f"the declaration must name exactly the stages {', '.join(STAGES)}")
-    return Policy({stage: tuple(_step(stage, i, line) for i, line in enumerate(stages[stage] or ())) for stage in STAGES})
+    return Policy(
+        {stage: tuple(_step(stage, i, line) for i, line in enumerate(stages[stage] or ())) for stage in STAGES}
+    )
 
 
 def _step(stage: Stage, index: int, line: object) -> Step:

@@ -32,8 +32,10 @@ _CANCEL_TAG = "\U000e007f"
 _FLAG_TAGS_MAX = 7  # six letters of a subdivision, and the cancel tag
 _PICTURED = frozenset("#*0123456789\u2139\u3030")  # not symbols by category, and emoji with a selector
 # Scripts whose spelling uses joiners between letters.
-_JOINING = ("ARABIC", "SYRIAC", "MONGOLIAN", "NKO", "DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI", "ORIYA", "TAMIL",
-            "TELUGU", "KANNADA", "MALAYALAM", "SINHALA", "KHMER", "MYANMAR", "TIBETAN", "BALINESE", "JAVANESE")  # fmt: skip
+_JOINING = (
+    "ARABIC", "SYRIAC", "MONGOLIAN", "NKO", "DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI", "ORIYA", "TAMIL", "TELUGU",
+    "KANNADA", "MALAYALAM", "SINHALA", "KHMER", "MYANMAR", "TIBETAN", "BALINESE", "JAVANESE",
+)  # fmt: skip
 
 
 def build(*, kinds: Iterable[Kind] = get_args(Kind)) -> Rail:

@@ -22,9 +22,13 @@ _IBAN = re.compile(r"(?<![A-Za-z0-9])(?=([A-Za-z]{2}[0-9]{2}(?:[ \u00a0\-]?[A-Za
 _SSN = re.compile(r"(?<![\w.\-])(\d{3})([\-\u2010-\u2015 ]?)(\d{2})\2(\d{4})(?![\w\-]|\.\d)")
 _SSN_NAMED = re.compile(r"\b(?:ssn|social[ -]security)\b", re.IGNORECASE)
 _SSN_NAME_CHARS = 40  # how far before the number its name may stand
-_EMAIL = re.compile(r"(?<![\w.+%\-])[A-Za-z0-9][\w.+%\-]{0,63}@(?:[A-Za-z0-9][A-Za-z0-9\-]{0,62}\.){1,8}[A-Za-z]{2,24}(?![\w@\-])")
+_EMAIL = re.compile(
+    r"(?<![\w.+%\-])[A-Za-z0-9][\w.+%\-]{0,63}@(?:[A-Za-z0-9][A-Za-z0-9\-]{0,62}\.){1,8}[A-Za-z]{2,24}(?![\w@\-])"
+)
 _E164 = re.compile(rf"(?<![\w+])\+[1-9](?:{_GAP}?[(]?\d[)]?){{7,14}}(?![\w])")
-_NANP = re.compile(r"(?<![\w.\-+(])(?:1[ .\-])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}([.\- ]))[2-9]\d{2}[.\-](?!\d{3}\b)\d{4}(?![\w\-])")
+_NANP = re.compile(
+    r"(?<![\w.\-+(])(?:1[ .\-])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}([.\- ]))[2-9]\d{2}[.\-](?!\d{3}\b)\d{4}(?![\w\-])"
+)
 
 # Issuer ranges by prefix: (first, last, lengths). A Luhn sum alone would let one number in ten through.
 _CARDS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
@@ -39,17 +43,14 @@ _CARDS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
     (6759, 6763, (12, 16, 19)),  # Maestro
 )  # fmt: skip
 
-_IBAN_LENGTHS: Mapping[str, int] = {
-    **dict.fromkeys(("NO",), 15), **dict.fromkeys(("BE",), 16), **dict.fromkeys(("DK", "FO", "FI", "GL", "NL", "SD"), 18),
-    **dict.fromkeys(("MK", "SI"), 19), **dict.fromkeys(("AT", "BA", "EE", "KZ", "LT", "LU", "XK", "MN"), 20),
-    **dict.fromkeys(("CR", "CH", "HR", "LI", "LV"), 21), **dict.fromkeys(("BG", "BH", "DE", "GB", "GE", "IE", "ME", "RS", "VA"), 22),
-    **dict.fromkeys(("AE", "GI", "IL", "IQ", "TL", "OM", "SO"), 23),
-    **dict.fromkeys(("AD", "CZ", "ES", "MD", "PK", "RO", "SA", "SE", "SK", "TN", "VG"), 24), **dict.fromkeys(("LY", "PT", "ST"), 25),
-    **dict.fromkeys(("IS", "TR"), 26), **dict.fromkeys(("BI", "DJ", "FR", "GR", "IT", "MC", "MR", "SM"), 27),
-    **dict.fromkeys(("AL", "AZ", "BY", "CY", "DO", "GT", "HU", "LB", "NI", "PL", "SV"), 28),
-    **dict.fromkeys(("BR", "EG", "PS", "QA", "UA"), 29), **dict.fromkeys(("JO", "KW", "MU", "YE"), 30),
-    **dict.fromkeys(("MT", "SC"), 31), **dict.fromkeys(("LC",), 32), **dict.fromkeys(("RU",), 33),
+# Characters of an IBAN by country.
+_IBAN_COUNTRIES: Mapping[int, str] = {
+    15: "NO", 16: "BE", 18: "DK FO FI GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU XK MN", 21: "CR CH HR LI LV",
+    22: "BG BH DE GB GE IE ME RS VA", 23: "AE GI IL IQ TL OM SO", 24: "AD CZ ES MD PK RO SA SE SK TN VG", 25: "LY PT ST",
+    26: "IS TR", 27: "BI DJ FR GR IT MC MR SM", 28: "AL AZ BY CY DO GT HU LB NI PL SV", 29: "BR EG PS QA UA",
+    30: "JO KW MU YE", 31: "MT SC", 32: "LC", 33: "RU",
 }  # fmt: skip
+_IBAN_LENGTHS = {country: length for length, countries in _IBAN_COUNTRIES.items() for country in countries.split()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def _cards(text: str) -> Iterable[tuple[int, int]]:
         if not _grouped_as_on_cards(match.group()):
             continue
         issued = any(
-            len(digits) in lengths and first <= int(digits[: len(str(first))]) <= last for first, last, lengths in _CARDS
+            len(digits) in lengths and first <= int(digits[: len(str(first))]) <= last
+            for first, last, lengths in _CARDS
         )
         if issued and luhn_valid(digits):
             yield match.span()

@@ -13,9 +13,13 @@ from headrace_moderate.domain.verdicts import Finding, Rail, Subject
 
 Kind = Literal["empty", "too_long", "lone_surrogate", "control_character"]
 
-_VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]")
+_VISIBLE = re.compile(
+    r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
 _SURROGATE = re.compile(r"[\ud800-\udfff]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f]+")  # not tab, line feed, form feed, return, next line
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f]+"
+)  # not tab, line feed, form feed, return, next line
 
 
 def build(*, bytes_max: int = 16_384, kinds: Iterable[Kind] = get_args(Kind)) -> Rail:
