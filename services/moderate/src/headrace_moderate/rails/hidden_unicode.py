@@ -101,4 +101,9 @@ def _mixes_directions(text: str) -> bool:
         depth += (character in _OPENING) - (character in _CLOSING)
         if depth < 0:
             return False
-    return depth == 0 and any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
+    return depth == 0 and any(_written_to_the_left(character) for character in text)
+
+
+def _written_to_the_left(character: str) -> bool:
+    # Marks have a direction too; only letters and digits need one.
+    return unicodedata.bidirectional(character) in _RIGHT_TO_LEFT and unicodedata.category(character) != "Cf"
