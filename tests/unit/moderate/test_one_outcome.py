@@ -71,7 +71,7 @@ class _Fragile:
 
 
 async def run(world, schedule) -> None:
-    """Play a schedule; a delivery that was cut off is delivered again, as the bus would, now or never before the end."""
+    """Play a schedule; a delivery that was cut off is delivered again, as the bus would: at once, or at the end."""
     undone = []
     for (name, *rest), crash_at, at_once in schedule:
         call = _call(world, name, rest)

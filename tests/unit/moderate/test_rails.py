@@ -1,4 +1,4 @@
-"""The policy: rails run in their declared order, find spans of the text as it came in, and the strictest word counts."""
+"""Rails run in their declared order, find spans of the text as it came in, and the strictest word counts."""
 
 from __future__ import annotations
 

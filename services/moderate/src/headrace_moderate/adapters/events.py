@@ -7,12 +7,14 @@ is the same event.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from google.protobuf.message import Message
 from headrace import topics
 from headrace.audit.v1 import events_pb2 as audit_pb2
 from headrace_messaging import Envelope, Outgoing, event_id
-from headrace_telemetry import inject_context
+from headrace_telemetry import extract_context, inject_context, span, trace_id_of
 
 from headrace_moderate import wire
 from headrace_moderate.domain.facts import Admitted, Audited, Completed, Fact
@@ -46,7 +48,6 @@ def _about(request: Request, topic: str, payload: Message, stage: str) -> Outgoi
         deadline=request.deadline,
         priority=request.priority,
         auth_id=request.auth_id,
-        traceparent=_traceparent(request.traceparent),
     )
     return Outgoing(topic, request.request_id, payload, envelope)
 
@@ -75,7 +76,6 @@ def _audit(fact: Audited) -> Outgoing:
         time=fact.decided_at,
         tenant=fact.tenant,
         correlation_id=fact.request_id,
-        traceparent=_traceparent(fact.traceparent),
     )
     return Outgoing(topics.AUDIT_SUBMITTED, fact.tenant, payload, envelope)
 
@@ -85,6 +85,15 @@ def _root(tenant: str, request_id: str) -> str:
     return json.dumps([tenant, request_id])
 
 
-def _traceparent(stored: str) -> str:
-    # Inside a span the codec takes the current context; outside, the request's own trace goes on.
-    return "" if inject_context() else stored
+@contextmanager
+def in_trace_of(fact: Fact) -> Iterator[None]:
+    """Put what is published into the trace of the request that it is about, whatever is being handled.
+
+    A sweep has no trace of its own, and a request may be settled while another one's message is handled.
+    """
+    known = fact.traceparent if isinstance(fact, Audited) else fact.request.traceparent
+    if not known or trace_id_of(known) == trace_id_of(inject_context().get("traceparent", "")):
+        yield
+        return
+    with span("settle request", parent=extract_context({"traceparent": known})):
+        yield

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_moderate.adapters.events import outgoing
+from headrace_moderate.adapters.events import in_trace_of, outgoing
 from headrace_moderate.adapters.tables import (
     FEEDBACK,
     IDEMPOTENCY_KEYS,
@@ -130,7 +130,9 @@ class _SqlTransaction:
 
     async def publish(self, *facts: Fact) -> None:
         """Put facts in the outbox."""
-        await self._outbox.add(self._connection, *(outgoing(fact) for fact in facts))
+        for fact in facts:
+            with in_trace_of(fact):
+                await self._outbox.add(self._connection, outgoing(fact))
 
     async def _requests(
         self, *conditions: ColumnElement[bool], count_max: int, order: ColumnElement[Any] = REQUESTS.c.registered_us

@@ -1,9 +1,9 @@
 """Rail: text that speaks to the model instead of about the world.
 
-Signals (prompt_injection.yaml) are patterns over a folded text: compatibility forms, case, accents, invisible characters
-and mixed-in look-alike letters removed. Each has a weight; a text's score is the chance that at least one means it, and
-every finding carries the score of its whole text, so that one threshold decides. It is one layer of several: passages
-are also delimited and labelled as data, and answers are checked against their quotes.
+Signals (prompt_injection.yaml) are patterns over a folded text: compatibility forms, case, accents, invisible
+characters and mixed-in look-alike letters removed. Each has a weight; a text's score is the chance that at least one
+means it, and every finding carries the score of its whole text, so that one threshold decides. It is one layer of
+several: passages are also delimited and labelled as data, and answers are checked against their quotes.
 Sources: OWASP LLM01:2025; Greshake et al. 2023 (arXiv:2302.12173); Perez and Ribeiro 2022 (arXiv:2211.09527).
 """
 
