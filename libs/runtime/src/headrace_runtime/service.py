@@ -61,8 +61,11 @@ class Chassis:
 
     async def database(self, metadata: MetaData, *, file: str = "state.db") -> tuple[Database, Outbox]:
         """Open this service's database, with an outbox whose relay runs as long as the service does."""
-        table = outbox_table(metadata)
-        database = await Database.open(self.settings.state_dir / file, metadata)
+        tables = MetaData()  # a copy: a service's own declaration stays as it is, however often it is built
+        for declared in metadata.sorted_tables:
+            declared.to_metadata(tables)
+        table = outbox_table(tables)
+        database = await Database.open(self.settings.state_dir / file, tables)
         relay = Relay(database, table, self.publisher, generation=self.bus.generation)
         database.on_commit(relay.wake)
         self.databases.append(database)

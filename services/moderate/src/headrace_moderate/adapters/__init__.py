@@ -1,0 +1,1 @@
+"""Where moderate's ports meet technology: one file each."""

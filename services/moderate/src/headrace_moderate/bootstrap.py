@@ -1,0 +1,51 @@
+"""The one place where moderate's concretes meet."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from headrace_runtime import Chassis, Service
+from headrace_telemetry import get_logger
+
+from headrace_moderate.adapters.sql import SqlRequests
+from headrace_moderate.adapters.tables import METADATA
+from headrace_moderate.entrypoints import grpc, kafka
+from headrace_moderate.handlers.keep import resume_on_bus, sweep
+from headrace_moderate.metrics import Counters
+from headrace_moderate.settings import Settings
+
+_log = get_logger()
+
+
+async def build(settings: Settings, chassis: Chassis) -> Service:
+    """Build the service: nothing of it runs yet."""
+    database, outbox = await chassis.database(METADATA)
+    requests = SqlRequests(database, outbox, bus_generation=chassis.bus.generation)
+    policy, observer = settings.policy(), Counters()
+
+    async def resume() -> None:
+        count = await resume_on_bus(requests=requests, clock=now, observer=observer)
+        _log.info("requests.resumed", count=count)
+
+    async def sweep_forever() -> None:
+        grace = timedelta(seconds=settings.sweep_grace_s)
+        while True:
+            count = await sweep(requests=requests, clock=now, observer=observer, grace=grace)
+            if count:
+                _log.warning("requests.swept", count=count)
+            await asyncio.sleep(settings.sweep_interval_s)
+
+    return Service(
+        subscriptions=kafka.subscriptions(
+            requests=requests, tenants=chassis.tenants, policy=policy, clock=now, observer=observer
+        ),
+        rpcs=[grpc.rpc(requests=requests, policy=policy, clock=now, observer=observer)],
+        before_ready=resume,
+        tasks=[sweep_forever],
+    )
+
+
+def now() -> datetime:
+    """Return the time, aware and in UTC."""
+    return datetime.now(UTC)

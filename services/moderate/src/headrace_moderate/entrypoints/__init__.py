@@ -1,0 +1,1 @@
+"""Where messages and calls come in: decode, call the use case, encode."""

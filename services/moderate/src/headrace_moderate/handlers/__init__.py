@@ -1,0 +1,1 @@
+"""The use cases of moderate: plain functions over values and ports."""

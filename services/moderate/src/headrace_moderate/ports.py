@@ -1,0 +1,118 @@
+"""What the use cases need: the table of requests, the declared tenants, the time, and someone who counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from headrace_moderate.domain.facts import Fact
+from headrace_moderate.domain.requests import Request
+
+Clock = Callable[[], datetime]  # the time now, aware and in UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a producer says of a request's answer."""
+
+    event_id: str
+    tenant: str
+    request_id: str
+    rating: Literal["", "up", "down"]
+    correction: str
+    reason: str
+    submitted_at: datetime
+
+
+class Transaction(Protocol):
+    """One writing transaction: what it reads cannot change before it commits, and its facts are published if it does.
+
+    Every call may block on the database; a crash before the commit leaves nothing behind.
+    """
+
+    async def find(self, tenant: str, request_id: str) -> Request | None:
+        """Return a request."""
+        ...
+
+    async def add(self, request: Request) -> None:
+        """Insert a request; (tenant, request id) must be new."""
+        ...
+
+    async def decide(self, request: Request) -> bool:
+        """Store a request's decision; False, and nothing stored, if it has one already."""
+        ...
+
+    async def first_with_key(self, tenant: str, idempotency_key: str) -> Request | None:
+        """Return the request that holds an idempotency key: the first that claimed it."""
+        ...
+
+    async def claim_key(self, request: Request) -> None:
+        """Let a request hold its idempotency key, which must be free."""
+        ...
+
+    async def open_followers(self, tenant: str, request_id: str, count_max: int) -> Sequence[Request]:
+        """Return undecided requests that follow one, oldest first."""
+        ...
+
+    async def add_feedback(self, feedback: Feedback) -> bool:
+        """Store feedback; False if this event's was stored before."""
+        ...
+
+    async def overdue(self, deadline_before: datetime, count_max: int) -> Sequence[Request]:
+        """Return undecided requests whose deadline lies before a time, the most overdue first."""
+        ...
+
+    async def orphans(self, count_max: int) -> Sequence[Request]:
+        """Return undecided requests that follow a decided one: it had too many followers to settle at once."""
+        ...
+
+    async def strangers(self, count_max: int) -> Sequence[Request]:
+        """Return undecided requests that were last submitted to another bus than this one, oldest first."""
+        ...
+
+    async def settle_on_bus(self, request: Request) -> None:
+        """Note that a request is submitted to this bus."""
+        ...
+
+    async def publish(self, *facts: Fact) -> None:
+        """Publish facts if and after this transaction commits, at least once each."""
+        ...
+
+
+class Requests(Protocol):
+    """The table of requests, and with it everything that must change in one step."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open a transaction; it commits on leaving, or leaves nothing behind on an error."""
+        ...
+
+
+class Tenant(Protocol):
+    """A declared tenant."""
+
+    def principals_of(self, auth_id: str) -> tuple[str, ...] | None:
+        """Return the principals of an asker (empty: unnamed), or None where the tenant does not admit them."""
+        ...
+
+
+class Tenants(Protocol):
+    """The declared tenants."""
+
+    def get(self, tenant: str) -> Tenant | None:
+        """Return a tenant, or None where it is not declared."""
+        ...
+
+
+class Observer(Protocol):
+    """Counts what happens. Never blocks, never raises."""
+
+    def outcome(self, kind: str, reason: str) -> None:
+        """Count a request that was decided."""
+        ...
+
+    def finding(self, rail: str, action: str) -> None:
+        """Count a finding of a rail."""
+        ...
