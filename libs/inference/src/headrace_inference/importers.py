@@ -28,7 +28,7 @@ class Importer(Protocol):
 
 
 def importer_version(name: str) -> int:
-    """Return the version that is part of every imported model's identity; InvalidManifest if there is no such importer."""
+    """Return the version that is part of every identity; InvalidManifest if there is no such importer."""
     return _entry(name)[1]
 
 

@@ -81,7 +81,7 @@ class ModelStore:
         return folder.path if folder else None
 
     def ensure(self, name: str, progress: OnProgress = lambda _: None) -> ModelFolder:
-        """Return the folder of `name`, fetched and imported first if need be. Raises ModelStoreError with what to do."""
+        """Return the folder of `name`, imported first if need be. A ModelStoreError says what to do."""
         spec = self.spec(name)
         path = self._path_of(spec)
         folder = open_folder(path) or self._import_alone(spec, path, progress)
