@@ -122,9 +122,9 @@ def _tokenizer(words: Sequence[str]) -> dict[str, object]:
         "post_processor": {
             "type": "TemplateProcessing",
             "single": [
-                {"SpecialToken": special[0]},
+                {"SpecialToken": first},
                 {"Sequence": {"id": "A", "type_id": 0}},
-                {"SpecialToken": special[1]},
+                {"SpecialToken": last},
             ],
             "pair": [],
             "special_tokens": {
