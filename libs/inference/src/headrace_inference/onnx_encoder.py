@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from headrace_inference.encoder import EmbeddingModel, Tokens
+from headrace_inference.model_errors import UnknownModel
 from headrace_inference.model_folder import ModelFolder
 from headrace_inference.onnx_session import open_session
 
@@ -17,7 +18,9 @@ class OnnxEncoder:
     """Encoder on a CPU session of one thread a call; parallelism comes from calling it from several threads."""
 
     def __init__(self, folder: ModelFolder) -> None:
-        """Open the session and the tokenizer: blocking, a few hundred milliseconds."""
+        """Open the session and the tokenizer: blocking, a few hundred milliseconds. UnknownModel for another kind."""
+        if folder.manifest["kind"] != "embedding":
+            raise UnknownModel(f"{folder.name} is a {folder.manifest['kind']} model; an embedding model is needed")
         facts = folder.facts
         self.model = EmbeddingModel(
             name=folder.name,
