@@ -1,1 +1,1 @@
-"""Turns chunks and queries into vectors."""
+"""The embed service: texts to vectors, for queries over gRPC and for chunks of documents over Kafka."""

@@ -1,0 +1,59 @@
+"""Where embed's parts meet."""
+
+from datetime import UTC, datetime
+
+from headrace_inference.embedding import EngineLimits
+from headrace_inference.encoder import Encoder
+from headrace_inference.null_encoder import NULL_MODEL, NullEncoder
+from headrace_inference.onnx_encoder import OnnxEncoder
+from headrace_inference.store import ModelStore, Progress
+from headrace_runtime import Chassis, Service
+from headrace_telemetry import get_logger
+
+from headrace_embed.adapters.bus_usage import BusUsage
+from headrace_embed.adapters.local_model import LocalModel
+from headrace_embed.domain import TextLimits
+from headrace_embed.entrypoints import grpc, kafka
+from headrace_embed.settings import Settings
+
+_log = get_logger()
+
+
+async def build(settings: Settings, chassis: Chassis) -> Service:
+    """Wire the service; the model is fetched, opened and warmed up before it is ready."""
+    limits = EngineLimits(
+        batch_tokens_max=settings.batch_tokens_max,
+        texts_max=settings.queue_texts_max,
+        threads=settings.threads,
+    )
+    model = LocalModel(lambda: open_encoder(settings), limits)
+    return Service(
+        subscriptions=kafka.subscriptions(embedder=model, slice_texts_max=settings.request_texts_max, clock=_now),
+        rpcs=[
+            grpc.rpc(
+                embedder=model,
+                usage=BusUsage(chassis.publisher),
+                limits=TextLimits(settings.request_texts_max, settings.text_bytes_max),
+                clock=_now,
+            )
+        ],
+        before_ready=model.load,
+        closers=[model.close],
+    )
+
+
+def open_encoder(settings: Settings) -> Encoder:
+    """Open the configured model, fetching and importing it on first use. Blocking; ModelStoreError says what to do."""
+    if settings.model == NULL_MODEL:
+        return NullEncoder(settings.null_run_log)
+    model_dirs = None if settings.models_dir is None else [settings.models_dir]
+    folder = ModelStore(settings.cache_dir, model_dirs=model_dirs).ensure(settings.model, _log_progress)
+    return OnnxEncoder(folder)
+
+
+def _log_progress(progress: Progress) -> None:
+    _log.info(f"model.{progress.stage}", model=progress.model, detail=progress.detail)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

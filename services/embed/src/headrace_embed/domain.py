@@ -1,0 +1,65 @@
+"""What embed promises about texts and usage: limits checked before any work, and usage as a fact with an identity."""
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from headrace_errors import InvalidMessage
+
+Priority = Literal["query", "bulk"]
+
+USAGE_STAGE = "embed.usage"
+
+
+@dataclass(frozen=True, slots=True)
+class TextLimits:
+    """What a call may bring: texts, and UTF-8 bytes of each."""
+
+    texts_max: int
+    text_bytes_max: int
+
+    def check(self, texts: Sequence[str]) -> None:
+        """Raise InvalidMessage, naming the limit, for no texts, too many, an empty one or one that is too long."""
+        if not 1 <= len(texts) <= self.texts_max:
+            raise InvalidMessage(f"{len(texts)} texts; a call has 1 to {self.texts_max}")
+        for index, text in enumerate(texts):
+            if not text:
+                raise InvalidMessage(f"text {index} is empty")
+            if (size_bytes := len(text.encode("utf-8", "surrogatepass"))) > self.text_bytes_max:
+                raise InvalidMessage(f"text {index} has {size_bytes} bytes; at most {self.text_bytes_max}")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a model read, for whom and when. `id` is its identity: a repeat is the same fact.
+
+    `request_id` is empty for documents, `document` for requests.
+    """
+
+    id: str
+    tenant: str
+    request_id: str
+    document: str
+    model: str
+    tokens: int
+    started_at: datetime
+    ended_at: datetime
+
+
+def query_usage_id(request_id: str, model_sha256: str, texts: Sequence[str]) -> str:
+    """Derive a query's usage id, so that a call repeated for the same request is booked once.
+
+    A call outside a request is nobody's repeat: its id is random.
+    """
+    if not request_id:
+        return str(uuid.uuid4())
+    digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"headrace-{USAGE_STAGE}:{request_id}/{model_sha256}/{digest}"))
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Cut `count` items into slices of at most `size`, in order."""
+    return (slice(first, min(first + size, count)) for first in range(0, count, size))

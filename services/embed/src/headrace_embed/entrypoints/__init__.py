@@ -1,0 +1,1 @@
+"""Decode, call the use case, encode: Kafka and gRPC."""

@@ -1,0 +1,64 @@
+"""Chunks in, vectors out, on the document's own key and in its order; what cannot be embedded fails its document."""
+
+from collections.abc import Sequence
+
+from headrace import topics
+from headrace.embed.v1 import events_pb2
+from headrace.ingest.v1 import events_pb2 as ingest_pb2
+from headrace_messaging import Ending, Event, Outgoing, Subscription, event_id, follow
+
+from headrace_embed.domain import USAGE_STAGE, Usage
+from headrace_embed.entrypoints.messages import model_message, usage_message, vectors_message
+from headrace_embed.handlers import embed_chunks
+from headrace_embed.ports import Clock, Embedder
+
+STAGE = "embed"
+FAILED_STAGE = "embed.failed"
+
+ChunksCreated = Event[ingest_pb2.ChunksCreated]
+
+
+def subscriptions(*, embedder: Embedder, slice_texts_max: int, clock: Clock) -> list[Subscription]:
+    """Return the subscription to ingest's chunks."""
+
+    async def on_chunks_created(event: ChunksCreated) -> Sequence[Outgoing]:
+        part = event.payload
+        if part.deleted:
+            return [follow(event, topics.CHUNKS_EMBEDDED, events_pb2.ChunksEmbedded(part=part), stage=STAGE)]
+        started_at = clock()
+        texts = [chunk.text for chunk in part.chunks]
+        embedded = await embed_chunks(texts, slice_texts_max=slice_texts_max, embedder=embedder)
+        payload = events_pb2.ChunksEmbedded(
+            part=part, vectors=vectors_message(embedded), model=model_message(embedder.model)
+        )
+        vectors = follow(event, topics.CHUNKS_EMBEDDED, payload, stage=STAGE)
+        if not texts:
+            return [vectors]
+        usage = Usage(
+            id=event_id(event.envelope.id, USAGE_STAGE),
+            tenant=event.envelope.tenant,
+            request_id="",
+            document=part.document.document,
+            model=embedder.model.name,
+            tokens=sum(embedded.tokens),
+            started_at=started_at,
+            ended_at=clock(),
+        )
+        return [vectors, _usage_event(event, usage)]
+
+    return [Subscription(topics.CHUNKS_CREATED, on_chunks_created, ended=document_failed)]
+
+
+async def document_failed(event: ChunksCreated, ending: Ending) -> Sequence[Outgoing]:
+    """Tell ingest, the owner of the document's status; of a message that nobody can read the dead letter is all."""
+    if not event.readable:
+        return ()
+    document = event.payload.document
+    payload = events_pb2.DocumentFailed(
+        document=document.document, version=document.version, reason=ending.reason, detail=ending.detail
+    )
+    return [follow(event, topics.EMBED_DOCUMENT_FAILED, payload, stage=FAILED_STAGE)]
+
+
+def _usage_event(event: ChunksCreated, usage: Usage) -> Outgoing:
+    return follow(event, topics.USAGE_RECORDED, usage_message(usage), stage=USAGE_STAGE, key=usage.tenant)

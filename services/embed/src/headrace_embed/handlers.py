@@ -1,0 +1,60 @@
+"""The use cases: embed a caller's texts, and embed the chunks of a document's part."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from headrace_inference.embedding import Embedded
+
+from headrace_embed.domain import Priority, TextLimits, Usage, query_usage_id, slices
+from headrace_embed.ports import Clock, Embedder, UsageBook
+
+
+async def embed_texts(
+    texts: Sequence[str],
+    *,
+    tenant: str,
+    request_id: str,
+    priority: Priority,
+    limits: TextLimits,
+    embedder: Embedder,
+    usage: UsageBook,
+    clock: Clock,
+) -> Embedded:
+    """Embed a caller's texts and record what it cost before handing the vectors out.
+
+    Raises InvalidMessage past the limits, Overloaded or Unavailable as the embedder does.
+    """
+    limits.check(texts)
+    started_at = clock()
+    embedded = await embedder.embed(texts, priority=priority)
+    model = embedder.model
+    await usage.record(
+        Usage(
+            id=query_usage_id(request_id, model.sha256, texts),
+            tenant=tenant,
+            request_id=request_id,
+            document="",
+            model=model.name,
+            tokens=sum(embedded.tokens),
+            started_at=started_at,
+            ended_at=clock(),
+        )
+    )
+    return embedded
+
+
+async def embed_chunks(texts: Sequence[str], *, slice_texts_max: int, embedder: Embedder) -> Embedded:
+    """Embed a part's chunks behind the queries, slice by slice, so that no part is too large to be admitted.
+
+    Timings are summed over the slices. Raises Overloaded or Unavailable as the embedder does; nothing is kept then.
+    """
+    done = [await embedder.embed(texts[cut], priority="bulk") for cut in slices(len(texts), slice_texts_max)]
+    if not done:
+        return Embedded(np.empty((0, embedder.model.dims), np.float32), (), (), {})
+    firsts = np.cumsum([0, *(len(one.tokens) for one in done)]).tolist()
+    return Embedded(
+        vectors=np.concatenate([one.vectors for one in done]),
+        tokens=tuple(tokens for one in done for tokens in one.tokens),
+        truncated=tuple(first + row for first, one in zip(firsts, done, strict=False) for row in one.truncated),
+        timings_ms={stage: sum(one.timings_ms[stage] for one in done) for stage in done[0].timings_ms},
+    )

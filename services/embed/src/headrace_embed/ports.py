@@ -1,0 +1,32 @@
+"""What the use cases need from outside."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from headrace_inference.embedding import Embedded
+from headrace_inference.encoder import EmbeddingModel
+
+from headrace_embed.domain import Priority, Usage
+
+
+class Embedder(Protocol):
+    """A model that embeds for many callers at once."""
+
+    @property
+    def model(self) -> EmbeddingModel:
+        """The model and its limits; Unavailable until it is loaded."""
+
+    async def embed(self, texts: Sequence[str], *, priority: Priority) -> Embedded:
+        """Embed texts, rows in their order. Raises Overloaded with a retry hint, or Unavailable."""
+
+
+class UsageBook(Protocol):
+    """Where a query's usage is recorded, surely before its vectors are handed out."""
+
+    async def record(self, usage: Usage) -> None:
+        """Return once the fact is safe; Unavailable when it cannot be made so."""
+
+
+Clock = Callable[[], datetime]
+"""The time, in UTC."""

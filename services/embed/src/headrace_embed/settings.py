@@ -1,0 +1,27 @@
+"""Embed's settings: which model, and the bounds of its work."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from headrace_runtime import ServiceSettings
+from pydantic import Field
+
+
+class Settings(ServiceSettings):
+    """HEADRACE_EMBED__*; `cache_dir` and `models_dir` are shared with every service that runs a model."""
+
+    service: ClassVar[str] = "embed"
+
+    model: str = Field(
+        "all-minilm-l6-v2", description="a declared embedding model, or `null` for hashes without a model"
+    )
+    cache_dir: Path | None = Field(None, description="where models are kept; default ~/.cache/headrace")
+    models_dir: Path | None = Field(None, description="a folder of further model manifests (docs/adding-a-model.md)")
+    null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(2, description="texts run on so many cores")
+    batch_tokens_max: Annotated[int, Field(ge=16)] = Field(
+        512, description="padded tokens a batch; a CPU likes 512"
+    )
+    request_texts_max: Annotated[int, Field(ge=1)] = Field(256, description="texts a call may have")
+    text_bytes_max: Annotated[int, Field(ge=1)] = Field(65_536, description="UTF-8 bytes a text may have")
+    queue_texts_max: Annotated[int, Field(ge=1)] = Field(4096, description="texts accepted and not yet answered")

@@ -1,0 +1,176 @@
+"""The engine: rows in order, permits at the edge, abandoned work dropped, failures to their callers only."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from headrace_errors import Overloaded, Unavailable
+from headrace_inference.embedding import EmbeddingEngine, EngineLimits
+from headrace_inference.encoder import EmbeddingModel, Tokens
+
+MODEL = EmbeddingModel("fake", "0" * 64, "fake", 1, 8, "cpu")
+
+
+class FakeEncoder:
+    """A text is its length in a's; its vector is that length. `gate` holds batches back, `fail_on` breaks one."""
+
+    model = MODEL
+
+    def __init__(self, *, fail_on: int | None = None) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.batches: list[list[int]] = []
+        self._fail_on = fail_on
+
+    def tokenize(self, texts):
+        """Make a token of each letter."""
+        return [Tokens([1] * min(len(text), 8), len(text) > 8) for text in texts]
+
+    def encode(self, batch):
+        """Note the lengths and wait for the gate."""
+        lengths = [len(tokens.ids) for tokens in batch]
+        self.batches.append(lengths)
+        self.entered.set()
+        assert self.gate.wait(5)
+        if self._fail_on in lengths:
+            raise ValueError("broken")
+        return np.array([[length] for length in lengths], np.float32)
+
+
+def engine_of(encoder, **limits) -> EmbeddingEngine:
+    """Build an engine of one thread with small limits."""
+    return EmbeddingEngine(encoder, EngineLimits(**{"threads": 1, "batch_tokens_max": 8} | limits))
+
+
+async def until(event: threading.Event) -> None:
+    """Wait for a thread's event, for at most five seconds."""
+    assert await asyncio.to_thread(event.wait, 5)
+
+
+async def queued(engine: EmbeddingEngine, texts: int) -> None:
+    """Let the loop turn until so many texts wait."""
+    while len(engine._queue) < texts:  # noqa: ASYNC110 - the engine has no event for it, and needs none
+        await asyncio.sleep(0)
+
+
+async def test_rows_come_back_in_the_order_of_the_texts():
+    """However texts were batched, row i is text i; counts and cuts are reported."""
+    engine = engine_of(FakeEncoder())
+    answer = await engine.embed(["aaa", "a", "aaaaaaaaaaaa", "aa"], priority="query")
+    assert answer.vectors[:, 0].tolist() == [3, 1, 8, 2]
+    assert answer.tokens == (3, 1, 8, 2)
+    assert answer.truncated == (2,)
+    assert set(answer.timings_ms) == {"tokenize", "queue", "infer"}
+    await engine.close()
+
+
+async def test_no_texts_give_no_rows():
+    """An empty call is answered, not left hanging."""
+    engine = engine_of(FakeEncoder())
+    assert (await engine.embed([], priority="bulk")).vectors.shape == (0, 1)
+    await engine.close()
+
+
+async def test_texts_of_different_callers_share_a_batch():
+    """What waits while the model is busy runs together."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder)
+    encoder.gate.clear()
+    calls = [asyncio.create_task(engine.embed(["aaaaaaaa"], priority="query"))]
+    await until(encoder.entered)
+    calls += [asyncio.create_task(engine.embed(["aa"], priority="query")) for _ in range(4)]
+    await queued(engine, 4)
+    encoder.gate.set()
+    await asyncio.gather(*calls)
+    assert encoder.batches == [[8], [2, 2, 2, 2]]
+    await engine.close()
+
+
+async def test_too_much_work_is_refused_with_a_hint_and_does_nothing():
+    """Past `texts_max` a call ends at once with Overloaded; the permit comes back when work is done."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder, texts_max=2)
+    encoder.gate.clear()
+    held = asyncio.create_task(engine.embed(["a", "a"], priority="query"))
+    await until(encoder.entered)
+    with pytest.raises(Overloaded) as refused:
+        await engine.embed(["a"], priority="query")
+    assert 0 < refused.value.retry_after_s <= 5
+    encoder.gate.set()
+    await held
+    assert (await engine.embed(["a"], priority="query")).tokens == (1,)
+    await engine.close()
+
+
+async def test_bulk_leaves_room_for_queries():
+    """Bulk may hold its share of the permits only."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder, texts_max=4, bulk_share=0.5)
+    encoder.gate.clear()
+    bulk = asyncio.create_task(engine.embed(["a", "a"], priority="bulk"))
+    await until(encoder.entered)
+    with pytest.raises(Overloaded):
+        await engine.embed(["a"], priority="bulk")
+    query = asyncio.create_task(engine.embed(["a"], priority="query"))
+    encoder.gate.set()
+    await asyncio.gather(bulk, query)
+    await engine.close()
+
+
+async def test_work_whose_caller_left_never_runs():
+    """Cancelling a call takes its waiting texts out of the queue and gives its permits back."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder, texts_max=3)
+    encoder.gate.clear()
+    first = asyncio.create_task(engine.embed(["aaaaaaaa"], priority="query"))
+    await until(encoder.entered)
+    gone = asyncio.create_task(engine.embed(["aaaa", "aaa"], priority="query"))
+    await queued(engine, 2)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert len(engine._queue) == 0
+    encoder.gate.set()
+    await first
+    await engine.embed(["a", "a", "a"], priority="query")
+    assert encoder.batches == [[8], [1, 1, 1]]
+    await engine.close()
+
+
+async def test_a_failing_batch_fails_its_callers_only():
+    """The next call is answered."""
+    engine = engine_of(FakeEncoder(fail_on=8))
+    with pytest.raises(ValueError, match="broken"):
+        await engine.embed(["aaaaaaaa", "a"], priority="query")
+    assert (await engine.embed(["a"], priority="query")).tokens == (1,)
+    await engine.close()
+
+
+async def test_closing_ends_what_runs_and_refuses_the_rest():
+    """A running batch is answered, a waiting call and a new one get Unavailable."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder)
+    encoder.gate.clear()
+    running = asyncio.create_task(engine.embed(["aaaaaaaa"], priority="query"))
+    await until(encoder.entered)
+    waiting = asyncio.create_task(engine.embed(["aaaa"], priority="query"))
+    await queued(engine, 1)
+    closing = asyncio.create_task(engine.close())
+    with pytest.raises(Unavailable):
+        await waiting
+    encoder.gate.set()
+    await closing
+    assert (await running).tokens == (8,)
+    with pytest.raises(Unavailable):
+        await engine.embed(["a"], priority="query")
+
+
+async def test_the_timings_follow_the_clock():
+    """`queue` ends when the first batch starts, `infer` when the last one ends."""
+    ticks = iter(range(100))
+    engine = EmbeddingEngine(FakeEncoder(), EngineLimits(threads=1), clock=lambda: next(ticks))
+    answer = await engine.embed(["a"], priority="query")
+    assert answer.timings_ms == {"tokenize": 1000, "queue": 1000, "infer": 1000}
+    await engine.close()
