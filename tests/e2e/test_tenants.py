@@ -8,7 +8,7 @@ CROWD = 2_000
 
 @pytest.fixture(scope="module")
 def two_tenants(platform, tmp_path_factory):
-    """A has a crowd of near-identical paragraphs, B five of them."""
+    """Give A a crowd of near-identical paragraphs, and B five of them."""
     folder = tmp_path_factory.mktemp("tenants")
     for tenant, count in (("a", CROWD), ("b", 5)):
         (folder / tenant).mkdir()

@@ -1,6 +1,6 @@
 """The ledger port on both of its implementations: in memory, and SQL."""
 
-# ruff: noqa: D102, ARG002 - the ports say what their methods promise
+# ruff: noqa: ARG002 - the ports say what their methods promise
 
 import json
 from dataclasses import dataclass, field

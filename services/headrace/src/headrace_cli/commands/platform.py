@@ -208,9 +208,9 @@ async def _status(data_dir: Path, *, as_json: bool) -> Exit:
     for row in rows:
         shown.add_row(*(_cell(row[key]) for key in _STATUS_KEYS))
     out.print(shown)
-    for row in rows:
-        for line in row["last_log_lines"]:
-            out.print(f"{row['name']}: {line}", markup=False)
+    for service in services:
+        for line in service.last_log_lines:
+            out.print(f"{service.name}: {line}", markup=False)
     return Exit.DONE
 
 
