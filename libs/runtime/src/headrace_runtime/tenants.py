@@ -63,9 +63,15 @@ class Tenants:
         try:
             declared = _File.model_validate(yaml.safe_load(text))
         except (yaml.YAMLError, ValidationError) as error:
-            raise ValueError(f"{path or 'built-in tenants.yaml'}: {error}") from error
+            raise ValueError(f"{path or 'built-in tenants.yaml'}: {_problems(error)}") from error
         tenants = {tenant_id: entry.tenant(tenant_id) for tenant_id, entry in declared.tenants.items()}
         return cls(MappingProxyType(tenants), declared.currency, MappingProxyType(declared.prices))
+
+
+def _problems(error: yaml.YAMLError | ValidationError) -> str:
+    if isinstance(error, yaml.YAMLError):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
 
 
 class _Strict(BaseModel):

@@ -1,0 +1,113 @@
+"""What a served call goes through: deadline, tenant, errors by the table, both ways."""
+
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import headrace_errors
+import pytest
+from headrace.meter.v1 import meter_service_pb2 as pb
+from headrace.meter.v1 import meter_service_pb2_grpc as pb_grpc
+from headrace_errors import DeadlineExceeded, InvalidMessage, Overloaded, QuotaExceeded, Refused, Unavailable
+from headrace_runtime import CallContext, GrpcSettings, Peer, Rpc, current_call
+from headrace_runtime.grpc_server import RpcServer
+
+CONTEXT = CallContext("ümlaut & co", ("alice", "a,b"), datetime.now(UTC) + timedelta(minutes=5), "request-1")
+
+
+class Meter(pb_grpc.MeterServiceServicer):
+    """Raises what it is told to, or says who asked."""
+
+    error: Exception | None = None
+
+    async def Release(self, _request, _context):  # noqa: N802 - the contract's name
+        if self.error:
+            raise self.error
+        call = current_call()
+        seen.append((call.tenant, call.principals, call.request_id, call.remaining_s()))
+        return pb.ReleaseResponse()
+
+
+seen: list[tuple] = []
+
+
+@pytest.fixture
+async def served():
+    meter = Meter()
+    add = pb_grpc.add_MeterServiceServicer_to_server
+    rpc = Rpc("headrace.meter.v1.MeterService", lambda server: add(meter, server))
+    server = RpcServer(GrpcSettings(), [rpc])
+    await server.start()
+    peer = Peer("meter", f"127.0.0.1:{server.port}")
+    yield meter, peer
+    await peer.close()
+    await server.stop(0)
+
+
+async def release(peer: Peer, context: CallContext = CONTEXT):
+    stub = pb_grpc.MeterServiceStub(peer.channel)
+    return await peer.call(stub.Release, pb.ReleaseRequest(), context, timeout_s=5)
+
+
+async def test_the_context_arrives_as_it_was_sent(served):
+    """Tenant, principals with odd characters, request id and deadline travel in the metadata."""
+    await release(served[1])
+    tenant, principals, request_id, remaining = seen[-1]
+    assert (tenant, principals, request_id) == ("ümlaut & co", ("alice", "a,b"), "request-1")
+    assert 0 < remaining <= 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidMessage("bad", reason="too_large"),
+        Refused("no", reason="model_unpriced"),
+        QuotaExceeded("spent"),
+        Overloaded("full", retry_after_s=0.25),
+        Unavailable("gone"),
+        DeadlineExceeded("late"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_error_arrives_as_the_class_that_was_raised(served, error):
+    """The table translates there and back; the reason and the detail survive."""
+    meter, peer = served
+    meter.error = error
+    with pytest.raises(type(error)) as caught:
+        await release(peer)
+    assert type(caught.value) is type(error)
+    assert caught.value.reason == error.reason
+    if isinstance(error, Overloaded):
+        assert caught.value.retry_after_s == 0.25
+
+
+async def test_a_bug_reveals_its_class_only(served):
+    """The text of an unexpected exception stays in the log."""
+    meter, peer = served
+    meter.error = ValueError("secret text")
+    with pytest.raises(Unavailable) as caught:
+        await release(peer)
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_call_without_a_deadline_is_refused(served):
+    """Nobody may wait for ever."""
+    stub = pb_grpc.MeterServiceStub(served[1].channel)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Release(pb.ReleaseRequest(), metadata=(("headrace-tenant", "a"), ("headrace-principals", "b")))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "deadline" in caught.value.details()
+
+
+async def test_a_call_without_a_tenant_is_refused(served):
+    """Fail closed."""
+    stub = pb_grpc.MeterServiceStub(served[1].channel)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Release(pb.ReleaseRequest(), timeout=5)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_call_past_its_deadline_is_not_made(served):
+    """No work begins that nobody waits for."""
+    late = CallContext("a", ("b",), datetime.now(UTC) - timedelta(seconds=1))
+    with pytest.raises(headrace_errors.DeadlineExceeded):
+        await release(served[1], late)
