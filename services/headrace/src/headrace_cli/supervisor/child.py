@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,7 +93,7 @@ class Child:
 
     async def _live_once(self) -> int:
         log = Path(self.state.log)
-        _rotate(log)
+        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:  # noqa: ASYNC230 - opening a local file for appending does not wait
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", self._module, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -138,8 +139,8 @@ def last_lines(log: Path, count: int = LAST_LINES) -> list[str]:
         return []
 
 
-def _rotate(log: Path) -> None:
-    """Keep one older log: the file is bounded by the restarts and by the supervisor's `rotate_logs`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
-        log.replace(log.with_suffix(".log.1"))
+def bound_log(log: Path, bytes_max: int = LOG_BYTES_MAX) -> None:
+    """Keep a log within `bytes_max` and one older copy; its writer goes on undisturbed, because it appends."""
+    if log.exists() and log.stat().st_size > bytes_max:
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)

@@ -18,13 +18,14 @@ import grpc
 from headrace.runtime.v1 import introspection_service_pb2 as pb
 from headrace.runtime.v1 import introspection_service_pb2_grpc as pb_grpc
 
-from headrace_cli.supervisor.child import Child, last_lines
+from headrace_cli.supervisor.child import Child, bound_log, last_lines
 from headrace_cli.supervisor.platform_file import PlatformFile, PlatformState, ServiceState
 from headrace_cli.topology import SERVICES
 
 STOP_GRACE_S = 20.0
 BUS_START_S = 20.0
 READY_POLL_S = 0.1
+LOG_CHECK_S = 10.0
 
 OnChange = Callable[[PlatformState], None]
 
@@ -71,10 +72,10 @@ class Supervisor:
         try:
             self._make_children()
             runs = [asyncio.create_task(child.run()) for child in self._children.values()]
-            watch = asyncio.create_task(self._watch_readiness())
+            watches = [asyncio.create_task(self._watch_readiness()), asyncio.create_task(self._watch_logs())]
             ends = [asyncio.create_task(bus.wait()), asyncio.create_task(self._stopping.wait())]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for task in (watch, *ends):
+            for task in (*watches, *ends):
                 task.cancel()
             await self._stop_children(runs, STOP_GRACE_S if self._stopping.is_set() else 0.0)
         finally:
@@ -139,6 +140,12 @@ class Supervisor:
             ]
             await asyncio.gather(*(_mark_if_ready(child) for child in waiting))
             await asyncio.sleep(READY_POLL_S)
+
+    async def _watch_logs(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_CHECK_S)
+            for child in self._children.values():
+                await asyncio.to_thread(bound_log, Path(child.state.log))
 
     async def _stop_children(self, runs: list[asyncio.Task[None]], grace_s: float) -> None:
         for child in self._children.values():
