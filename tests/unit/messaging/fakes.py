@@ -1,0 +1,53 @@
+"""Handwritten stand-ins for what the units of messaging talk to."""
+
+import hashlib
+
+from headrace_errors import Unavailable
+from headrace_messaging import Received
+from headrace_messaging.codec import require_sendable
+
+
+class MemoryBlobs:
+    """Blobs in a dictionary."""
+
+    def __init__(self):
+        self.contents = {}
+
+    async def put(self, content):
+        """Keep the content under its sha256."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.contents[sha256] = content
+        return sha256
+
+    async def get(self, sha256):
+        """Return what was kept."""
+        return self.contents[sha256]
+
+
+class FakePublisher:
+    """Takes every event and record, after refusing as many as it is told to."""
+
+    def __init__(self, refuse: int = 0):
+        self.refuse = refuse
+        self.published = []
+        self.sent = []
+
+    async def publish(self, *outgoing):
+        """Take events, or raise Unavailable."""
+        self._answer()
+        self.published.extend(outgoing)
+
+    async def send(self, record):
+        """Take a record, or raise Unavailable."""
+        self._answer()
+        self.sent.append(require_sendable(record))
+
+    def _answer(self):
+        if self.refuse:
+            self.refuse -= 1
+            raise Unavailable("told to refuse")
+
+
+def received(topic, value, headers=(), *, key=b"k", partition=0, offset=0) -> Received:
+    """Make a record as the bus delivers it."""
+    return Received(topic, partition, offset, 1_767_312_000_000, key, value, tuple(headers))
