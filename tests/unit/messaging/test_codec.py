@@ -4,7 +4,7 @@ import base64
 import json
 
 import pytest
-from fakes import MemoryBlobs, received
+from messaging_fakes import MemoryBlobs, received
 from headrace.query.v1.query_pb2 import DocumentVersion, QueryRequested
 from headrace.topics import ANSWER_COMPLETED, QUERY_ADMITTED, QUERY_REQUESTED, topic, topics
 from headrace_errors import InvalidMessage

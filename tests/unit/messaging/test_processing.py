@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fakes import FakePublisher, MemoryBlobs, received
+from messaging_fakes import FakePublisher, MemoryBlobs, received
 from headrace.query.v1.query_pb2 import QueryRequested
 from headrace.topics import QUERY_ADMITTED, QUERY_REQUESTED, topic
 from headrace_errors import (

@@ -34,7 +34,7 @@ def test_everything_before_the_watermark_is_done_and_no_more_is_held_back(histor
 
 @given(st.integers(0, 1000), st.integers(1, 100))
 def test_it_starts_at_the_committed_position(start, skipped):
-    """A first record beyond the position moves nothing until it is done: what lies between does not exist or is not ours."""
+    """A first record beyond the position moves nothing until it is done; what lies between does not exist."""
     watermark = Watermark(start)
     watermark.deliver(start + skipped)
     assert watermark.position == start
