@@ -23,5 +23,5 @@ def ask(number, key="k", **attributes) -> Outgoing:
 async def until(condition, within_s=10):
     """Wait until a condition holds."""
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for knows of no event
             await asyncio.sleep(0.005)

@@ -14,7 +14,7 @@ from headrace_storage import ObjectBlobs
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bus_driving import partitions_of  # noqa: E402 - beside this file
+from bus_driving import partitions_of
 
 
 @pytest.fixture

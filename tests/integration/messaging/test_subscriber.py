@@ -1,7 +1,6 @@
 """The reliable subscriber on a real bus."""
 
 import asyncio
-
 import os
 import signal
 import sys
@@ -196,7 +195,7 @@ async def test_a_large_question_arrives_whole(publisher, consuming):
 
 
 async def test_a_gap_in_the_log_halts_instead_of_skipping(bus, publisher, codec):
-    """The embedded bus drops the oldest records beyond 5 MiB a partition without a word; we do not read past the loss."""
+    """The embedded bus drops the oldest records of a full partition without a word; we do not read past the loss."""
     foreign = AIOKafkaProducer(bootstrap_servers=bus.bootstrap)
     await foreign.start()
     for _ in range(10):

@@ -4,7 +4,6 @@ import base64
 import json
 
 import pytest
-from messaging_fakes import MemoryBlobs, received
 from headrace.query.v1.query_pb2 import DocumentVersion, QueryRequested
 from headrace.topics import ANSWER_COMPLETED, QUERY_ADMITTED, QUERY_REQUESTED, topic, topics
 from headrace_errors import InvalidMessage
@@ -12,6 +11,7 @@ from headrace_messaging import Bus, Codec, Outgoing, new_envelope
 from headrace_messaging.codec import CLAIM_CHECK_EMBEDDED_BYTES
 from hypothesis import given
 from hypothesis import strategies as st
+from messaging_fakes import MemoryBlobs, received
 
 EMBEDDED = Bus("unused", "g1", embedded=True)
 

@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from messaging_fakes import FakePublisher, MemoryBlobs, received
 from headrace.query.v1.query_pb2 import QueryRequested
 from headrace.topics import QUERY_ADMITTED, QUERY_REQUESTED, topic
 from headrace_errors import (
@@ -19,6 +18,7 @@ from headrace_errors import (
 from headrace_messaging import Bus, Codec, Ending, Halted, SubscriberOptions, Subscription, follow
 from headrace_messaging.backoff import Abandoned, Backoff
 from headrace_messaging.processing import Processor
+from messaging_fakes import FakePublisher, MemoryBlobs, received
 
 DLQ = f"{QUERY_REQUESTED}.moderate.dlq"
 NO_WAIT = SubscriberOptions(backoff=Backoff(min_ms=0, max_ms=0), wait_max_ms=50, bugs_max=2)

@@ -57,6 +57,7 @@ class GroupConsumer:
             check_crcs=not bus.embedded,
             fetch_max_wait_ms=_FETCH_MAX_WAIT_EMBEDDED_MS if bus.embedded else _FETCH_MAX_WAIT_MS,
             session_timeout_ms=options.session_timeout_ms,
+            heartbeat_interval_ms=options.session_timeout_ms // 3,
             rebalance_timeout_ms=options.drain_ms + options.session_timeout_ms,
             partition_assignment_strategy=[RangePartitionAssignor],
         )
@@ -101,10 +102,10 @@ class GroupConsumer:
         else:
             progress.committed = position
 
-    def highwater(self, place: Place) -> int | None:
-        """Return the offset that the next record of a partition gets, as of the last fetch."""
-        known: int | None = self._client.highwater(TopicPartition(*place)) if self._is_assigned(place) else None
-        return known
+    def end(self, progress: Progress) -> int:
+        """Return the offset that the partition's next record gets, as of the last fetch, or else as of the assignment."""
+        known = self._client.highwater(TopicPartition(*progress.place)) if self._is_assigned(progress.place) else None
+        return progress.end_at_assignment if known is None else int(known)
 
     async def drain(self) -> None:
         """Stop starting handlers, let the running ones finish within the drain time, commit, let go."""
@@ -137,8 +138,9 @@ class GroupConsumer:
 
     async def _positions(self, places: list[TopicPartition]) -> list[Progress]:
         positions = await asyncio.gather(*map(self._position, places))
+        ends: Mapping[TopicPartition, int] = await self._client.end_offsets(places) if places else {}
         return [
-            Progress((place.topic, place.partition), position, dense=self._bus.embedded)
+            Progress((place.topic, place.partition), position, ends[place], dense=self._bus.embedded)
             for place, position in zip(places, positions, strict=True)
         ]
 

@@ -18,8 +18,9 @@ Place = tuple[str, int]
 class Progress:
     """One partition during one assignment: its watermark, what runs, and what is committed."""
 
-    def __init__(self, place: Place, position: int, *, dense: bool) -> None:
+    def __init__(self, place: Place, position: int, end: int, *, dense: bool) -> None:
         self.place = place
+        self.end_at_assignment = end
         self.watermark = Watermark(position, dense=dense)
         self.committed = position
         self.current = True

@@ -205,13 +205,13 @@ class Publisher:
 
     async def _abandon(self, client: AIOKafkaProducer) -> None:
         # aiokafka has no public way to give up: stop() waits for a flush that cannot happen, and an idempotent batch is
-        # retried for ever. Fail what is pending (the callers send it again), then close without flushing.
-        client._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001
+        # retried for ever. End the sender, fail what is pending (its callers send it again), close without flushing.
         try:
             async with asyncio.timeout(self._limits.stop_timeout_ms / 1000):
                 await client._sender.close()  # noqa: SLF001
         except (TimeoutError, KafkaError) as error:
             _log.warning("publisher.sender_stuck", error=type(error).__name__)
+        client._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001
         client._closed = True  # noqa: SLF001
         await client.client.close()
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from time import monotonic
 
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from headrace_telemetry import get_logger
 
 from headrace_messaging.backoff import Abandoned
@@ -27,6 +27,7 @@ from headrace_messaging.subscription import Halted, StoredOffsets, SubscriberOpt
 from headrace_messaging.watermark import OffsetGap
 
 _log = get_logger()
+_POSITIONS_WAIT_S = 0.01
 _Lane = asyncio.Queue[tuple[Received, Progress]]
 
 
@@ -87,8 +88,8 @@ class Subscriber:
         """Return, per topic and partition that is ours, how many offsets lie between what is done and the end."""
         if self._consumer is None:
             return {}
-        ends = {progress: self._consumer.highwater(progress.place) for progress in self._assignment}
-        return {each.place: max((end or 0) - each.watermark.position, 0) for each, end in ends.items()}
+        end = self._consumer.end
+        return {each.place: max(end(each) - each.watermark.position, 0) for each in self._assignment}
 
     def stop(self) -> None:
         """Ask `run` to stop fetching, let running handlers finish, commit and return. Idempotent."""
@@ -138,6 +139,8 @@ class Subscriber:
                     await self._enqueue(consumer, place, records, epoch)
             except (OffsetGap, OffsetOutOfRangeError) as error:
                 raise Halted(f"records are gone from the bus before they were read: {error}") from error
+            except NoOffsetForPartitionError:
+                await asyncio.sleep(_POSITIONS_WAIT_S)  # assigned a moment ago; its positions are being read
             except KafkaError as error:
                 _log.warning("fetch.failed", error=type(error).__name__)
                 await asyncio.sleep(self._options.backoff.wait_s(1))
