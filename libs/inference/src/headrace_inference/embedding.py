@@ -143,7 +143,7 @@ class EmbeddingEngine:
             text.call.first_batch(started)
         try:
             vectors = await self._on_thread(self._encoder.encode, [text.call.tokens[text.row] for text in batch])
-        except Exception as error:  # noqa: BLE001 # whatever it is, it belongs to the callers
+        except Exception as error:  # whatever it is, it belongs to the callers
             for text in batch:
                 text.call.fail(error)
             return
