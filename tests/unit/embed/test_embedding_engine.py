@@ -13,11 +13,15 @@ MODEL = EmbeddingModel("fake", "0" * 64, "fake", 1, 8, "cpu")
 
 
 class FakeEncoder:
-    """A text is its length in a's; its vector is that length. `gate` holds batches back, `fail_on` breaks one."""
+    """A text is its length in a's; its vector is that length.
+
+    `gate` holds batches back (those with `held_length` only, if given), `fail_on` breaks one.
+    """
 
     model = MODEL
 
-    def __init__(self, *, fail_on: int | None = None) -> None:
+    def __init__(self, *, fail_on: int | None = None, held_length: int | None = None) -> None:
+        self._held_length = held_length
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
@@ -33,7 +37,8 @@ class FakeEncoder:
         lengths = [len(tokens.ids) for tokens in batch]
         self.batches.append(lengths)
         self.entered.set()
-        assert self.gate.wait(5)
+        if self._held_length is None or self._held_length in lengths:
+            assert self.gate.wait(5)
         if self._fail_on in lengths:
             raise ValueError("broken")
         return np.array([[length] for length in lengths], np.float32)
@@ -41,7 +46,7 @@ class FakeEncoder:
 
 def engine_of(encoder, **limits) -> EmbeddingEngine:
     """Build an engine of one thread with small limits."""
-    return EmbeddingEngine(encoder, EngineLimits(**{"threads": 1, "batch_tokens_max": 8} | limits))
+    return EmbeddingEngine(encoder, EngineLimits(**{"threads": 1, "query_threads": 0, "batch_tokens_max": 8} | limits))
 
 
 async def until(event: threading.Event) -> None:
@@ -116,6 +121,20 @@ async def test_bulk_leaves_room_for_queries():
     query = asyncio.create_task(engine.embed(["a"], priority="query"))
     encoder.gate.set()
     await asyncio.gather(bulk, query)
+    await engine.close()
+
+
+async def test_a_query_does_not_wait_for_a_bulk_batch():
+    """With every thread in bulk, a query is answered on a thread of its own; more bulk still waits."""
+    encoder = FakeEncoder(held_length=8)
+    engine = engine_of(encoder, query_threads=1)
+    encoder.gate.clear()
+    bulk = [asyncio.create_task(engine.embed(["aaaaaaaa"], priority="bulk")) for _ in range(2)]
+    await until(encoder.entered)
+    assert (await engine.embed(["a"], priority="query")).tokens == (1,)
+    assert encoder.batches == [[8], [1]]
+    encoder.gate.set()
+    await asyncio.gather(*bulk)
     await engine.close()
 
 

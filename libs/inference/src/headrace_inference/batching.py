@@ -78,6 +78,11 @@ class BatchQueue(Generic[_Item]):
             length, _ = lane.items.pop(number)
             del lane.by_length[bisect_left(lane.by_length, (length, number))]
 
+    def take_query(self) -> list[_Item]:
+        """Remove and return the next batch of queries, whatever bulk is due; empty when no query waits."""
+        lane = self._lanes["query"]
+        return lane.take(self._budget_tokens) if lane.items else []
+
     def take(self) -> list[_Item]:
         """Remove and return the next batch; empty when nothing waits."""
         query, bulk = self._lanes["query"].items, self._lanes["bulk"].items

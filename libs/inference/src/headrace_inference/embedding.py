@@ -28,7 +28,8 @@ _SMOOTHING = 0.1
 class EngineLimits:
     """Bounds of the engine. `texts_max` counts texts accepted and not yet answered; bulk may hold `bulk_share` of it.
 
-    `bulk_every`: while queries keep coming, every so many batches one is bulk. `threads` run the model.
+    `bulk_every`: while queries keep coming, every so many batches one is bulk. `threads` run the model; `query_threads`
+    more run queries only, so that a query shares a core with bulk instead of waiting for its batch to end.
     """
 
     batch_tokens_max: int = 512
@@ -36,6 +37,7 @@ class EngineLimits:
     bulk_share: float = 0.75
     bulk_every: int = 4
     threads: int = 2
+    query_threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ class EmbeddingEngine:
         self._queue: BatchQueue[_Text] = BatchQueue(
             budget_tokens=self._limits.batch_tokens_max, bulk_every=self._limits.bulk_every
         )
-        self._threads = ThreadPoolExecutor(self._limits.threads + 1, thread_name_prefix="embed")
+        tokenizing = 1
+        threads = self._limits.threads + self._limits.query_threads + tokenizing
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         self._running: set[asyncio.Task[None]] = set()
         self._held: dict[Priority, int] = {"query": 0, "bulk": 0}
         self._text_s = 0.0  # seconds a text, smoothed over batches
@@ -131,11 +135,19 @@ class EmbeddingEngine:
         return call.embedded()
 
     def _start_batches(self) -> None:
-        while len(self._running) < self._limits.threads and (batch := self._queue.take()):
+        while batch := self._next_batch():
             task = asyncio.create_task(self._run(batch))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
             task.add_done_callback(lambda _: self._start_batches())
+
+    def _next_batch(self) -> "list[_Text]":
+        running = len(self._running)
+        if running < self._limits.threads:
+            return self._queue.take()
+        if running < self._limits.threads + self._limits.query_threads:
+            return self._queue.take_query()
+        return []
 
     async def _run(self, batch: "list[_Text]") -> None:
         started = self._clock()
@@ -143,7 +155,7 @@ class EmbeddingEngine:
             text.call.first_batch(started)
         try:
             vectors = await self._on_thread(self._encoder.encode, [text.call.tokens[text.row] for text in batch])
-        except Exception as error:  # noqa: BLE001 # whatever it is, it belongs to the callers
+        except Exception as error:  # whatever it is, it belongs to the callers
             for text in batch:
                 text.call.fail(error)
             return

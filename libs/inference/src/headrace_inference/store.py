@@ -142,5 +142,9 @@ def default_cache_dir() -> Path:
 
 def default_model_dirs() -> tuple[Path, ...]:
     """Return the folders of further manifests in $HEADRACE_MODELS_DIR, separated like PATH."""
-    configured = os.environ.get("HEADRACE_MODELS_DIR", "")
-    return tuple(Path(part) for part in configured.split(os.pathsep) if part)
+    return split_dirs(os.environ.get("HEADRACE_MODELS_DIR", ""))
+
+
+def split_dirs(text: str) -> tuple[Path, ...]:
+    """Read folders separated like PATH; empty parts mean nothing."""
+    return tuple(Path(part) for part in text.split(os.pathsep) if part)

@@ -6,7 +6,7 @@ from headrace_inference.embedding import EngineLimits
 from headrace_inference.encoder import Encoder
 from headrace_inference.null_encoder import NULL_MODEL, NullEncoder
 from headrace_inference.onnx_encoder import OnnxEncoder
-from headrace_inference.store import ModelStore, Progress
+from headrace_inference.store import ModelStore, Progress, split_dirs
 from headrace_runtime import Chassis, Service
 from headrace_telemetry import get_logger
 
@@ -46,9 +46,8 @@ def open_encoder(settings: Settings) -> Encoder:
     """Open the configured model, fetching and importing it on first use. Blocking; ModelStoreError says what to do."""
     if settings.model == NULL_MODEL:
         return NullEncoder(settings.null_run_log)
-    model_dirs = None if settings.models_dir is None else [settings.models_dir]
-    folder = ModelStore(settings.cache_dir, model_dirs=model_dirs).ensure(settings.model, _log_progress)
-    return OnnxEncoder(folder)
+    store = ModelStore(settings.cache_dir, model_dirs=split_dirs(settings.models_dir))
+    return OnnxEncoder(store.ensure(settings.model, _log_progress))
 
 
 def _log_progress(progress: Progress) -> None:

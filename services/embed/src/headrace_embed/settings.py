@@ -16,12 +16,10 @@ class Settings(ServiceSettings):
         "all-minilm-l6-v2", description="a declared embedding model, or `null` for hashes without a model"
     )
     cache_dir: Path | None = Field(None, description="where models are kept; default ~/.cache/headrace")
-    models_dir: Path | None = Field(None, description="a folder of further model manifests (docs/adding-a-model.md)")
+    models_dir: str = Field("", description="folders of further model manifests, separated like PATH")
     null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")
     threads: Annotated[int, Field(ge=1, le=256)] = Field(2, description="texts run on so many cores")
-    batch_tokens_max: Annotated[int, Field(ge=16)] = Field(
-        512, description="padded tokens a batch; a CPU likes 512"
-    )
+    batch_tokens_max: Annotated[int, Field(ge=16)] = Field(512, description="padded tokens a batch; a CPU likes 512")
     request_texts_max: Annotated[int, Field(ge=1)] = Field(256, description="texts a call may have")
     text_bytes_max: Annotated[int, Field(ge=1)] = Field(65_536, description="UTF-8 bytes a text may have")
     queue_texts_max: Annotated[int, Field(ge=1)] = Field(4096, description="texts accepted and not yet answered")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from headrace_embed.bootstrap import open_encoder
+from headrace_embed.settings import Settings
 from headrace_inference.manifest import Wheel, load_catalogue
 from headrace_inference.model_errors import DownloadFailed
 from headrace_inference.onnx_encoder import OnnxEncoder
@@ -61,7 +63,7 @@ def test_minilm_agrees_with_the_float32_reference(minilm_weights):
 
 
 @pytest.mark.parametrize(("layers", "heads", "dims"), [(1, 1, 8), (3, 4, 32)])
-def test_a_model_is_added_as_one_file_plus_one_line(tmp_path, layers, heads, dims):
+def test_a_model_is_added_as_one_file_plus_one_line(tmp_path, monkeypatch, layers, heads, dims):
     """docs/adding-a-model.md: one manifest in a folder of one's own; the line is its name in the settings."""
     weights = write_tiny_bert(tmp_path / "weights", layers=layers, heads=heads, dims=dims)
     (tmp_path / "manifests").mkdir()
@@ -83,7 +85,11 @@ def test_a_model_is_added_as_one_file_plus_one_line(tmp_path, layers, heads, dim
         """,
         "utf-8",
     )
-    encoder = OnnxEncoder(ModelStore(tmp_path / "cache", model_dirs=[tmp_path / "manifests"]).ensure("tiny"))
+    monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP", "nowhere:0")
+    monkeypatch.setenv("HEADRACE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("HEADRACE_MODELS_DIR", str(tmp_path / "manifests"))
+    monkeypatch.setenv("HEADRACE_EMBED__MODEL", "tiny")  # the line
+    encoder = open_encoder(Settings())
     assert (encoder.model.dims, encoder.model.tokens_max) == (dims, 32)
     texts = ["the river leads water to the mill", "stone", "", "grain " * 50]
     assert min(cosines(encoder, weights, texts)) >= 0.999999

@@ -1,0 +1,201 @@
+"""Embed's use cases and its Kafka entrypoint, on a fake model."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from headrace import topics
+from headrace.embed.v1 import events_pb2
+from headrace.ingest.v1 import events_pb2 as ingest_pb2
+from headrace_embed.domain import TextLimits, query_usage_id, slices
+from headrace_embed.entrypoints import kafka
+from headrace_embed.handlers import embed_chunks, embed_texts
+from headrace_errors import InvalidMessage, Overloaded
+from headrace_inference.embedding import Embedded
+from headrace_inference.encoder import EmbeddingModel
+from headrace_messaging import Ending, Event, new_envelope
+from hypothesis import given
+from hypothesis import strategies as st
+
+NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
+MODEL = EmbeddingModel("fake", "ab" * 32, "fp32", 2, 8, "cpu")
+LIMITS = TextLimits(texts_max=3, text_bytes_max=10)
+
+
+class FakeEmbedder:
+    """A text's vector is (its length, its number among all); texts over eight letters count as cut."""
+
+    model = MODEL
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[tuple[str, ...], str]] = []
+
+    async def embed(self, texts, *, priority):
+        """Note the call."""
+        first = sum(len(texts) for texts, _ in self.calls)
+        self.calls.append((tuple(texts), priority))
+        return Embedded(
+            vectors=np.array([[len(text), first + row] for row, text in enumerate(texts)], np.float32),
+            tokens=tuple(len(text) for text in texts),
+            truncated=tuple(row for row, text in enumerate(texts) if len(text) > 8),
+            timings_ms={"tokenize": 1.0, "queue": 2.0, "infer": 3.0},
+        )
+
+
+class FakeUsage:
+    """Keeps what is recorded."""
+
+    def __init__(self) -> None:
+        self.recorded = []
+
+    async def record(self, usage):
+        """Note the fact."""
+        self.recorded.append(usage)
+
+
+def ticking():
+    """Return a clock that goes on by a second a look."""
+    seconds = iter(range(1000))
+    return lambda: NOW + timedelta(seconds=next(seconds))
+
+
+async def embed(texts, *, embedder=None, usage=None, request_id="r1"):
+    """Call the use case as gRPC does."""
+    return await embed_texts(
+        texts,
+        tenant="acme",
+        request_id=request_id,
+        priority="query",
+        limits=LIMITS,
+        embedder=embedder or FakeEmbedder(),
+        usage=usage or FakeUsage(),
+        clock=ticking(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "complaint"),
+    [([], "1 to 3"), (["a"] * 4, "1 to 3"), (["a", ""], "text 1 is empty"), (["ä" * 6], "12 bytes; at most 10")],
+)
+async def test_a_call_past_a_limit_is_refused_before_any_work(texts, complaint):
+    """The error names the limit, and the model does not run."""
+    embedder = FakeEmbedder()
+    with pytest.raises(InvalidMessage, match=complaint):
+        await embed(texts, embedder=embedder)
+    assert embedder.calls == []
+
+
+async def test_a_call_is_recorded_with_its_tokens_before_it_is_answered():
+    """Usage names the tenant, the request, the model and the time it took."""
+    usage = FakeUsage()
+    await embed(["abc", "de"], usage=usage)
+    (fact,) = usage.recorded
+    assert (fact.tenant, fact.request_id, fact.document, fact.model, fact.tokens) == ("acme", "r1", "", "fake", 5)
+    assert fact.ended_at - fact.started_at == timedelta(seconds=1)
+
+
+def test_a_repeated_call_of_a_request_is_the_same_fact():
+    """Same request, model and texts: same id. Another of them: another id. Without a request: never the same."""
+    same = query_usage_id("r1", "m", ["a", "b"])
+    assert same == query_usage_id("r1", "m", ["a", "b"])
+    others = [query_usage_id("r2", "m", ["a", "b"]), query_usage_id("r1", "n", ["a", "b"])]
+    others += [query_usage_id("r1", "m", ["a"]), query_usage_id("", "m", ["a"]), query_usage_id("", "m", ["a"])]
+    assert len({same, *others}) == 6
+
+
+@given(st.integers(0, 200), st.integers(1, 50))
+def test_slices_cover_everything_once_in_order(count, size):
+    """Every index once, no slice above the size, none empty."""
+    cuts = [range(count)[cut] for cut in slices(count, size)]
+    assert [index for cut in cuts for index in cut] == list(range(count))
+    assert all(1 <= len(cut) <= size for cut in cuts)
+
+
+async def test_a_large_part_is_embedded_in_slices_that_read_as_one():
+    """Rows keep their order across slices; cut texts keep their index in the whole; priority is bulk."""
+    embedder = FakeEmbedder()
+    embedded = await embed_chunks(["a", "bb", "c" * 9, "d", "e" * 9], slice_texts_max=2, embedder=embedder)
+    assert [len(texts) for texts, _ in embedder.calls] == [2, 2, 1]
+    assert {priority for _, priority in embedder.calls} == {"bulk"}
+    assert embedded.vectors[:, 0].tolist() == [1, 2, 9, 1, 9]
+    assert embedded.vectors[:, 1].tolist() == [0, 1, 2, 3, 4]
+    assert embedded.truncated == (2, 4)
+    assert embedded.timings_ms["infer"] == 9
+
+
+def chunks_event(*texts: str, deleted: bool = False) -> Event[ingest_pb2.ChunksCreated]:
+    """Return a delivered part of a document."""
+    part = ingest_pb2.ChunksCreated(
+        document=ingest_pb2.Document(document="a.md", version=3, allow=["everyone"]),
+        chunks=[ingest_pb2.Chunk(chunk_id=f"c{at}", ordinal=at, text=text) for at, text in enumerate(texts)],
+        parts=1,
+        deleted=deleted,
+    )
+    envelope = new_envelope(topics.CHUNKS_CREATED, id="e1", tenant="acme", source="/headrace/ingest")
+    return Event(envelope, part, topics.CHUNKS_CREATED, "acme/a.md", 0, 7, NOW)
+
+
+def handler(embedder):
+    """Return the handler of ingest's chunks."""
+    (subscription,) = kafka.subscriptions(embedder=embedder, slice_texts_max=2, clock=ticking())
+    return subscription.handler
+
+
+async def test_chunks_become_vectors_and_usage_on_their_keys():
+    """The part is passed on whole beside its vectors, on the document's key; usage goes on the tenant's."""
+    event = chunks_event("abc", "de")
+    vectors, usage = await handler(FakeEmbedder())(event)
+    assert (vectors.topic, vectors.key) == (topics.CHUNKS_EMBEDDED, "acme/a.md")
+    assert vectors.payload.part == event.payload
+    assert np.frombuffer(vectors.payload.vectors.data, "<f4").tolist() == [3, 0, 2, 1]
+    assert (vectors.payload.vectors.rows, vectors.payload.vectors.dimensions) == (2, 2)
+    assert vectors.payload.vectors.dtype == events_pb2.DTYPE_FLOAT32
+    assert vectors.payload.model.sha256 == MODEL.sha256
+    assert (usage.topic, usage.key) == (topics.USAGE_RECORDED, "acme")
+    assert (usage.payload.document, usage.payload.request_id, usage.payload.feature) == ("a.md", "", "ingest")
+    assert [(one.meter, one.quantity) for one in usage.payload.quantities] == [("embedding_tokens", 5)]
+    assert usage.payload.attempt_id == usage.envelope.id
+
+
+async def test_a_redelivery_makes_the_same_events():
+    """Ids are derived from the parent's, so consumers know a repeat."""
+    first, second = [await handler(FakeEmbedder())(chunks_event("abc")) for _ in range(2)]
+    assert [one.envelope.id for one in first] == [one.envelope.id for one in second]
+
+
+async def test_a_deletion_is_passed_on_without_a_model():
+    """Deletions follow the chunks before them on the same key; nothing runs, nothing is billed."""
+    embedder = FakeEmbedder()
+    (passed,) = await handler(embedder)(event := chunks_event(deleted=True))
+    assert (passed.topic, passed.key) == (topics.CHUNKS_EMBEDDED, "acme/a.md")
+    assert passed.payload.part == event.payload
+    assert not passed.payload.HasField("vectors")
+    assert embedder.calls == []
+
+
+async def test_a_document_without_text_passes_without_usage():
+    """No chunks: no rows, no tokens, but the version goes on."""
+    (passed,) = await handler(FakeEmbedder())(chunks_event())
+    assert passed.payload.vectors.rows == 0
+
+
+async def test_an_overload_reaches_the_subscriber():
+    """It waits for a permit then; nothing was published."""
+
+    class Full(FakeEmbedder):
+        async def embed(self, _texts, **_options):
+            raise Overloaded("full")
+
+    with pytest.raises(Overloaded):
+        await handler(Full())(chunks_event("a"))
+
+
+async def test_a_part_that_cannot_be_embedded_fails_its_document():
+    """The reason reaches ingest, which owns the document's status; an unreadable message names no document."""
+    event = chunks_event("a")
+    (failed,) = await kafka.document_failed(event, Ending("failed", "dead_lettered", "ValueError"))
+    assert (failed.topic, failed.key) == (topics.EMBED_DOCUMENT_FAILED, "acme/a.md")
+    assert (failed.payload.document, failed.payload.version) == ("a.md", 3)
+    assert (failed.payload.reason, failed.payload.detail) == ("dead_lettered", "ValueError")
+    unreadable = Event(event.envelope, ingest_pb2.ChunksCreated(), event.topic, "", 0, 0, NOW, readable=False)
+    assert await kafka.document_failed(unreadable, Ending("failed", "dead_lettered", "")) == ()
