@@ -186,6 +186,8 @@ async def _stop(
 ) -> None:
     drain_s = chassis.settings.drain_s
     await server.set_ready(False)
+    if service.on_stop:
+        service.on_stop()
     if subscriber:
         subscriber.stop()
         await parts.finish("subscriber", drain_s)

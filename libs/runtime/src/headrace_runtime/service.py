@@ -25,13 +25,15 @@ class Service:
     """A built service. Nothing of it runs yet.
 
     `tasks` run beside the subscriber until the service stops; one that raises stops the service. `before_ready` runs
-    once, after the bus and before any message: warm-up and recovery. `closers` run last, in reverse order.
+    once, after the bus and before any message: warm-up and recovery. `on_stop` runs first at a stop: it ends what would
+    outlast it, such as streams that wait for news. `closers` run last, in reverse order.
     """
 
     subscriptions: Sequence[Subscription] = ()
     rpcs: Sequence[Rpc] = ()
     tasks: Sequence[Task] = ()
     before_ready: Task | None = None
+    on_stop: Callable[[], None] | None = None
     offsets: StoredOffsets | None = None
     closers: Sequence[Task] = ()
 

@@ -1,0 +1,20 @@
+"""Where the embedding model's tokenizer lies: chunks are measured with the very file that the embedder reads."""
+
+import asyncio
+from pathlib import Path
+
+NULL_MODEL = "null"
+_FILE = "tokenizer.json"
+
+
+async def tokenizer_file(model: str) -> Path | None:
+    """Return the file, importing the model on first use; None for the null model, whose words are counted.
+
+    Slow on first use: it may download. Raises headrace_inference's ModelStoreError.
+    """
+    if model == NULL_MODEL:
+        return None
+    from headrace_inference.store import ModelStore  # noqa: PLC0415 - only where there is a model
+
+    folder = await asyncio.to_thread(ModelStore().ensure, model)
+    return Path(folder.path) / _FILE
