@@ -57,7 +57,7 @@ class GroupCommit(Generic[Item, Result]):
         group = self._take()
         try:
             results = await self._commit([item for item, _ in group])
-        except Exception as error:  # noqa: BLE001 - belongs to the callers, who decide
+        except Exception as error:  # it belongs to the callers, who decide
             for _, done in group:
                 if not done.done():
                     done.set_exception(error)

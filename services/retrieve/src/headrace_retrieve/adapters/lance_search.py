@@ -24,7 +24,7 @@ async def search(snapshot: Snapshot, scope: Scope, query: Query) -> Candidates:
     """Rank by BM25 and by cosine, each over exactly the chunks that the scope may see."""
     try:
         lexical, vector = await asyncio.gather(
-            _by_text(snapshot.table, scope, query), _by_vector(snapshot.table, scope, query)
+            _by_text(snapshot.table, scope, query), _by_vector(snapshot, scope, query)
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise Unavailable(f"the vector store did not answer: {type(error).__name__}") from error
@@ -38,10 +38,13 @@ async def _by_text(table: AsyncTable, scope: Scope, query: Query) -> Sequence[Ca
     return [Candidate(found_from(row), row["_score"]) for row in rows]
 
 
-async def _by_vector(table: AsyncTable, scope: Scope, query: Query) -> Sequence[Candidate]:
+async def _by_vector(snapshot: Snapshot, scope: Scope, query: Query) -> Sequence[Candidate]:
     # vectors of another model are not comparable, so they are no candidates here
+    if snapshot.dimensions != len(query.vector):
+        return []
     comparable = f"{visible_to(scope)} AND model_key = '{digest(query.model)}'"
-    ranking = table.query().nearest_to(list(query.vector)).distance_type("cosine").nprobes(PROBES).where(comparable)
+    nearest = snapshot.table.query().nearest_to(list(query.vector)).distance_type("cosine").nprobes(PROBES)
+    ranking = nearest.where(comparable)
     rows = await ranking.select([*FOUND_COLUMNS, "_distance"]).limit(query.candidates_max).to_list()
     return [Candidate(found_from(row), 1.0 - row["_distance"]) for row in rows]
 

@@ -69,6 +69,7 @@ class Snapshot:
     """A table at one version, and how many of its rows the text index covers or leaves to a scan."""
 
     table: AsyncTable
+    dimensions: int
     indexed_rows: int
     tail_rows: int
 
@@ -181,7 +182,7 @@ class TenantTable:
         table = await self._connection.open_table(self._name)
         stats = await table.index_stats(TEXT_INDEX)
         indexed, tail = (stats.num_indexed_rows, stats.num_unindexed_rows) if stats else (0, await table.count_rows())
-        self.snapshot = Snapshot(table, indexed, tail)
+        self.snapshot = Snapshot(table, dimensions_of(await table.schema()), indexed, tail)
 
     async def _index_vectors(self) -> None:
         if self._writer is None or self.fences.chunks_total < self._upkeep.vector_index_rows_min:

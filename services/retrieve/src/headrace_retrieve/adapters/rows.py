@@ -35,7 +35,7 @@ def digest(name: str) -> str:
 
 
 def schema_of(dimensions: int) -> pa.Schema:
-    """Return the table's schema. A fence is a row of its own kind with neither text nor vector."""
+    """Return the table's schema. A fence is a row of its own kind and has no text."""
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
@@ -93,8 +93,12 @@ def chunk_rows(part: VersionPart) -> pa.Table:
 
 
 def fence_rows(tenant: Tenant, fences: Iterable[Fence], dimensions: int) -> pa.Table:
-    """Lay out fences: one row a document, overwritten whenever the fence moves."""
+    """Lay out fences: one row a document, overwritten whenever the fence moves.
+
+    Their vector is a placeholder that no query sees: LanceDB refuses to merge rows with and without vectors.
+    """
     rows = list(fences)
+    placeholder = [1.0] + [0.0] * (dimensions - 1)
     columns = {
         "id": [f"fence-{digest(fence.target.document)}" for fence in rows],
         "kind": ["fence"] * len(rows),
@@ -106,6 +110,7 @@ def fence_rows(tenant: Tenant, fences: Iterable[Fence], dimensions: int) -> pa.T
         "allow": [sorted(fence.readers.names) for fence in rows],
         "chunks": [fence.chunks for fence in rows],
         "deleted": [fence.deleted for fence in rows],
+        "vector": [placeholder] * len(rows),
     }
     return _table(columns, len(rows), dimensions)
 

@@ -73,7 +73,7 @@ class DocumentVersion:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A span of the stored text, `text == stored_text[start:end]` in Unicode code points; page 0 where there is none."""
+    """A span of the stored text, `text == stored_text[start:end]` in Unicode code points; page 0: it has none."""
 
     chunk_id: str
     start: int
@@ -187,7 +187,8 @@ class Stored:
 
 def object_id(part: VersionPart, chunk: Chunk) -> str:
     """Name the stored object of a chunk, so that writing it again overwrites it. `chunk_id` covers text and ordinal."""
-    return str(uuid5(_OBJECTS, "\0".join([part.tenant.name, part.target.document, chunk.chunk_id, part.model])))
+    names = [part.tenant.name, part.target.document, chunk.chunk_id, part.model]
+    return str(uuid5(_OBJECTS, "\0".join(names)))
 
 
 def _require_name(what: str, name: str) -> None:
