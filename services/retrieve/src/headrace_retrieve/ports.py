@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,9 @@ from headrace_retrieve.domain import (
     TermStatistics,
     VersionPart,
 )
+
+Clock = Callable[[], float]
+"""Seconds that only go forward."""
 
 
 class VectorStore(Protocol):
