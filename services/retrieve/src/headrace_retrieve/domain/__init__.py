@@ -1,0 +1,51 @@
+"""What retrieval is about, as frozen values and pure rules: no I/O, no clock, no store."""
+
+from headrace_retrieve.domain.documents import (
+    Chunk,
+    Deletion,
+    DocumentVersion,
+    Fence,
+    Principals,
+    Scope,
+    Stored,
+    Tenant,
+    Vectors,
+    Verdict,
+    VersionPart,
+    judge,
+    object_id,
+)
+from headrace_retrieve.domain.ranking import (
+    Candidate,
+    Candidates,
+    Hit,
+    Query,
+    StoredChunk,
+    TermStatistics,
+    candidates_for,
+    fuse,
+)
+
+__all__ = [
+    "Candidate",
+    "Candidates",
+    "Chunk",
+    "Deletion",
+    "DocumentVersion",
+    "Fence",
+    "Hit",
+    "Principals",
+    "Query",
+    "Scope",
+    "Stored",
+    "StoredChunk",
+    "Tenant",
+    "TermStatistics",
+    "Vectors",
+    "Verdict",
+    "VersionPart",
+    "candidates_for",
+    "fuse",
+    "judge",
+    "object_id",
+]

@@ -1,0 +1,1 @@
+"""Topics and calls: decode, call the handler, encode."""
