@@ -30,7 +30,7 @@ REQUEST = Request(
     decision=Decision(OUTCOME, "d", NOW),
     auth_id="alice",
 )
-ADMITTED = Admitted(REQUEST, Admission(Query("Q?"), ("alice",)))
+ADMITTED = Admitted(replace(REQUEST, decision=None), Admission(Query("Q?"), ("alice",)))
 COMPLETED = Completed(REQUEST, OUTCOME)
 AUDITED = Audited("request.refused", "e1", "acme", "r1", "blocked", NOW, facts={"a": "1"})
 
@@ -65,6 +65,11 @@ def test_an_event_says_whose_it_is_and_until_when():
     assert (envelope.tenant, envelope.correlation_id, envelope.causation_id) == ("acme", "r1", "e1")
     assert (envelope.auth_id, envelope.deadline) == ("alice", REQUEST.deadline)
     assert outgoing(AUDITED).key == "acme"
+
+
+def test_an_outcome_carries_no_deadline():
+    """Who reads it late must still read it."""
+    assert outgoing(COMPLETED).envelope.deadline is None
 
 
 def test_an_outcome_has_the_same_bytes_in_every_process():

@@ -30,7 +30,7 @@ class Subscription:
     handler: Handler
     ended: Ended
     past_deadline: Literal["end", "handle"] = "end"
-    """Past its deadline, work that is asked for is not begun (`end`); a fact about work done still counts (`handle`)."""
+    """Past its deadline, work asked for is not begun (`end`); a fact about work done still counts (`handle`)."""
 
 
 @dataclass(frozen=True, slots=True)
