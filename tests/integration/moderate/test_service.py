@@ -26,6 +26,7 @@ from headrace_runtime import CallContext, GrpcSettings, KafkaSettings, Peer, ser
 from headrace_testkit import embedded_bus
 
 QUOTE = "A headrace leads water to the wheel."
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 WAIT_S = 20
 
 
@@ -81,9 +82,9 @@ class Outside:
         await self.producer.send_and_wait(topics.QUERY_REQUESTED, value, key=request_id.encode(), headers=wire)
         return request_id
 
-    async def tell(self, topic: str, payload, tenant: str = "acme", event_id: str | None = None) -> None:
+    async def tell(self, topic: str, payload, tenant: str = "acme", **envelope) -> None:
         """Publish as another service does."""
-        envelope = new_envelope(topic, source="/headrace/test", tenant=tenant, id=event_id)
+        envelope = new_envelope(topic, source="/headrace/test", tenant=tenant, **envelope)
         await self.publisher.publish(Outgoing(topic, payload.request_id, payload, envelope))
 
     async def outcomes(self, request_id: str, count: int = 1) -> list:
@@ -131,7 +132,7 @@ async def moderate(bus, data_dir, unused_port):
         kafka=KafkaSettings(bootstrap=bus.bootstrap, generation=bus.generation),
         grpc=GrpcSettings(listen=f"127.0.0.1:{unused_port}"),
         sweep_interval_s=0.2,
-        sweep_grace_s=1,
+        sweep_grace_s=3,
     )
     stopping = asyncio.Event()
     service = asyncio.create_task(serve(settings, build, stopping))
@@ -172,11 +173,12 @@ async def outside(bus, tmp_path, unused_tcp_port):
 
 async def test_a_question_is_admitted_and_its_draft_becomes_the_outcome(outside):
     """On public topics as JSON that stock tools read; correlation, tenant and deadline travel along."""
-    request_id = await outside.ask({"question": "What is a headrace?", "feature": "chat"})
+    request_id = await outside.ask({"question": "What is a headrace?", "feature": "chat"}, ce_traceparent=TRACE)
     (admitted,) = await outside.admitted(request_id)
     assert header(admitted, "ce_tenant") == "acme"
     assert header(admitted, "ce_correlationid") == request_id
     assert header(admitted, "ce_deadline")
+    assert header(admitted, "ce_traceparent").split("-")[1] == TRACE.split("-")[1]
     await outside.tell(topics.ANSWER_DRAFTED, draft(request_id))
     outcome = await outside.outcome(request_id)
     assert (outcome["outcome"], outcome["answer"], outcome["feature"]) == ("OUTCOME_ANSWERED", QUOTE, "chat")
@@ -189,8 +191,8 @@ async def test_a_repeated_draft_brings_the_same_event_again_byte_for_byte(outsid
     request_id = await outside.ask({"question": "What is a headrace?"})
     await outside.admitted(request_id)
     for _ in range(2):
-        await outside.tell(topics.ANSWER_DRAFTED, draft(request_id), event_id="d1")
-    await outside.tell(topics.ANSWER_DRAFTED, draft(request_id, "Another."), event_id="d2")
+        await outside.tell(topics.ANSWER_DRAFTED, draft(request_id), id="d1")
+    await outside.tell(topics.ANSWER_DRAFTED, draft(request_id, "Another."), id="d2")
     first, second = await outside.outcomes(request_id, 2)
     assert first.value == second.value
     assert header(first, "ce_id") == header(second, "ce_id")
@@ -242,11 +244,26 @@ async def test_a_service_ends_a_request_with_its_reason(outside):
 
 
 async def test_a_request_that_every_stage_lost_expires(outside):
-    """The sweep ends it a grace after its deadline."""
+    """The sweep ends it a grace after its deadline, in the request's own trace."""
     deadline = (datetime.now(UTC) + timedelta(seconds=0.7)).isoformat()
-    request_id = await outside.ask({"question": "Who?"}, ce_deadline=deadline)
+    request_id = await outside.ask({"question": "Who?"}, ce_deadline=deadline, ce_traceparent=TRACE)
     await outside.admitted(request_id)
-    assert (await outside.outcome(request_id))["outcome"] == "OUTCOME_EXPIRED"
+    (expired,) = await outside.outcomes(request_id)
+    assert json.loads(expired.value)["outcome"] == "OUTCOME_EXPIRED"
+    assert header(expired, "ce_traceparent").split("-")[1] == TRACE.split("-")[1]
+
+
+async def test_a_draft_after_the_deadline_is_delivered_as_late(outside):
+    """A model that ran is not thrown away, and a question that comes again late ends nothing."""
+    deadline = datetime.now(UTC) + timedelta(seconds=1)
+    body = {"question": "What is a headrace?"}
+    request_id = await outside.ask(body, ce_deadline=deadline.isoformat())
+    await outside.admitted(request_id)
+    await asyncio.sleep(1.1)
+    await outside.ask(body, request_id=request_id, ce_deadline=deadline.isoformat())
+    await outside.tell(topics.ANSWER_DRAFTED, draft(request_id), deadline=deadline)
+    outcome = await outside.outcome(request_id)
+    assert (outcome["outcome"], outcome["late"]) == ("OUTCOME_ANSWERED", True)
 
 
 async def test_feedback_is_stored_for_the_own_tenant_only(outside):

@@ -193,6 +193,21 @@ def test_shuffled_words_of_manuals_rarely_look_like_attacks(policy):
     assert len(blocked) < 20
 
 
+DOCUMENTS = [
+    path
+    for folder in ("docs", "services", "libs")
+    for path in (Path(__file__).parents[3] / folder).rglob("*.md")
+    if "site-packages" not in path.parts
+]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_documents_of_this_project_pass(policy, path):
+    """They speak of prompts, rails and attacks, and are what the demo ingests."""
+    for paragraph in path.read_text(encoding="utf-8").split("\n\n"):
+        assert policy.judge("retrieval", Subject(paragraph)).findings == ()
+
+
 @pytest.mark.eval
 @pytest.mark.skipif("HEADRACE_EVAL_DATA" not in os.environ, reason="needs the evaluation data")
 def test_nothing_in_xquad_is_found(policy):

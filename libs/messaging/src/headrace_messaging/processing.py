@@ -106,9 +106,10 @@ class Processor:
         # Until it can be read its deadline is unknown; a claim check may have to wait for its store.
         event = await self._trying(delivery, lambda: self._decode(delivery), "message.waiting", until)
         delivery.event = event
-        if event.envelope.expired(datetime.now(UTC)):
-            raise DeadlineExceeded("the deadline had passed before the work began")
-        until = event.envelope.deadline or until
+        if delivery.subscription.past_deadline == "end":
+            if event.envelope.expired(datetime.now(UTC)):
+                raise DeadlineExceeded("the deadline had passed before the work began")
+            until = event.envelope.deadline or until
         return await self._trying(delivery, lambda: self._call(delivery, event), "message.waiting", until)
 
     async def _decode(self, delivery: _Delivery) -> Event[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from headrace_messaging.backoff import Backoff
 from headrace_messaging.event import Ending, Event, Outgoing
@@ -29,6 +29,8 @@ class Subscription:
     topic: str
     handler: Handler
     ended: Ended
+    past_deadline: Literal["end", "handle"] = "end"
+    """Past its deadline, work asked for is not begun (`end`); a fact about work done still counts (`handle`)."""
 
 
 @dataclass(frozen=True, slots=True)

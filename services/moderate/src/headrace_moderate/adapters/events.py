@@ -45,7 +45,7 @@ def _about(request: Request, topic: str, payload: Message, stage: str) -> Outgoi
         correlation_id=request.request_id,
         causation_id=request.event_id,
         conversation_id=request.conversation_id,
-        deadline=request.deadline,
+        deadline=None if request.decision else request.deadline,  # an outcome is never too late to be read
         priority=request.priority,
         auth_id=request.auth_id,
     )

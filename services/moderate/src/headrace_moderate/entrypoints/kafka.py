@@ -69,11 +69,13 @@ def subscriptions(
     async def feedback_ended(_event: Event[Any], _ending: Ending) -> Sequence[Outgoing]:
         return ()  # the dead letter is all there is to keep; the request that it is about is untouched
 
+    # Deadlines are judged here, not before: a late answer is delivered as late, and a question that comes again after
+    # its deadline must not end the request that it became.
     return [
-        Subscription(topics.QUERY_REQUESTED, on_query_requested, ended=query_ended),
-        Subscription(topics.ANSWER_DRAFTED, on_answer_drafted, ended=word_ended),
-        Subscription(topics.REQUEST_ENDED, on_request_ended, ended=word_ended),
-        Subscription(topics.FEEDBACK_SUBMITTED, on_feedback_submitted, ended=feedback_ended),
+        Subscription(topics.QUERY_REQUESTED, on_query_requested, query_ended, past_deadline="handle"),
+        Subscription(topics.ANSWER_DRAFTED, on_answer_drafted, word_ended, past_deadline="handle"),
+        Subscription(topics.REQUEST_ENDED, on_request_ended, word_ended, past_deadline="handle"),
+        Subscription(topics.FEEDBACK_SUBMITTED, on_feedback_submitted, feedback_ended, past_deadline="handle"),
     ]
 
 

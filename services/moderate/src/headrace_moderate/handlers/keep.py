@@ -25,7 +25,10 @@ async def sweep(*, requests: Requests, clock: Clock, observer: Observer, grace: 
     async def expire(transaction: Transaction) -> int:
         now = clock()
         overdue = await transaction.overdue(now - grace, BATCH_MAX)
-        for request in overdue:
+        for found in overdue:
+            request = await transaction.find(found.tenant, found.request_id)
+            if request is None or request.decision:  # settled just now, as the follower of another one here
+                continue
             outcome = Outcome("expired", "expired", "no stage ended the request by its deadline")
             await settle(transaction, request, outcome, by="sweep", now=now, observer=observer)
         return len(overdue)

@@ -1,0 +1,193 @@
+"""What every table of requests promises, whatever it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from headrace_messaging import Bus, Codec
+from headrace_messaging.outbox import Outbox, outbox_table
+from headrace_moderate.adapters.memory import MemoryRequests
+from headrace_moderate.adapters.sql import SqlRequests
+from headrace_moderate.adapters.tables import METADATA
+from headrace_moderate.domain.requests import Admission, Citation, Decision, Outcome, Query, Request, Usage
+from headrace_moderate.ports import Feedback
+from headrace_storage import Database
+from sqlalchemy import MetaData
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
+QUERY = Query("What is a headrace? \u00e4\U0001f600", "c1", "chat", "small", 7, (("mill.md", 2),))
+OUTCOME = Outcome(
+    kind="answered",
+    detail="d",
+    answer="A channel. \u00e4\U0001f600",
+    style="written",
+    citations=(Citation("mill.md", 2, 3, 13, "A channel.", 4),),
+    usage=Usage(1, 2, 3, 4, 5),
+    model="small",
+    late=True,
+    timings_ms={"total": 1.5, "admit": 0.25},
+)
+
+
+def request(request_id: str = "r1", **changes) -> Request:
+    """Return an admitted request."""
+    made = Request(
+        tenant="acme",
+        request_id=request_id,
+        event_id="e1",
+        body_sha256="b" * 64,
+        question_sha256="q" * 64,
+        question_bytes=23,
+        published_at=NOW - timedelta(seconds=1),
+        registered_at=NOW,
+        deadline=NOW + timedelta(seconds=60),
+        auth_id="alice",
+        idempotency_key="k",
+        priority=3,
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        conversation_id="c1",
+        feature="chat",
+        admission=Admission(QUERY, ("alice", "everyone")),
+    )
+    return replace(made, **changes)
+
+
+def decided(one: Request, outcome: Outcome = OUTCOME) -> Request:
+    """Return a request as it is after its decision."""
+    return replace(one, admission=None, decision=Decision(outcome, "draft-1", NOW))
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def open_requests(request, tmp_path):
+    """Return a way to open the same table, as a service that talks to a given bus."""
+    if request.param == "memory":
+        table = MemoryRequests()
+
+        def memory(bus: str):
+            table.bus_generation = bus
+            return table
+
+        yield memory
+        return
+    metadata = MetaData()
+    for declared in METADATA.sorted_tables:
+        declared.to_metadata(metadata)
+    outbox = Outbox(outbox_table(metadata), Codec(Bus("nowhere"), None))
+    database = await Database.open(tmp_path / "state.db", metadata)
+    yield lambda bus: SqlRequests(database, outbox, bus_generation=bus)
+    await database.close()
+
+
+@pytest.fixture
+def requests(open_requests):
+    """Return a table of requests."""
+    return open_requests("g1")
+
+
+async def test_a_request_comes_back_as_it_was_stored(requests):
+    """Every field, admission and decision included."""
+    async with requests.transaction() as transaction:
+        await transaction.add(request())
+        await transaction.add(request("r2", admission=None, follows="r1"))
+        assert await transaction.decide(decided(request("r2")))
+    async with requests.transaction() as transaction:
+        assert await transaction.find("acme", "r1") == request()
+        assert await transaction.find("acme", "r2") == decided(request("r2", follows="r1"))
+        assert await transaction.find("globex", "r1") is None
+        assert await transaction.find("acme", "none") is None
+
+
+async def test_a_decision_is_never_replaced(requests):
+    """The first one wins; the second is told so."""
+    async with requests.transaction() as transaction:
+        await transaction.add(request())
+        assert await transaction.decide(decided(request()))
+    async with requests.transaction() as transaction:
+        assert not await transaction.decide(decided(request(), Outcome("expired", "expired")))
+        assert (await transaction.find("acme", "r1")).decision.outcome == OUTCOME
+
+
+async def test_a_request_id_and_a_key_can_be_taken_once_a_tenant(requests):
+    """Two tenants do not meet."""
+    async with requests.transaction() as transaction:
+        for tenant in ("acme", "globex"):
+            await transaction.add(request(tenant=tenant))
+            await transaction.claim_key(request(tenant=tenant))
+    for again in ("add", "claim_key"):
+        with pytest.raises(Exception, match=r"(?i)not new|held|unique"):
+            async with requests.transaction() as transaction:
+                await getattr(transaction, again)(request())
+    async with requests.transaction() as transaction:
+        assert (await transaction.first_with_key("acme", "k")).request_id == "r1"
+        assert await transaction.first_with_key("acme", "other") is None
+
+
+async def test_an_error_leaves_nothing_behind(requests):
+    """Neither row nor fact."""
+
+    async def fail() -> None:
+        async with requests.transaction() as transaction:
+            await transaction.add(request())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    async with requests.transaction() as transaction:
+        assert await transaction.find("acme", "r1") is None
+
+
+async def test_overdue_requests_are_undecided_and_come_most_overdue_first(requests):
+    """At most as many as asked for."""
+    async with requests.transaction() as transaction:
+        for seconds in (30, 10, 20, 90):
+            await transaction.add(request(f"r{seconds}", deadline=NOW + timedelta(seconds=seconds)))
+        await transaction.add(request("decided", deadline=NOW))
+        await transaction.decide(decided(request("decided")))
+        found = await transaction.overdue(NOW + timedelta(seconds=60), 2)
+    assert [one.request_id for one in found] == ["r10", "r20"]
+
+
+async def test_followers_are_found_while_open_and_orphaned_once_their_first_is_decided(requests):
+    """In the order they came."""
+    async with requests.transaction() as transaction:
+        await transaction.add(request("first"))
+        for number in range(3):
+            registered = NOW + timedelta(seconds=number)
+            await transaction.add(request(f"f{number}", follows="first", admission=None, registered_at=registered))
+        assert await transaction.orphans(10) == []
+        await transaction.decide(decided(request("first")))
+        await transaction.decide(decided(request("f0")))
+        followers = await transaction.open_followers("acme", "first", 1)
+        orphans = await transaction.orphans(10)
+        assert await transaction.open_followers("globex", "first", 10) == []
+    assert [one.request_id for one in followers] == ["f1"]
+    assert [one.request_id for one in orphans] == ["f1", "f2"]
+
+
+async def test_a_request_is_strange_to_another_bus_until_it_is_settled_there(open_requests):
+    """Decided ones are nobody's business."""
+    async with open_requests("g1").transaction() as transaction:
+        await transaction.add(request("open"))
+        await transaction.add(request("done"))
+        await transaction.decide(decided(request("done")))
+        assert await transaction.strangers(10) == []
+    async with open_requests("g2").transaction() as transaction:
+        (stranger,) = await transaction.strangers(10)
+        await transaction.settle_on_bus(stranger)
+        assert await transaction.strangers(10) == []
+    assert stranger.request_id == "open"
+
+
+async def test_feedback_is_stored_once_an_event(requests):
+    """A redelivery is told so, and the transaction goes on."""
+    feedback = Feedback("f1", "acme", "r1", "up", "c", "r", NOW)
+    async with requests.transaction() as transaction:
+        assert await transaction.add_feedback(feedback)
+    async with requests.transaction() as transaction:
+        assert not await transaction.add_feedback(replace(feedback, rating="down"))
+        assert await transaction.add_feedback(replace(feedback, tenant="globex"))
+        await transaction.add(request())
+    async with requests.transaction() as transaction:
+        assert await transaction.find("acme", "r1") is not None
