@@ -8,5 +8,16 @@ from headrace_client.client import Client
 from headrace_client.documents import DocumentState, DocumentStatus
 from headrace_client.endpoints import Endpoints
 from headrace_client.outcomes import NoOutcome
+from headrace_client.reconciliation import Reconciliation, reconcile
 
-__all__ = ["Answer", "Citation", "Client", "DocumentState", "DocumentStatus", "Endpoints", "NoOutcome"]
+__all__ = [
+    "Answer",
+    "Citation",
+    "Client",
+    "DocumentState",
+    "DocumentStatus",
+    "Endpoints",
+    "NoOutcome",
+    "Reconciliation",
+    "reconcile",
+]

@@ -63,8 +63,8 @@ class Client:
     async def __aexit__(
         self, _type: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        await self._listener.stop()  # started or not, its consumer is to be closed
         if self._bus_started:
-            await self._listener.stop()
             await self._publisher.stop()
         for peer in self._peers.values():
             await peer.close()

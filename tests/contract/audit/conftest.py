@@ -1,0 +1,108 @@
+"""The record's ports on both of their implementations: in memory, and SQL."""
+
+from datetime import UTC, datetime
+
+import pytest
+from headrace.audit.v1.events_pb2 import AuditSubmitted
+from headrace_audit.adapters.announcements import announcement
+from headrace_audit.adapters.memory import MemoryRecord
+from headrace_audit.adapters.sql import INBOX, METADATA, SqlRecord
+from headrace_audit.domain import chain_of
+from headrace_audit.handlers import record_decision
+from headrace_audit.translation import decision_of
+from headrace_messaging import Bus, Codec, Envelope, Event
+from headrace_messaging.inbox import Inbox
+from headrace_messaging.outbox import Outbox, outbox_table
+from headrace_storage import Database
+from sqlalchemy import MetaData
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class Audit:
+    """The use cases over one implementation of the ports."""
+
+    def __init__(self, record) -> None:
+        self.record = record
+
+    async def submit(self, number: int, *, partition: int = 0, tenant: str = "acme", request: str = "r1"):
+        """Record the n-th decision as it comes from a partition."""
+        event = submitted(number, partition=partition, tenant=tenant, request=request)
+        return await record_decision(
+            decision_of(event),
+            chain=chain_of(partition),
+            delivery=self.record.delivery(event),
+            clock=lambda: NOON,
+        )
+
+
+def submitted(number: int, *, partition: int = 0, tenant: str = "acme", request: str = "r1") -> Event:
+    """Make the n-th event as it is delivered."""
+    payload = AuditSubmitted(
+        action="request.admitted",
+        service="moderate",
+        tenant=tenant,
+        request_id=request,
+        disposition="allowed",
+        decided_at="2026-11-21T11:59:59Z",
+        facts={"number": str(number)},
+    )
+    envelope = Envelope(id=f"event-{number}", type="t", source="/test", time=NOON, tenant=tenant)
+    return Event(envelope, payload, "t", tenant, partition, number, NOON)
+
+
+async def open_sql(path, *, generation: str = "g"):
+    """Open the SQL record as the service does; return it with its database and outbox table."""
+    metadata = MetaData()
+    for declared in METADATA.tables.values():
+        declared.to_metadata(metadata)
+    outbox = metadata.tables["outbox"] if "outbox" in metadata.tables else outbox_table(metadata)
+    database = await Database.open(path, metadata)
+    record = SqlRecord(
+        database,
+        path,
+        inbox=Inbox(database, INBOX, generation=generation),
+        outbox=Outbox(outbox, Codec(Bus("nowhere:0"), None)),
+        announce=announcement,
+    )
+    return record, database, outbox
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def audit(request, tmp_path):
+    """Return the use cases on each implementation."""
+    if request.param == "memory":
+        yield Audit(MemoryRecord())
+        return
+    record, database, _ = await open_sql(tmp_path / "state.db")
+    yield Audit(record)
+    await database.close()
+
+
+@pytest.fixture
+def make_audit():
+    """Return the use cases' class."""
+    return Audit
+
+
+@pytest.fixture
+def open_record():
+    """Return the opener of a SQL record."""
+    return open_sql
+
+
+@pytest.fixture
+async def recorded(tmp_path):
+    """Return the file of a record with two chains of six links each, closed."""
+    path = tmp_path / "recorded.db"
+    record, database, _ = await open_sql(path)
+    for number in range(12):
+        await Audit(record).submit(number, partition=number % 2, request=f"r{number // 4}")
+    await database.close()
+    return path
+
+
+@pytest.fixture
+def submitted_event():
+    """Return the maker of delivered events."""
+    return submitted

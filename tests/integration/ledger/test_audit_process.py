@@ -1,0 +1,61 @@
+"""The audit service as a process: chains go on, whatever is killed and whichever bus comes."""
+
+import asyncio
+
+from headrace import topics
+from headrace.audit.v1 import audit_service_pb2 as pb
+from headrace.audit.v1.events_pb2 import AuditSubmitted
+from headrace_audit.verify import read_links, verify_database
+from headrace_testkit import embedded_bus
+
+
+def decision(number: int) -> AuditSubmitted:
+    """Make the n-th decision, of request `r<n // 2>`."""
+    return AuditSubmitted(
+        action="request.admitted",
+        service="moderate",
+        tenant="acme",
+        principal="alice",
+        request_id=f"r{number // 2}",
+        disposition="allowed",
+        decided_at="2026-11-21T09:00:00Z",
+    )
+
+
+async def test_decisions_are_chained_once_under_kills(outside, service, tmp_path):
+    """200 decisions on many keys, one in ten twice, four kill -9: 200 links, every chain whole, the topic a copy."""
+    with service("audit") as audit:
+        for number in range(200):
+            for _ in range(2 if number % 10 == 0 else 1):
+                await outside.publish(topics.AUDIT_SUBMITTED, decision(number), f"d{number}", key=f"k{number % 16}")
+            if number % 50 == 49:
+                await asyncio.to_thread(audit.kill)
+                await asyncio.to_thread(audit.start)
+        copies = await outside.until(200, topics.AUDIT_RECORDED)
+        async with outside.client(audit=audit.port) as client:
+            proof = await client.prove("r3")
+
+    report = verify_database(tmp_path / "audit" / "state.db")
+    assert report.verified
+    assert report.links == 200
+    stored = {(one.chain, one.sequence): one.fingerprint for one in read_links(tmp_path / "audit" / "state.db")}
+    assert {(one.payload.chain, one.payload.sequence): one.payload.fingerprint for one in copies} == stored
+    assert isinstance(proof, pb.ProveResponse)
+    assert {link.record_id for link in proof.links} == {"d6", "d7"}
+    assert all(chain.verified for chain in proof.chains)
+
+
+async def test_the_chain_goes_on_on_a_new_bus(outside, service, tmp_path, open_outside):
+    """The bus is gone with all it held; the record is not, and a repeat of what it knows adds nothing."""
+    with service("audit"):
+        await outside.publish(topics.AUDIT_SUBMITTED, decision(1), "d1")
+        await outside.until(1, topics.AUDIT_RECORDED)
+    with embedded_bus(tmp_path / "bus2") as second, service("audit", second):
+        async with open_outside(second) as other:
+            await other.publish(topics.AUDIT_SUBMITTED, decision(1), "d1")
+            await other.publish(topics.AUDIT_SUBMITTED, decision(2), "d2")
+            (copy,) = await other.until(1, topics.AUDIT_RECORDED)
+
+    assert (copy.payload.sequence, copy.payload.record_id) == (2, "d2")
+    report = verify_database(tmp_path / "audit" / "state.db")
+    assert (report.verified, report.links) == (True, 2)
