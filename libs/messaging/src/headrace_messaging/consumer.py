@@ -103,7 +103,7 @@ class GroupConsumer:
             progress.committed = position
 
     def end(self, progress: Progress) -> int:
-        """Return the offset that the partition's next record gets, as of the last fetch, or else as of the assignment."""
+        """Return the offset that the partition's next record gets, as of the last fetch or the assignment."""
         known = self._client.highwater(TopicPartition(*progress.place)) if self._is_assigned(progress.place) else None
         return progress.end_at_assignment if known is None else int(known)
 
@@ -128,7 +128,7 @@ class GroupConsumer:
         """Take partitions over; a failure surfaces at the next fetch, since aiokafka would swallow it here."""
         try:
             self._take(await self._positions(list(places)))
-        except Exception as error:  # noqa: BLE001 - handed on, see above
+        except Exception as error:
             self._failure = error
 
     def _take(self, started: list[Progress]) -> None:

@@ -97,7 +97,7 @@ class Processor:
             await self._publish(delivery, outgoing)
         except Abandoned:
             raise
-        except Exception as error:  # noqa: BLE001 - the table has a row for everything
+        except Exception as error:
             return await self._give_up(delivery, error)
         return "done", ""
 
@@ -148,7 +148,7 @@ class Processor:
             await self._publish(delivery, outgoing)
         except Abandoned:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the partition has to go on
+        except Exception as error:
             self._count_bug(error)
             await self._dead_letter(delivery, Cause.of(error))
 

@@ -16,8 +16,10 @@ from headrace_errors import (
     Refused,
     Unavailable,
 )
-from headrace_telemetry import inject_context, span
+from headrace_telemetry import Attribute, inject_context, span, stream_span
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
 
 from headrace_runtime.context import CallContext
 from headrace_runtime.grpc_calls import PRINCIPALS, REASON, REQUEST_ID, RETRY_AFTER_MS, TENANT
@@ -53,7 +55,8 @@ class Peer:
 
         Raises what the peer raised, by the table in libs/errors; Unavailable when it does not answer.
         """
-        with self._span(method):
+        name, attributes = _described(method)
+        with span(name, kind=SpanKind.CLIENT, attributes=attributes):
             try:
                 return await method(request, **_options(context, timeout_s), wait_for_ready=wait_for_ready)
             except grpc.aio.AioRpcError as error:
@@ -63,9 +66,10 @@ class Peer:
         self, method: Callable[..., Any], request: Any, context: CallContext, *, timeout_s: float | None = None
     ) -> AsyncIterator[Any]:
         """Yield the answers of a server stream, or of one whose request is a stream as well."""
-        with self._span(method):
+        name, attributes = _described(method)
+        with stream_span(name, kind=SpanKind.CLIENT, attributes=attributes) as trace_context:
             try:
-                async for message in method(request, **_options(context, timeout_s)):
+                async for message in method(request, **_options(context, timeout_s, trace_context)):
                     yield message
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self.name) from error
@@ -74,31 +78,28 @@ class Peer:
         """Close the channel."""
         await self.channel.close()
 
-    def _span(self, method: Any) -> Any:
-        path = method._method  # noqa: SLF001 - the only place where a multi-callable keeps its name
-        service, _, name = (path.decode() if isinstance(path, bytes) else str(path)).lstrip("/").partition("/")
-        return span(
-            f"{service}/{name}",
-            kind=SpanKind.CLIENT,
-            attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
-        )
+
+def _described(method: Any) -> tuple[str, dict[Attribute, AttributeValue]]:
+    path = method._method  # noqa: SLF001 - the only place where a multi-callable keeps its name
+    service, _, name = (path.decode() if isinstance(path, bytes) else str(path)).lstrip("/").partition("/")
+    return f"{service}/{name}", {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
 
 
-def _options(context: CallContext, timeout_s: float | None) -> dict[str, Any]:
+def _options(context: CallContext, timeout_s: float | None, trace_context: Context | None = None) -> dict[str, Any]:
     remaining = context.remaining_s()
     return {
         "timeout": min(remaining, timeout_s) if timeout_s else remaining,
-        "metadata": tuple(metadata_of(context).items()),
+        "metadata": tuple(metadata_of(context, trace_context).items()),
     }
 
 
-def metadata_of(context: CallContext) -> dict[str, str]:
-    """Return the metadata that carries `context` and the current trace."""
+def metadata_of(context: CallContext, trace_context: Context | None = None) -> dict[str, str]:
+    """Return the metadata that carries `context` and the given or current trace."""
     return {
         TENANT: quote(context.tenant),
         PRINCIPALS: ",".join(quote(one, safe="") for one in context.principals),
         REQUEST_ID: quote(context.request_id),
-        **inject_context(),
+        **inject_context(trace_context),
     }
 
 

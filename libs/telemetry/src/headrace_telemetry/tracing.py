@@ -42,10 +42,33 @@ def span(
             raise
 
 
-def inject_context() -> dict[str, str]:
-    """Return the current trace context as W3C `traceparent` and `tracestate`; empty outside a span."""
+@contextmanager
+def stream_span(
+    name: str, *, kind: SpanKind, attributes: Mapping[Attribute, AttributeValue] | None = None
+) -> Iterator[Context]:
+    """Run a generator's life in a span that is never current: a consumer may leave it in another task.
+
+    Yields the context to inject into what the stream is asked with.
+    """
+    started = _TRACER.start_span(
+        name, kind=kind, attributes={str(key): value for key, value in (attributes or {}).items()}
+    )
+    try:
+        yield trace.set_span_in_context(started)
+    except GeneratorExit:
+        raise  # the consumer had enough: no error
+    except BaseException as error:
+        started.set_attribute("error.type", type(error).__name__)
+        started.set_status(StatusCode.ERROR)
+        raise
+    finally:
+        started.end()
+
+
+def inject_context(context: Context | None = None) -> dict[str, str]:
+    """Return the given or current trace context as W3C `traceparent` and `tracestate`; empty outside a span."""
     carrier: dict[str, str] = {}
-    propagate.inject(carrier)
+    propagate.inject(carrier, context)
     return carrier
 
 
