@@ -103,7 +103,7 @@ class GroupConsumer:
             progress.committed = position
 
     def end(self, progress: Progress) -> int:
-        """Return the offset that the partition's next record gets, as of the last fetch or the assignment."""
+        """Return the offset that the partition's next record gets, as of the last fetch or else the assignment."""
         known = self._client.highwater(TopicPartition(*progress.place)) if self._is_assigned(progress.place) else None
         return progress.end_at_assignment if known is None else int(known)
 

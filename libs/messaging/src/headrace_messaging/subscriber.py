@@ -130,6 +130,7 @@ class Subscriber:
         await self._stopping.wait()
 
     async def _take_in(self, consumer: GroupConsumer) -> None:
+        failures = 0
         while not self._stopping.is_set():
             epoch = self._assignment.epoch
             self._polled_at = monotonic()
@@ -142,8 +143,11 @@ class Subscriber:
             except NoOffsetForPartitionError:
                 await asyncio.sleep(_POSITIONS_WAIT_S)  # assigned a moment ago; its positions are being read
             except KafkaError as error:
-                _log.warning("fetch.failed", error=type(error).__name__)
-                await asyncio.sleep(self._options.backoff.wait_s(1))
+                failures += 1
+                _log.warning("fetch.failed", error=type(error).__name__, failures=failures)
+                await asyncio.sleep(self._options.backoff.wait_s(failures))
+            else:
+                failures = 0
 
     async def _enqueue(self, consumer: GroupConsumer, place: Place, records: list[Received], epoch: int) -> None:
         for record in records:
