@@ -1,11 +1,12 @@
 """One message from delivery to done: the reaction table, row by row."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from headrace.query.v1.query_pb2 import QueryRequested
-from headrace.topics import QUERY_ADMITTED, QUERY_REQUESTED, topic
+from headrace.topics import QUERY_ADMITTED, QUERY_REQUESTED, USAGE_RECORDED, topic
 from headrace_errors import (
     REACTIONS,
     DeadlineExceeded,
@@ -121,6 +122,17 @@ async def test_an_outage_is_waited_for_no_longer_than_the_deadline():
     deadline = datetime.now(UTC) + timedelta(milliseconds=10)
     await service.take(headers=[("ce_deadline", deadline.isoformat().encode())])
     assert service.endings[0][1] == Ending("failed", "unavailable", "no")
+
+
+async def test_a_fact_to_be_booked_outlasts_every_outage_and_deadline():
+    """Usage and audit records end no request: they are neither dropped as expired nor given up as unavailable."""
+    service = Service(*[Unavailable("no")] * 30, "answer")
+    service.processor._subscriptions = {USAGE_RECORDED: Subscription(USAGE_RECORDED, service.handle, service.ended)}
+    service.processor._options = replace(NO_WAIT, wait_max_ms=0)
+    late = [("ce_deadline", b"2020-01-01T00:00:00Z")]
+    await service.processor.process(received(USAGE_RECORDED, b"{}", late), watermark=0, held=lambda: True)
+    assert len(service.events) == 1
+    assert not service.endings
 
 
 async def test_expired_work_is_not_begun():

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, TypeVar
 
+from headrace.topics import topic
 from headrace_errors import DeadlineExceeded, HeadraceError, reaction_of
 from headrace_telemetry import get_logger
 from structlog.contextvars import bound_contextvars
@@ -102,15 +103,22 @@ class Processor:
         return "done", ""
 
     async def _handle(self, delivery: _Delivery) -> Sequence[Outgoing]:
-        until = datetime.now(UTC) + timedelta(milliseconds=self._options.wait_max_ms)
+        until = self._give_up_at(delivery)
         # Until it can be read its deadline is unknown; a claim check may have to wait for its store.
         event = await self._trying(delivery, lambda: self._decode(delivery), "message.waiting", until)
         delivery.event = event
-        if delivery.subscription.past_deadline == "end":
+        if until and delivery.subscription.past_deadline == "end":
             if event.envelope.expired(datetime.now(UTC)):
                 raise DeadlineExceeded("the deadline had passed before the work began")
             until = event.envelope.deadline or until
         return await self._trying(delivery, lambda: self._call(delivery, event), "message.waiting", until)
+
+    def _give_up_at(self, delivery: _Delivery) -> datetime | None:
+        # What consumers keep an inbox for are facts to be booked (usage, audit): there is no request that could be ended
+        # instead, so however long the outage, and whatever deadline was inherited, they wait.
+        if topic(delivery.received.topic).inbox:
+            return None
+        return datetime.now(UTC) + timedelta(milliseconds=self._options.wait_max_ms)
 
     async def _decode(self, delivery: _Delivery) -> Event[Any]:
         return await self._codec.decode(delivery.received, watermark=delivery.watermark)

@@ -30,7 +30,10 @@ class Subscription:
     handler: Handler
     ended: Ended
     past_deadline: Literal["end", "handle"] = "end"
-    """Past its deadline, work asked for is not begun (`end`); a fact about work done still counts (`handle`)."""
+    """Past its deadline, work asked for is not begun (`end`); a fact about work done still counts (`handle`).
+
+    Facts on topics that the contracts mark `inbox` always count, and wait for an outage without end.
+    """
 
 
 @dataclass(frozen=True, slots=True)
