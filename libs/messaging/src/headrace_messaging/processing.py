@@ -114,8 +114,8 @@ class Processor:
         return await self._trying(delivery, lambda: self._call(delivery, event), "message.waiting", until)
 
     def _give_up_at(self, delivery: _Delivery) -> datetime | None:
-        # What consumers keep an inbox for are facts to be booked (usage, audit): there is no request that could be ended
-        # instead, so however long the outage, and whatever deadline was inherited, they wait.
+        # What consumers keep an inbox for are facts to be booked (usage, audit): there is no request to end instead, so
+        # they wait, however long the outage and whatever deadline they inherited.
         if topic(delivery.received.topic).inbox:
             return None
         return datetime.now(UTC) + timedelta(milliseconds=self._options.wait_max_ms)
