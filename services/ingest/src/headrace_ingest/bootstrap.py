@@ -102,7 +102,9 @@ def _backlog(settings: Settings, chassis: Chassis, registry: SqlRegistry, sandbo
 
 
 async def _sandbox(settings: Settings) -> Sandbox:
-    tokenizer = settings.tokenizer_file or await tokenizer_file(settings.embedding_model)
+    tokenizer = settings.tokenizer_file or await tokenizer_file(
+        settings.embedding_model, cache_dir=settings.cache_dir, models_dir=settings.models_dir
+    )
     return Sandbox(
         size=settings.parsers_max,
         limits=SandboxLimits(

@@ -44,8 +44,10 @@ class Registry(Protocol):
         """Return a document's newest version."""
         ...
 
-    async def page(self, tenant: str, *, prefix: str, after: str, limit: int) -> Sequence[DocumentVersion]:
-        """Return the newest version of each document after a path, by path; those that are deleted are left out."""
+    async def page(
+        self, tenant: str, *, prefix: str = "", after: str = "", limit: int, with_deleted: bool = False
+    ) -> Sequence[DocumentVersion]:
+        """Return the newest version of each document after a path, by path; without those that are deleted."""
         ...
 
     async def waiting(self, limit: int) -> Sequence[DocumentVersion]:

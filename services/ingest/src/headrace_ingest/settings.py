@@ -36,4 +36,6 @@ class Settings(ServiceSettings):
     embedding_model: str = Field(
         "all-minilm-l6-v2", description="whose tokenizer counts: a model of the store; `null` counts words"
     )
+    cache_dir: Path | None = Field(None, description="where models are kept; default ~/.cache/headrace")
+    models_dir: str = Field("", description="folders of further model manifests, separated like PATH")
     tokenizer_file: Path | None = Field(None, description="a tokenizer.json to count with, in place of the model's")

@@ -3,18 +3,18 @@
 import asyncio
 from pathlib import Path
 
+from headrace_inference.store import ModelStore, split_dirs
+
 NULL_MODEL = "null"
 _FILE = "tokenizer.json"
 
 
-async def tokenizer_file(model: str) -> Path | None:
+async def tokenizer_file(model: str, *, cache_dir: Path | None, models_dir: str) -> Path | None:
     """Return the file, importing the model on first use; None for the null model, whose words are counted.
 
     Slow on first use: it may download. Raises headrace_inference's ModelStoreError.
     """
     if model == NULL_MODEL:
         return None
-    from headrace_inference.store import ModelStore  # noqa: PLC0415 - only where there is a model
-
-    folder = await asyncio.to_thread(ModelStore().ensure, model)
+    folder = await asyncio.to_thread(ModelStore(cache_dir, model_dirs=split_dirs(models_dir)).ensure, model)
     return Path(folder.path) / _FILE

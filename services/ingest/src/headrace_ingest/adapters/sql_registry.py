@@ -89,7 +89,9 @@ class SqlRegistry:
         found = await self._query(query.order_by(VERSIONS.c.version.desc()).limit(1))
         return found[0] if found else None
 
-    async def page(self, tenant: str, *, prefix: str, after: str, limit: int) -> Sequence[DocumentVersion]:
+    async def page(
+        self, tenant: str, *, prefix: str = "", after: str = "", limit: int, with_deleted: bool = False
+    ) -> Sequence[DocumentVersion]:
         """Return newest versions by path."""
         newest = (
             select(VERSIONS.c.document, func.max(VERSIONS.c.version).label("version"))
@@ -100,8 +102,9 @@ class SqlRegistry:
         )
         on = (VERSIONS.c.document == newest.c.document) & (VERSIONS.c.version == newest.c.version)
         query = select(VERSIONS).join(newest, on).where(VERSIONS.c.tenant == tenant)
-        visible = query.where(VERSIONS.c.state != State.DELETED.value)
-        return await self._query(visible.order_by(VERSIONS.c.document).limit(limit))
+        if not with_deleted:
+            query = query.where(VERSIONS.c.state != State.DELETED.value)
+        return await self._query(query.order_by(VERSIONS.c.document).limit(limit))
 
     async def waiting(self, limit: int) -> Sequence[DocumentVersion]:
         """Return versions that wait to be parsed, longest waiting first."""

@@ -8,7 +8,7 @@ from headrace_errors import Overloaded
 
 from headrace_ingest.domain.documents import DocumentVersion
 
-UNREAD_MAX = 10_000
+UNREAD_MAX = 50_000
 
 
 class Watcher:

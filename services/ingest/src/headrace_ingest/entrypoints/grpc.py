@@ -1,7 +1,7 @@
 """IngestService: documents in and out by call. Tenant and principals come from the call's metadata."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,17 +113,27 @@ class IngestServicer(pb_grpc.IngestServiceServicer):
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
-        """Yield where each named document stands, then every change until the caller leaves."""
+        """Yield where each named document (or every one of the tenant) stands, then every change."""
         del context
         call = self._call()
         if len(request.documents) > WATCHED_MAX:
             raise InvalidMessage(f"more than {WATCHED_MAX} documents to watch")
         with self._watchers.watching(call.tenant, frozenset(request.documents)) as watcher:
-            for document in request.documents:
-                if version := await self._registry.newest(call.tenant, document):
-                    yield pb.WatchResponse(status=status_of(version))
+            async for version in self._standing(call.tenant, request.documents):
+                yield pb.WatchResponse(status=status_of(version))
             async for version in watcher.changes():
                 yield pb.WatchResponse(status=status_of(version))
+
+    async def _standing(self, tenant: str, documents: Sequence[str]) -> AsyncIterator[DocumentVersion]:
+        for document in documents:
+            if version := await self._registry.newest(tenant, document):
+                yield version
+        after, ended = "", bool(documents)
+        while not ended:
+            page = await self._registry.page(tenant, after=after, limit=PAGE_SIZE_DEFAULT, with_deleted=True)
+            for version in page:
+                yield version
+            after, ended = (page[-1].document, False) if page else ("", True)
 
     async def _text(self, sha256: str) -> str:
         text = await self._blobs.get(sha256)
