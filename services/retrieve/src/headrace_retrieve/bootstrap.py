@@ -30,7 +30,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         await _optimise_forever(store, settings.optimise_interval_s)
 
     return Service(
-        subscriptions=kafka.subscriptions(store=store, retrieval=retrieval),
+        subscriptions=[kafka.documents(store=store)],
+        waiting_subscriptions=[kafka.questions(store=store, retrieval=retrieval)],
         rpcs=[grpc.rpc(retrieval=retrieval)],
         tasks=[tidy],
         closers=[store.close],
