@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from headrace import topics
 from headrace.answer.v1 import answer_pb2
@@ -28,6 +29,8 @@ from headrace_testkit import embedded_bus
 QUOTE = "A headrace leads water to the wheel."
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 WAIT_S = 20
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Outside:
@@ -164,10 +167,10 @@ def bus(tmp_path_factory):
         yield running
 
 
-@pytest.fixture
-async def outside(bus, tmp_path, unused_tcp_port):
-    """Return the world outside a running service."""
-    async with moderate(bus, tmp_path, unused_tcp_port) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def outside(bus, tmp_path_factory, unused_tcp_port_factory):
+    """Return the world outside a running service, the same for all tests: each asks with ids of its own."""
+    async with moderate(bus, tmp_path_factory.mktemp("data"), unused_tcp_port_factory()) as running:
         yield running
 
 
