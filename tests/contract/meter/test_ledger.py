@@ -227,7 +227,7 @@ async def test_an_error_leaves_nothing_behind(meter, make_usage):
 
     async def fail():
         async with meter.ledger.transaction(None) as ledger:
-            await ledger.add_unrated(make_usage(), "no price")
+            await ledger.add_usage(make_usage())
             await ledger.save_account(replace(await ledger.account("acme", "2026-11"), spent_picos=1), None, ())
             raise RuntimeError
 

@@ -92,6 +92,7 @@ async def record_usage(usage: Usage, *, transaction: Transaction, rules: Rules) 
         # The same fact comes as an event and may come as a call: the inbox knows the first, the ledger both.
         if not await ledger.first_time() or await ledger.has_usage(usage.usage_id):
             return await ledger.cost_picos(usage.usage_id)
+        await ledger.add_usage(usage)
         cost = await _book(ledger, usage, rules)
         await _close_if_over(ledger, usage.tenant, usage.request_id)
     return cost
@@ -142,10 +143,10 @@ async def _book(ledger: LedgerTransaction, usage: Usage, rules: Rules) -> int | 
         charges = rate(usage, rules.prices)
     except ModelUnpriced as error:
         # It ran, so it is neither refused nor counted as 0; what is held for it stays held until it has a price.
-        await ledger.add_unrated(usage, error.detail)
+        await ledger.add_unrated(usage.usage_id, error.detail)
         rules.observed.unrated(usage, error.detail)
         return None
-    await ledger.add_usage(usage, charges)
+    await ledger.add_charges(usage, charges)
     cost = sum(charge.cost_picos for charge in charges)
     await _settle(ledger, usage)
     limit = rules.budgets.limit_picos_if_known(usage.tenant)

@@ -29,12 +29,16 @@ class LedgerTransaction(Protocol):
         """Return what a booked usage cost; None for one without a price, or not here."""
         ...
 
-    async def add_usage(self, usage: Usage, charges: Sequence[Charge]) -> None:
-        """Book a usage and its charges, and announce a cost row for each."""
+    async def add_usage(self, usage: Usage) -> None:
+        """Keep a usage that is not here yet."""
         ...
 
-    async def add_unrated(self, usage: Usage, reason: str) -> None:
-        """Keep a usage that has no price, to be rated later."""
+    async def add_charges(self, usage: Usage, charges: Sequence[Charge]) -> None:
+        """Book the charges of a usage that is here, and announce a cost row for each."""
+        ...
+
+    async def add_unrated(self, usage_id: str, reason: str) -> None:
+        """Note that a usage that is here has no price, to be rated later."""
         ...
 
     async def take_unrated(self, usages_max: int, *, after: str) -> Sequence[Usage]:
@@ -66,7 +70,7 @@ class LedgerTransaction(Protocol):
         ...
 
     async def progress(self, tenant: str, request_id: str) -> RequestProgress:
-        """Return what is known of a request."""
+        """Return what is known of a request; nothing before its outcome."""
         ...
 
     async def add_outcome(self, tenant: str, request_id: str, *, attempts: int, embedding_tokens: int) -> None:

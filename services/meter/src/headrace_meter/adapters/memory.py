@@ -100,16 +100,18 @@ class MemoryTransaction:
         charges = self._state.charges.get(usage_id)
         return None if charges is None else sum(charge.cost_picos for charge in charges)
 
-    async def add_usage(self, usage: Usage, charges: Sequence[Charge]) -> None:
-        """Book a usage."""
+    async def add_usage(self, usage: Usage) -> None:
+        """Keep a usage."""
         self._state.usages[usage.usage_id] = usage
+
+    async def add_charges(self, usage: Usage, charges: Sequence[Charge]) -> None:
+        """Book the charges of a usage."""
         self._state.charges[usage.usage_id] = tuple(charges)
         self._state.costs.extend(charges)
 
-    async def add_unrated(self, usage: Usage, reason: str) -> None:  # noqa: ARG002 - nobody asks a fake why
-        """Keep a usage without charges."""
-        self._state.usages[usage.usage_id] = usage
-        self._state.unrated.add(usage.usage_id)
+    async def add_unrated(self, usage_id: str, reason: str) -> None:  # noqa: ARG002 - nobody asks a fake why
+        """Note that a usage has no price."""
+        self._state.unrated.add(usage_id)
 
     async def take_unrated(self, usages_max: int, *, after: str) -> Sequence[Usage]:
         """Return unrated usages in order of id."""
@@ -144,10 +146,10 @@ class MemoryTransaction:
         self._state.reservations[reservation.tenant, reservation.reservation_id] = reservation
 
     async def progress(self, tenant: str, request_id: str) -> RequestProgress:
-        """Return what is known of a request."""
-        if not request_id:
+        """Return what is known of a request; nothing before its outcome."""
+        if (tenant, request_id) not in self._state.outcomes:
             return RequestProgress()
-        attempts, tokens = self._state.outcomes.get((tenant, request_id), (None, 0))
+        attempts, tokens = self._state.outcomes[tenant, request_id]
         booked = list(self._booked(tenant, request_id))
         return RequestProgress(
             attempts_expected=attempts,

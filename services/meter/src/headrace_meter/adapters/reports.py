@@ -43,8 +43,10 @@ class SqlUsageBook:
 
 
 async def progress_of(connection: AsyncConnection, tenant: str, request_id: str) -> RequestProgress:
-    """Return what is known of a request; nothing for the empty request."""
-    if not request_id:
+    """Return what is known of a request; nothing before its outcome, which most usage comes before."""
+    outcome = select(OUTCOMES).where(OUTCOMES.c.tenant == tenant, OUTCOMES.c.request_id == request_id)
+    known = (await connection.execute(outcome)).one_or_none()
+    if known is None:
         return RequestProgress()
     ours = and_(USAGES.c.tenant == tenant, USAGES.c.request_id == request_id)
     attempts = (
@@ -58,11 +60,9 @@ async def progress_of(connection: AsyncConnection, tenant: str, request_id: str)
     held = select(func.count()).where(
         RESERVATIONS.c.tenant == tenant, RESERVATIONS.c.request_id == request_id, RESERVATIONS.c.state == "held"
     )
-    outcome = select(OUTCOMES).where(OUTCOMES.c.tenant == tenant, OUTCOMES.c.request_id == request_id)
-    known = (await connection.execute(outcome)).one_or_none()
     return RequestProgress(
-        attempts_expected=known.attempts if known else None,
-        embedding_tokens_expected=known.embedding_tokens if known else 0,
+        attempts_expected=known.attempts,
+        embedding_tokens_expected=known.embedding_tokens,
         attempts_booked=int((await connection.execute(attempts)).scalar_one()),
         embedding_tokens_booked=int((await connection.execute(tokens)).scalar_one()),
         attempts_held=int((await connection.execute(held)).scalar_one()),

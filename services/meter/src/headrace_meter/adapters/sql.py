@@ -72,17 +72,18 @@ class SqlLedgerTransaction:
         cost = (await self._connection.execute(query)).scalar_one()
         return None if cost is None else int(cost)
 
-    async def add_usage(self, usage: Usage, charges: Sequence[Charge]) -> None:
-        """Book a usage and its charges, and put a cost row for each into the outbox."""
-        if not await self.has_usage(usage.usage_id):  # an unrated one is here already
-            await self._connection.execute(insert(USAGES).values(usage_row(usage)))
+    async def add_usage(self, usage: Usage) -> None:
+        """Keep a usage."""
+        await self._connection.execute(insert(USAGES).values(usage_row(usage)))
+
+    async def add_charges(self, usage: Usage, charges: Sequence[Charge]) -> None:
+        """Book the charges of a usage, and put a cost row for each into the outbox."""
         await self._connection.execute(insert(CHARGES), [_charge_row(charge) for charge in charges])
         await self._outbox.add(self._connection, *(self._announcements.cost(usage, charge) for charge in charges))
 
-    async def add_unrated(self, usage: Usage, reason: str) -> None:
-        """Keep a usage without charges."""
-        await self._connection.execute(insert(USAGES).values(usage_row(usage)))
-        await self._connection.execute(insert(UNRATED).values(usage_id=usage.usage_id, reason=reason))
+    async def add_unrated(self, usage_id: str, reason: str) -> None:
+        """Note that a usage has no price."""
+        await self._connection.execute(insert(UNRATED).values(usage_id=usage_id, reason=reason))
 
     async def take_unrated(self, usages_max: int, *, after: str) -> Sequence[Usage]:
         """Return unrated usages in order of id."""
@@ -150,7 +151,7 @@ class SqlLedgerTransaction:
             await self._connection.execute(insert(RESERVATIONS).values(row))
 
     async def progress(self, tenant: str, request_id: str) -> RequestProgress:
-        """Return what is known of a request."""
+        """Return what is known of a request; nothing before its outcome."""
         return await progress_of(self._connection, tenant, request_id)
 
     async def add_outcome(self, tenant: str, request_id: str, *, attempts: int, embedding_tokens: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from headrace import topics
 from headrace.answer.v1.answer_pb2 import AnswerCompleted
 from headrace.usage.v1.usage_pb2 import UsageRecorded
+from headrace_errors import InvalidMessage
 from headrace_messaging import Ended, Ending, Event, Handler, Outgoing, Subscription
 
 from headrace_meter.entrypoints.translation import usage_of
@@ -27,9 +28,12 @@ def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscrip
 
     async def on_answer_completed(event: Event[AnswerCompleted]) -> Sequence[Outgoing]:
         counts = event.payload.usage
+        request_id = event.payload.request_id or event.envelope.correlation_id
+        if not request_id or not event.envelope.tenant:
+            raise InvalidMessage("an outcome names its request and its tenant")
         await close_request(
-            event.envelope.tenant or event.payload.tenant,
-            event.payload.request_id or event.envelope.correlation_id,
+            event.envelope.tenant,
+            request_id,
             attempts=counts.attempts,
             embedding_tokens=counts.embedding_tokens,
             transaction=transaction(event),

@@ -1,0 +1,57 @@
+"""The golden examples of money and proof are what the services make of the examples of usage and decision."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from google.protobuf import json_format
+from headrace.audit.v1.events_pb2 import AuditRecorded, AuditSubmitted
+from headrace.cost.v1.cost_pb2 import CostRecorded
+from headrace.usage.v1.usage_pb2 import UsageRecorded
+from headrace_audit.domain import Head, next_link
+from headrace_audit.ocsf import record_of
+from headrace_audit.translation import decision_of, message_of
+from headrace_messaging import Envelope, Event
+from headrace_meter.adapters.announcements import Announcements
+from headrace_meter.domain import rate
+from headrace_meter.entrypoints.translation import usage_of
+from headrace_meter.price_file import read_prices
+
+EXAMPLES = Path(__file__).parents[2] / "proto" / "examples"
+
+
+def example(topic: str) -> dict:
+    """Return one example."""
+    return json.loads((EXAMPLES / f"headrace.{topic}.v1.json").read_text(encoding="utf-8"))
+
+
+def time_of(document: dict) -> datetime:
+    """Return when an example says that it happened."""
+    return datetime.fromisoformat(document["headers"]["ce_time"])
+
+
+def test_the_cost_example_rates_the_usage_example():
+    """The first charge of the example usage, by the built-in prices, under the id that it would have."""
+    source, wanted = example("usage.recorded"), example("cost.recorded")
+    message = json_format.ParseDict(source["payload"], UsageRecorded())
+    usage = usage_of(message, usage_id=source["headers"]["ce_id"], tenant="acme")
+    prices = read_prices({}, currency="USD")
+
+    made = Announcements(prices, lambda: time_of(wanted)).cost(usage, rate(usage, prices)[0])
+
+    assert json_format.ParseDict(wanted["payload"], CostRecorded()) == made.payload
+    assert made.envelope.id == wanted["headers"]["ce_id"]
+
+
+def test_the_audit_example_is_the_first_link_of_the_decision_example():
+    """Its fingerprint can be computed from its own record, and from the decision that it records."""
+    source, wanted = example("audit.submitted"), example("audit.recorded")
+    headers = source["headers"]
+    envelope = Envelope(id=headers["ce_id"], type=headers["ce_type"], source=headers["ce_source"], time=time_of(source))
+    payload = json_format.ParseDict(source["payload"], AuditSubmitted())
+    decision = decision_of(Event(envelope, payload, headers["ce_type"], "acme", 0, 0, time_of(source)))
+    head = Head("audit-0")
+
+    link = next_link(head, record_of(decision, after=head, logged_at=time_of(wanted)))
+
+    assert json_format.ParseDict(wanted["payload"], AuditRecorded()) == message_of(link)
