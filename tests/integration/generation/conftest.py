@@ -11,7 +11,8 @@ from gguf.quants import dequantize, quantize
 HIDDEN, FEED_FORWARD, LAYERS, HEADS, KV_HEADS, CONTEXT = 64, 96, 2, 2, 1, 64
 WIDTH, THETA, EPSILON = HIDDEN // HEADS, 10_000.0, 1e-5
 CHATML = (
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
+    "{% for message in messages %}"
+    "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
     "{% endfor %}"
 )
 
@@ -33,8 +34,8 @@ def write_tiny_gguf(path: Path, seed: int = 0) -> None:
     writer.add_name("tiny")
     writer.add_license("apache-2.0")
     for key, value in {
-        "embedding_length": HIDDEN, "feed_forward_length": FEED_FORWARD, "block_count": LAYERS, "context_length": CONTEXT,
-        "attention.head_count": HEADS, "attention.head_count_kv": KV_HEADS,
+        "embedding_length": HIDDEN, "feed_forward_length": FEED_FORWARD, "block_count": LAYERS,
+        "context_length": CONTEXT, "attention.head_count": HEADS, "attention.head_count_kv": KV_HEADS,
     }.items():  # fmt: skip
         writer.add_uint32(f"llama.{key}", value)
     writer.add_float32("llama.attention.layer_norm_rms_epsilon", EPSILON)
@@ -103,7 +104,8 @@ class NumpyLlama:
     def _attention(self, name: str, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         count, width = len(y), y.shape[1] // self.heads
         q, k, v = (
-            (y @ self.weights[f"{name}.attn_{part}.weight"].T).reshape(count, -1, width).swapaxes(0, 1) for part in "qkv"
+            (y @ self.weights[f"{name}.attn_{part}.weight"].T).reshape(count, -1, width).swapaxes(0, 1)
+            for part in "qkv"
         )
         q, k = self._rotate(q), self._rotate(k)
         group = self.heads // self.kv_heads
@@ -124,7 +126,7 @@ class NumpyLlama:
 
 @pytest.fixture(scope="session")
 def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GGUF file of the tiny model."""
+    """Write a GGUF file of the tiny model."""
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     write_tiny_gguf(path)
     return path
@@ -132,5 +134,5 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def numpy_llama() -> type[NumpyLlama]:
-    """The reference."""
+    """Give the reference."""
     return NumpyLlama

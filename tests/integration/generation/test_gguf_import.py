@@ -24,14 +24,14 @@ def open_slots(folder: Path) -> SlotModel:
 
 @pytest.fixture(scope="module")
 def exact(tiny_gguf, tmp_path_factory):
-    """The tiny model imported with float activations: whatever differs from the reference is the import's fault."""
+    """Import the tiny model with float activations: what differs from the reference is the import's fault."""
     folder = tmp_path_factory.mktemp("exact")
     facts = import_gguf(tiny_gguf, folder, accuracy_level=FLOAT_ACTIVATIONS)
     return folder, json.loads(json.dumps(facts))
 
 
 def test_logits_equal_a_numpy_reference_to_float32_precision(exact, tiny_gguf, numpy_llama):
-    """Prefill agrees with the de-quantised model at every length: weights, correction, rotation, norms are all right."""
+    """Prefill agrees with the de-quantised model at every length: weights, correction, rotation, norms."""
     model, expected = open_slots(exact[0]), numpy_llama(tiny_gguf).logits(PROMPT)
     for length in range(1, len(PROMPT) + 1):
         np.testing.assert_allclose(model.prefill(0, PROMPT[:length], 0), expected[length - 1], atol=2e-4, rtol=1e-4)
@@ -40,7 +40,7 @@ def test_logits_equal_a_numpy_reference_to_float32_precision(exact, tiny_gguf, n
 def test_a_changed_weight_would_be_noticed(exact, tiny_gguf, numpy_llama):
     """The comparison above can fail: flip one 4-bit quant in the reference and it does."""
     reference = numpy_llama(tiny_gguf)
-    reference.weights["blk.1.ffn_down.weight"][3, 5] += 0.05
+    reference.weights["blk.1.ffn_down.weight"][3, 5] += 0.12
     difference = np.abs(open_slots(exact[0]).prefill(0, PROMPT, 0) - reference.logits(PROMPT)[-1])
     assert difference.max() > 1e-3
 

@@ -31,12 +31,13 @@ class Q4Rows:
 
     def packed(self) -> Bytes:
         """Two quants a byte, low nibble first, [rows, blocks, 16]: the `B` of a 4-bit MatMulNBits."""
-        return self.quants[..., 0::2] | (self.quants[..., 1::2] << 4)
+        packed: Bytes = self.quants[..., 0::2] | (self.quants[..., 1::2] << np.uint8(4))
+        return packed
 
     def block_offsets(self) -> Floats:
-        """What a block adds to every weight beyond scale * (quant - 8), as [blocks, rows].
+        """Return what a block adds to every weight beyond scale * (quant - 8), as [blocks, rows].
 
-        scale * quant + minimum = scale * (quant - 8) + (minimum + 8 * scale), so `sum of a block of x` times this offset
+        scale * quant + minimum = scale * (quant - 8) + (minimum + 8 * scale): the sum of a block of x times this offset
         is all that MatMulNBits leaves out.
         """
         return np.ascontiguousarray((self.minima + Q4_ZERO_POINT * self.scales).T)
@@ -60,7 +61,7 @@ def split_q4_1(raw: Bytes) -> Q4Rows:
 
 
 def split_q8_0(raw: Bytes) -> Q8Rows:
-    """Read [rows, blocks * 34] bytes of Q8_0; flipping the top bit turns a signed quant into an unsigned one plus 128."""
+    """Read [rows, blocks * 34] bytes of Q8_0; flipping the top bit adds 128 to a signed quant."""
     blocks = raw.reshape(raw.shape[0], -1, Q8_0_BLOCK_BYTES)
     scales = np.ascontiguousarray(blocks[..., :2]).view(np.float16).astype(np.float32)[..., 0]
     return Q8Rows(np.ascontiguousarray(blocks[..., 2:]) ^ np.uint8(0x80), scales)

@@ -1,7 +1,7 @@
 """Import of a language model: a Llama-type GGUF file becomes an ONNX folder, without torch and without loss.
 
-The folder holds `model.onnx`, its data, and `tokenizer.json`; the facts returned go into the store's manifest. Where files
-come from and where folders are kept is the model store's business.
+The folder holds `model.onnx`, its data, and `tokenizer.json`; the facts returned go into the store's manifest. Where
+files come from and where folders are kept is the model store's business.
 """
 
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ def import_gguf(source: Path, out: Path, *, accuracy_level: int = INT8_ACTIVATIO
     """Write the ONNX folder of `source` into the existing folder `out`; return the model's facts.
 
     Takes 3 to 7 seconds and 0.7 GB of memory for 135M weights. `accuracy_level` is MatMulNBits' own: 4 quantises
-    activations to int8, 1 keeps them float32 (slow; for comparison). Facts: `shape`, `special_tokens` (name to id), `chat`
-    (ChatFormat's fields). Raises UnsupportedModelError when the file cannot be carried over without loss.
+    activations to int8, 1 keeps them float32 (slow; for comparison). Facts: `shape`, `special_tokens` (name to id),
+    `chat` (ChatFormat's fields). Raises UnsupportedModelError when the file cannot be carried over without loss.
     """
     model = GgufModel(source)
     LlamaGraph(model, accuracy_level).build().save(out, "llama")

@@ -87,7 +87,7 @@ class GgufModel:
         return split_q8_0(self._bits(name, GGMLQuantizationType.Q8_0))
 
     def q4(self, *names: str) -> Q4Rows:
-        """Return the rows of Q4_1 matrices of one input, stacked; query and key rows in the order of two rotary halves."""
+        """Return the rows of Q4_1 matrices of one input, stacked; query and key rows ordered as two rotary halves."""
         shape = self.shape()
         permuted = {"attn_q": shape.heads, "attn_k": shape.kv_heads}
         parts: list[Bytes] = []

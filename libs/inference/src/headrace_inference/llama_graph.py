@@ -1,13 +1,16 @@
 """The ONNX graph of a Llama-type model over its quantised weights, in operators that ONNX Runtime runs on a CPU.
 
-Lossless: a Q4_1 matrix becomes MatMulNBits (zero point 8) plus the correction `block sums of x @ offsets`; the Q8_0 token
-embedding is one initialiser, read by GatherBlockQuantized at the bottom and by MatMulNBits at the top. Logits are made for
-the last position only. Attention is GroupQueryAttention with rotary positions inside: past and present may share one
-buffer, and every row of a batch may have its own length.
+Lossless: a Q4_1 matrix becomes MatMulNBits (zero point 8) plus the correction `block sums of x @ offsets`; the Q8_0
+token embedding is one initialiser, read by GatherBlockQuantized at the bottom and by MatMulNBits at the top. Logits are
+made for the last position only. Attention is GroupQueryAttention with rotary positions inside: past and present may
+share one buffer, and every row of a batch may have its own length.
 
-Inputs: input_ids int64 [batch, sequence], attention_mask int64 [batch, total] (ones, then zeros), past_key_values.N.key|value
-float32 [batch, kv_heads, past, head_width]. Outputs: logits float32 [batch, 1, vocabulary], present.N.key|value.
+Inputs: input_ids int64 [batch, sequence]; attention_mask int64 [batch, total], ones, then zeros; past_key_values.N.key
+and .value float32 [batch, kv_heads, past, head_width]. Outputs: logits float32 [batch, 1, vocabulary]; present.N.key
+and .value.
 """
+
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto
@@ -54,7 +57,7 @@ class LlamaGraph:
         rows = self._model.q8("token_embd.weight")
         quants, scales = graph.constant("embed.q", rows.quants), graph.constant("embed.s", rows.scales)
         table = graph.op("Reshape", [quants, graph.integers("embed.shape", [shape.vocabulary, shape.hidden])])
-        layout = {"bits": 8, "block_size": BLOCK_WEIGHTS, "gather_axis": 0, "quantize_axis": 1}
+        layout: dict[str, Any] = {"bits": 8, "block_size": BLOCK_WEIGHTS, "gather_axis": 0, "quantize_axis": 1}
         return graph.op("GatherBlockQuantized", [table, "input_ids", scales], domain=MICROSOFT, **layout)
 
     def _head(self, normed: str) -> None:
@@ -126,7 +129,7 @@ class LlamaGraph:
             self._block_sums[x] = graph.op("ReduceSum", [cut, graph.integers("axis_3", [3])], keepdims=0)
         return self._block_sums[x]
 
-    def _layout(self, bits: int, width: int, rows: int) -> dict[str, int]:
+    def _layout(self, bits: int, width: int, rows: int) -> dict[str, Any]:
         sizes = {"K": width, "N": rows, "bits": bits, "block_size": BLOCK_WEIGHTS}
         return {**sizes, "accuracy_level": self._accuracy_level}
 
@@ -134,7 +137,7 @@ class LlamaGraph:
         return self._graph.constant(name, self._model.vector(name))
 
     def _norm(self, x: str, name: str) -> str:
-        settings = {"epsilon": self._shape.norm_epsilon, "axis": -1, "stash_type": 1}
+        settings: dict[str, Any] = {"epsilon": self._shape.norm_epsilon, "axis": -1, "stash_type": 1}
         return self._graph.op("SimplifiedLayerNormalization", [x, self._weight(name)], **settings)
 
     def _add_norm(self, hidden: str, change: str, name: str) -> tuple[str, str]:
@@ -153,6 +156,6 @@ class LlamaGraph:
         shape = self._shape
         for layer in range(shape.layers):
             for part in ("key", "value"):
-                past = ["batch", shape.kv_heads, "past", shape.head_width]
+                past: list[int | str] = ["batch", shape.kv_heads, "past", shape.head_width]
                 self._graph.input(f"past_key_values.{layer}.{part}", TensorProto.FLOAT, past)
                 self._graph.output(f"present.{layer}.{part}", ["batch", shape.kv_heads, "total", shape.head_width])

@@ -10,7 +10,7 @@ Logits = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to choose: greedy at temperature 0, else from the smallest set of tokens whose probabilities reach `top_p`."""
+    """How to choose: greedy at temperature 0, else from the smallest set whose probabilities reach `top_p`."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -19,6 +19,9 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 2.0 or not 0.0 < self.top_p <= 1.0:  # noqa: PLR2004 - OpenAI's own bounds
             raise ValueError("temperature must be in 0..2 and top_p in (0, 1]")
+
+
+GREEDY = Sampling()
 
 
 class TokenPicker:

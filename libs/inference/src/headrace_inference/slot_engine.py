@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from headrace_inference.sampling import Logits, Sampling, TokenPicker
+from headrace_inference.sampling import GREEDY, Logits, Sampling, TokenPicker
 from headrace_inference.stop_text import StopText
 
 FinishReason = Literal["stop", "length", "cancelled", "expired"]
@@ -52,7 +52,7 @@ class Job:
     id: str
     prompt: tuple[int, ...]
     max_tokens: int
-    sampling: Sampling = Sampling()
+    sampling: Sampling = GREEDY
     stops: tuple[str, ...] = ()
     deadline_s: float = float("inf")
 

@@ -1,7 +1,7 @@
 """A GroupQueryAttention model bound to one KV buffer that is cut into slots.
 
-Past and present of the graph are the same memory: a prefill chunk is bound to one slot's view, a decode step to the views of
-the first n slots, each row with its own length. The buffer is all the memory that sequences can ever take:
+Past and present of the graph are the same memory: a prefill chunk is bound to one slot's view, a decode step to the
+views of the first n slots, each row with its own length. The buffer is all the memory that sequences can ever take:
 slots x tokens x layers x 2 x kv_heads x head_width x 4 bytes. Whose sequence is in which slot is the engine's business.
 """
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
+
+from headrace_inference.onnx_session import load_onnxruntime
 
 Logits = npt.NDArray[np.float32]
 MIN_ROWS = 2  # one row may take other float kernels (GEMV) than several: a lone sequence decodes beside an idle slot
@@ -23,7 +24,7 @@ class SlotModel:
     Not thread-safe; every call but `move` blocks for one run of the graph.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, *, slots: int, slot_tokens: int) -> None:
+    def __init__(self, session: Any, *, slots: int, slot_tokens: int) -> None:
         self.slots, self.slot_tokens = slots, slot_tokens
         self._session = session
         rows = slots + 1
@@ -36,7 +37,8 @@ class SlotModel:
     def prefill(self, slot: int, tokens: Sequence[int], start: int) -> Logits:
         """Append `tokens` at position `start` of a slot; return the logits after the last one, [vocabulary]."""
         total = np.array([start + len(tokens)])
-        return self._run(np.array([tokens], np.int64), total, slot, slot + 1)[0]
+        logits: Logits = self._run(np.array([tokens], np.int64), total, slot, slot + 1)[0]
+        return logits
 
     def decode(self, tokens: Sequence[int], lengths: Sequence[int]) -> Logits:
         """Append one token to each of the first n slots, which hold `lengths` tokens; return logits [n, vocabulary].
@@ -68,7 +70,7 @@ class SlotModel:
         return logits[:, -1]
 
     def _make_views(self, first: int, end: int) -> list[tuple[str, str, Any]]:
-        wrap = onnxruntime.OrtValue.ortvalue_from_numpy
+        wrap = load_onnxruntime().OrtValue.ortvalue_from_numpy
         return [
             (name, name.replace("past_key_values", "present"), wrap(buffer[first:end]))
             for name, buffer in self._buffers.items()
