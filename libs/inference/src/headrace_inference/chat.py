@@ -38,8 +38,13 @@ class ChatEncoder:
         self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
         self._tokenizer.encode_special_tokens = True
         self._format = ChatFormat(**chat)
-        self._start = self._tokenizer.token_to_id(self._format.turn_start)
-        self._end = self._tokenizer.token_to_id(self._format.turn_end)
+        self._start = self._id(self._format.turn_start)
+        self._end = self._id(self._format.turn_end)
+
+    @property
+    def turn_end(self) -> int:
+        """The token that ends a turn; a model that writes it has finished."""
+        return self._end
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[int]:
         """Return the prompt's ids, ending where the assistant's turn opens."""
@@ -52,3 +57,9 @@ class ChatEncoder:
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
+
+    def _id(self, token: str) -> int:
+        found: int | None = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise ValueError(f"the tokenizer has no token {token}")
+        return found
