@@ -106,7 +106,7 @@ async def test_what_does_not_fit_is_answered_as_such(config):
 
 
 def test_the_engine_dies_with_its_parent(config):
-    """kill -9 of the service leaves no engine behind: the kernel kills it."""
+    """Kill -9 of the service leaves no engine behind: the kernel kills it."""
     program = (
         "import asyncio, sys\n"
         "from headrace_generate.adapters.engine_process import EngineProcess\n"
