@@ -7,24 +7,21 @@ files come from and where folders are kept is the model store's business.
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from headrace_inference.gguf_reading import GgufModel
 from headrace_inference.gguf_tokenizer import chat_format, make_tokenizer
 from headrace_inference.llama_graph import INT8_ACTIVATIONS, LlamaGraph
+from headrace_inference.manifest import ModelSpec
+from headrace_inference.model_errors import ImportFailed
 
-if TYPE_CHECKING:
-    from headrace_inference.manifest import ModelSpec
-
-VERSION = 1  # raise it when the output changes
 VARIANT = "q4x"  # the GGUF's own 4-bit blocks, exactly
 
 
-def import_model(sources: Mapping[str, Path], out: Path, spec: "ModelSpec") -> Mapping[str, object]:
+def import_model(sources: Mapping[str, Path], out: Path, spec: ModelSpec) -> Mapping[str, object]:
     """Import `model.gguf` for the model store; the only body that a spec may ask for is `q4x`."""
     body = spec.options.get("body", VARIANT)
     if body != VARIANT:
-        raise ValueError(f"body {body!r} is not {VARIANT}")
+        raise ImportFailed(f"body {body!r} is not {VARIANT}; correct `options` in the manifest of {spec.name}")
     return import_gguf(sources["model.gguf"], out)
 
 

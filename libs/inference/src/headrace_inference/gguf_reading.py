@@ -13,9 +13,10 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType, GGUFReader
 
 from headrace_inference.gguf_blocks import Bytes, Floats, Q4Rows, Q8Rows, split_q4_1, split_q8_0, unpermute_rows
+from headrace_inference.model_errors import ImportFailed
 
 
-class UnsupportedModelError(ValueError):
+class UnsupportedModelError(ImportFailed):
     """The file is no Llama-type model, or holds a tensor in a format that cannot be carried over without loss."""
 
 

@@ -19,9 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 class ModelCard(BaseModel):
     """One model.
 
-    `source` is the model store's name (local), `base_url`, `model` and a key make an endpoint (openai). `style` is
-    `quote_first` for models that are trusted with the best quotes only, `free_with_check` for those that may write over
-    all of them; the check is the same. `price_hint` tells people what a unit is; meter alone knows prices.
+    `source` is the model store's name (local); `base_url`, `model`, `provider` and a key make an endpoint (openai).
+    `style` is `quote_first` for models that are trusted with the best quotes only, `free_with_check` for those that may
+    write over more of them; the check is the same. `quotes_max` says how many quotes it sees. `price_hint` tells people
+    what a unit is; meter alone knows prices.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +38,7 @@ class ModelCard(BaseModel):
     model: str = ""
     key_env: str = ""
     key_file: Path | None = None
+    quotes_max: Annotated[int, Field(ge=1, le=10)] = 3
     concurrency_max: Annotated[int, Field(ge=1)] = 16
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
     attempts_max: Annotated[int, Field(ge=1, le=10)] = 3

@@ -33,7 +33,9 @@ class Origin:
     deadline: datetime
     conversation_id: str = ""
     asker: str = ""
+    feature: str = ""
     priority: int = 0
+    by_call: bool = False  # asked over gRPC: the answer goes back by the call, not by the topic
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,6 @@ class Query:
     statistics: TermStatistics
     origin: Origin
     model: str = ""
-    feature: str = ""
     embedding_tokens: int = 0
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
@@ -103,6 +104,7 @@ class Draft:
     style: Literal["written", "quoted"]
     citations: tuple[CitedSpan, ...]
     finish_reason: FinishReason
+    embedding_tokens: int
     timings_ms: Mapping[str, float]
 
 
@@ -110,7 +112,7 @@ class Draft:
 class Attempt:
     """One model call of a request, from its entry in the journal to its end. Billed by its id, once."""
 
-    tenant: str
+    origin: Origin
     request_id: str
     number: int
     owner: str
@@ -127,7 +129,7 @@ class Attempt:
     @property
     def id(self) -> str:
         """The same for the same request and number, wherever it is computed; names the reservation as well."""
-        return attempt_id(self.tenant, self.request_id, self.number)
+        return attempt_id(self.origin.tenant, self.request_id, self.number)
 
 
 def attempt_id(tenant: str, request_id: str, number: int) -> str:
@@ -135,7 +137,7 @@ def attempt_id(tenant: str, request_id: str, number: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"headrace-attempt:{tenant}/{request_id}/{number}"))
 
 
-class AttemptFailed(Exception):  # noqa: N818 - a fact about an attempt, not an error of this program
+class AttemptFailed(Exception):
     """A model call that gave no answer: `reason` is a stable code, `used` what is known to have been used."""
 
     def __init__(

@@ -10,9 +10,7 @@ from typing import Protocol
 
 from headrace_generate.answering import Embed, Passage
 from headrace_generate.catalogue import ModelCard
-from headrace_generate.domain import Attempt, Message, Origin, Query, Written
-
-__all__ = ["Embed", "Engine", "Journal", "Meter", "ModelCall", "Models", "Rails", "ServedModel"]
+from headrace_generate.domain import Attempt, Message, Origin, Written
 
 Progress = Callable[[int], None]
 
@@ -67,22 +65,40 @@ class Journal(Protocol):
     async def start(self, attempt: Attempt) -> bool:
         """Enter a started attempt; False when its number is taken."""
 
-    async def finish(self, query: Query, attempt: Attempt) -> bool:
+    async def finish(self, attempt: Attempt) -> bool:
         """Store how a started attempt of the same owner ended, with its events; False when it had ended already."""
 
-    async def publish_again(self, query: Query, attempts: Sequence[Attempt]) -> None:
+    async def publish_again(self, attempts: Sequence[Attempt]) -> None:
         """Publish the stored events of ended attempts once more, under the same ids."""
 
 
 class Rails(Protocol):
-    """The retrieval rails."""
+    """The rails, in moderate."""
 
     async def admit(self, passages: Sequence[Passage], origin: Origin, request_id: str) -> tuple[Passage, ...]:
         """Return the passages that may be used. A text that would have to be masked is dropped: quotes are verbatim."""
+
+    async def release(self, texts: Sequence[str], origin: Origin, request_id: str) -> tuple[str, ...]:
+        """Return the texts of an answer as they may be shown. Raises Refused when one is blocked."""
 
 
 class Meter(Protocol):
     """The budget."""
 
-    async def reserve(self, query: Query, attempt: Attempt, *, input_tokens: int, output_tokens: int) -> None:
+    async def reserve(self, attempt: Attempt, *, input_tokens: int, output_tokens: int) -> None:
         """Hold the most that an attempt can cost. Raises QuotaExceeded, or Refused for a model without a price."""
+
+
+class QueryEmbed(Embed, Protocol):
+    """Embeds on behalf of one request."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens embedded so far."""
+
+
+class Embedder(Protocol):
+    """Where vectors come from."""
+
+    def on_behalf_of(self, origin: Origin, request_id: str) -> QueryEmbed:
+        """Return an embedding function that acts, and pays, for a request."""

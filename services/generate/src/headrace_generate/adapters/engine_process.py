@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -73,12 +73,17 @@ class EngineProcess:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, self._policy.wait_max_s)
 
-    async def generate(self, request: Submit) -> AsyncIterator[Text | End]:
+    async def generate(
+        self, request: Submit, *, ready_timeout_s: float | None = None
+    ) -> AsyncGenerator[Text | End, None]:
         """Yield what the engine says of one generation, its End last. Leaving early cancels it.
 
-        Raises EngineCrashed when the process dies meanwhile.
+        Raises EngineCrashed when the process dies meanwhile, or when none is ready within `ready_timeout_s`.
         """
-        await self._ready.wait()
+        try:
+            await asyncio.wait_for(self._ready.wait(), ready_timeout_s)
+        except TimeoutError:
+            raise EngineCrashed("no engine process was ready in time") from None
         events: asyncio.Queue[Text | End | EngineCrashed] = asyncio.Queue()  # bounded by the output tokens
         self._events[request.id] = events
         ended = False

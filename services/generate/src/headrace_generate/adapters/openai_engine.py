@@ -105,7 +105,7 @@ class _Reply:
                 self._text.append(choice.delta.content)
 
     def used(self) -> TokenUse:
-        """What the provider said, or what is known: a prompt that was answered was read."""
+        """Return what the provider said, or what is known: a prompt that was answered was read."""
         if self._usage:
             details = self._usage.prompt_tokens_details
             cached = (details.cached_tokens or 0) if details else 0
