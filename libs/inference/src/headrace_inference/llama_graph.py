@@ -1,0 +1,161 @@
+"""The ONNX graph of a Llama-type model over its quantised weights, in operators that ONNX Runtime runs on a CPU.
+
+Lossless: a Q4_1 matrix becomes MatMulNBits (zero point 8) plus the correction `block sums of x @ offsets`; the Q8_0
+token embedding is one initialiser, read by GatherBlockQuantized at the bottom and by MatMulNBits at the top. Logits are
+made for the last position only. Attention is GroupQueryAttention with rotary positions inside: past and present may
+share one buffer, and every row of a batch may have its own length.
+
+Inputs: input_ids int64 [batch, sequence]; attention_mask int64 [batch, total], ones, then zeros; past_key_values.N.key
+and .value float32 [batch, kv_heads, past, head_width]. Outputs: logits float32 [batch, 1, vocabulary]; present.N.key
+and .value.
+"""
+
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from headrace_inference.gguf_blocks import BLOCK_WEIGHTS
+from headrace_inference.gguf_reading import GgufModel
+from headrace_inference.onnx_graph import MICROSOFT, GraphWriter
+
+INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: activations quantised to int8 a block; the fast kernels
+FLOAT_ACTIVATIONS = 1
+
+
+class LlamaGraph:
+    """Writes one model's graph, layer by layer."""
+
+    def __init__(self, model: GgufModel, accuracy_level: int = INT8_ACTIVATIONS) -> None:
+        self._model = model
+        self._shape = model.shape()
+        self._accuracy_level = accuracy_level
+        self._graph = GraphWriter()
+        self._block_sums: dict[str, str] = {}
+
+    def build(self) -> GraphWriter:
+        """Return the finished graph."""
+        graph, shape = self._graph, self._shape
+        hidden = self._embedding()
+        normed = self._norm(hidden, "blk.0.attn_norm.weight")
+        lengths = self._lengths()
+        for layer in range(shape.layers):
+            name = f"blk.{layer}"
+            attended = self._linear(self._attention(layer, normed, lengths), f"{name}.attn_output.weight")
+            normed, hidden = self._add_norm(hidden, attended, f"{name}.ffn_norm.weight")
+            last = layer + 1 == shape.layers
+            following = "output_norm.weight" if last else f"blk.{layer + 1}.attn_norm.weight"
+            normed, hidden = self._add_norm(hidden, self._feed_forward(name, normed), following)
+        self._head(normed)
+        graph.output("logits", ["batch", 1, shape.vocabulary])
+        self._declare_caches()
+        return graph
+
+    def _embedding(self) -> str:
+        graph, shape = self._graph, self._shape
+        graph.input("input_ids", TensorProto.INT64, ["batch", "sequence"])
+        rows = self._model.q8("token_embd.weight")
+        quants, scales = graph.constant("embed.q", rows.quants), graph.constant("embed.s", rows.scales)
+        table = graph.op("Reshape", [quants, graph.integers("embed.shape", [shape.vocabulary, shape.hidden])])
+        layout: dict[str, Any] = {"bits": 8, "block_size": BLOCK_WEIGHTS, "gather_axis": 0, "quantize_axis": 1}
+        return graph.op("GatherBlockQuantized", [table, "input_ids", scales], domain=MICROSOFT, **layout)
+
+    def _head(self, normed: str) -> None:
+        graph, shape = self._graph, self._shape
+        last = graph.op("Gather", [normed, graph.integers("last", [-1])], axis=1)
+        quants, scales = "embed.q", "embed.s"
+        if self._model.has("output.weight"):
+            rows = self._model.q8("output.weight")
+            quants, scales = graph.constant("head.q", rows.quants), graph.constant("head.s", rows.scales)
+        layout = self._layout(bits=8, width=shape.hidden, rows=shape.vocabulary)
+        graph.op("MatMulNBits", [last, quants, scales], outputs=["logits"], domain=MICROSOFT, **layout)
+
+    def _lengths(self) -> tuple[str, str]:
+        """Turn the mask into GroupQueryAttention's two inputs: last valid index a row, longest row."""
+        graph = self._graph
+        mask = graph.input("attention_mask", TensorProto.INT64, ["batch", "total"])
+        one = graph.integers("one", [1])
+        last_index = graph.op("Sub", [graph.op("ReduceSum", [mask, one], keepdims=0), one])
+        total = graph.op("Gather", [graph.op("Shape", [mask]), graph.integers("axis_1", 1)], axis=0)
+        return graph.op("Cast", [last_index], to=TensorProto.INT32), graph.op("Cast", [total], to=TensorProto.INT32)
+
+    def _attention(self, layer: int, normed: str, lengths: tuple[str, str]) -> str:
+        name, shape = f"blk.{layer}", self._shape
+        joined = self._linear(normed, *(f"{name}.attn_{part}.weight" for part in "qkv"))
+        caches = [f"past_key_values.{layer}.key", f"past_key_values.{layer}.value"]
+        return self._graph.op(
+            "GroupQueryAttention",
+            [joined, "", "", *caches, *lengths, *self._rotary()],
+            outputs=[f"{name}.attended", f"present.{layer}.key", f"present.{layer}.value"],
+            domain=MICROSOFT,
+            num_heads=shape.heads,
+            kv_num_heads=shape.kv_heads,
+            scale=shape.head_width**-0.5,
+            do_rotary=1,
+            rotary_interleaved=0,
+        )
+
+    def _rotary(self) -> tuple[str, str]:
+        shape = self._shape
+        frequencies = shape.rope_theta ** -(np.arange(0, shape.head_width, 2, dtype=np.float64) / shape.head_width)
+        angles = np.outer(np.arange(shape.context_tokens), frequencies)
+        cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+        return self._graph.constant("rotary.cos", cos), self._graph.constant("rotary.sin", sin)
+
+    def _feed_forward(self, name: str, normed: str) -> str:
+        graph = self._graph
+        both = self._linear(normed, f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight")
+        gate, up = f"{name}.gate", f"{name}.up"
+        graph.op("Split", [both], outputs=[gate, up], axis=-1, num_outputs=2)
+        silu = graph.op("Mul", [gate, graph.op("Sigmoid", [gate])])
+        return self._linear(graph.op("Mul", [silu, up]), f"{name}.ffn_down.weight")
+
+    def _linear(self, x: str, *names: str) -> str:
+        """Multiply x by stacked Q4_1 matrices: x @ (s * (q - 8)).T + block_sums(x) @ (m + 8 s)."""
+        graph, rows = self._graph, self._model.q4(*names)
+        count, blocks, _ = rows.quants.shape
+        name = names[0]
+        quants, scales = graph.constant(f"{name}.q", rows.packed()), graph.constant(f"{name}.s", rows.scales)
+        layout = self._layout(bits=4, width=blocks * BLOCK_WEIGHTS, rows=count)
+        product = graph.op("MatMulNBits", [x, quants, scales], domain=MICROSOFT, **layout)
+        offsets = graph.constant(f"{name}.offsets", rows.block_offsets())
+        return graph.op("Add", [product, graph.op("MatMul", [self._sums(x, blocks), offsets])])
+
+    def _sums(self, x: str, blocks: int) -> str:
+        """Return the sums of x over each block, shared by all that read x."""
+        if x not in self._block_sums:
+            graph = self._graph
+            cut = graph.op("Reshape", [x, graph.integers(f"cut_{blocks}", [0, 0, blocks, BLOCK_WEIGHTS])])
+            self._block_sums[x] = graph.op("ReduceSum", [cut, graph.integers("axis_3", [3])], keepdims=0)
+        return self._block_sums[x]
+
+    def _layout(self, bits: int, width: int, rows: int) -> dict[str, Any]:
+        sizes = {"K": width, "N": rows, "bits": bits, "block_size": BLOCK_WEIGHTS}
+        return {**sizes, "accuracy_level": self._accuracy_level}
+
+    def _weight(self, name: str) -> str:
+        return self._graph.constant(name, self._model.vector(name))
+
+    def _norm(self, x: str, name: str) -> str:
+        settings: dict[str, Any] = {"epsilon": self._shape.norm_epsilon, "axis": -1, "stash_type": 1}
+        return self._graph.op("SimplifiedLayerNormalization", [x, self._weight(name)], **settings)
+
+    def _add_norm(self, hidden: str, change: str, name: str) -> tuple[str, str]:
+        """Add to the residual stream; return (the sum normalised, the sum)."""
+        normed, total = f"{name}:normed", f"{name}:sum"
+        self._graph.op(
+            "SkipSimplifiedLayerNormalization",
+            [hidden, change, self._weight(name)],
+            outputs=[normed, "", "", total],
+            domain=MICROSOFT,
+            epsilon=self._shape.norm_epsilon,
+        )
+        return normed, total
+
+    def _declare_caches(self) -> None:
+        shape = self._shape
+        for layer in range(shape.layers):
+            for part in ("key", "value"):
+                past: list[int | str] = ["batch", shape.kv_heads, "past", shape.head_width]
+                self._graph.input(f"past_key_values.{layer}.{part}", TensorProto.FLOAT, past)
+                self._graph.output(f"present.{layer}.{part}", ["batch", shape.kv_heads, "total", shape.head_width])

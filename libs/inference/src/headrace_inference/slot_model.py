@@ -1,0 +1,77 @@
+"""A GroupQueryAttention model bound to one KV buffer that is cut into slots.
+
+Past and present of the graph are the same memory: a prefill chunk is bound to one slot's view, a decode step to the
+views of the first n slots, each row with its own length. The buffer is all the memory that sequences can ever take:
+slots x tokens x layers x 2 x kv_heads x head_width x 4 bytes. Whose sequence is in which slot is the engine's business.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace_inference.onnx_session import load_onnxruntime
+
+Logits = npt.NDArray[np.float32]
+MIN_ROWS = 2  # one row may take other float kernels (GEMV) than several: a lone sequence decodes beside an idle slot
+
+
+class SlotModel:
+    """One session and its buffer of `slots` slots and one more, where prompts are read.
+
+    Not thread-safe; every call but `move` blocks for one run of the graph.
+    """
+
+    def __init__(self, session: Any, *, slots: int, slot_tokens: int) -> None:
+        self.slots, self.slot_tokens = slots, slot_tokens
+        self._session = session
+        rows = slots + 1
+        caches = [item for item in session.get_inputs() if item.name.startswith("past_key_values.")]
+        self._buffers = {
+            item.name: np.zeros((rows, item.shape[1], slot_tokens, item.shape[3]), np.float32) for item in caches
+        }
+        self._views = lru_cache(maxsize=2 * rows)(self._make_views)
+
+    def prefill(self, slot: int, tokens: Sequence[int], start: int) -> Logits:
+        """Append `tokens` at position `start` of a slot; return the logits after the last one, [vocabulary]."""
+        total = np.array([start + len(tokens)])
+        logits: Logits = self._run(np.array([tokens], np.int64), total, slot, slot + 1)[0]
+        return logits
+
+    def decode(self, tokens: Sequence[int], lengths: Sequence[int]) -> Logits:
+        """Append one token to each of the first n slots, which hold `lengths` tokens; return logits [n, vocabulary].
+
+        The slot after a lone one is overwritten.
+        """
+        rows = len(tokens)
+        idle = max(0, MIN_ROWS - rows)
+        ids = np.array([*tokens, *[0] * idle], np.int64)[:, None]
+        totals = np.array([*lengths, *[0] * idle], np.int64) + 1
+        return self._run(ids, totals, 0, rows + idle)[:rows]
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` tokens of a slot over another."""
+        for buffer in self._buffers.values():
+            buffer[target, :, :length] = buffer[source, :, :length]
+
+    def _run(self, ids: npt.NDArray[np.int64], totals: npt.NDArray[np.int64], first: int, end: int) -> Logits:
+        mask = (np.arange(totals.max())[None] < totals[:, None]).astype(np.int64)
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("input_ids", ids)
+        binding.bind_cpu_input("attention_mask", mask)
+        for name, present, view in self._views(first, end):
+            binding.bind_ortvalue_input(name, view)
+            binding.bind_ortvalue_output(present, view)
+        binding.bind_output("logits", "cpu")
+        self._session.run_with_iobinding(binding)
+        logits: Logits = binding.get_outputs()[-1].numpy()
+        return logits[:, -1]
+
+    def _make_views(self, first: int, end: int) -> list[tuple[str, str, Any]]:
+        wrap = load_onnxruntime().OrtValue.ortvalue_from_numpy
+        return [
+            (name, name.replace("past_key_values", "present"), wrap(buffer[first:end]))
+            for name, buffer in self._buffers.items()
+        ]

@@ -1,0 +1,1 @@
+"""One technology each: models, providers, the journal, and the services that generate asks."""

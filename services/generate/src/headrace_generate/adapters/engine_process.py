@@ -1,0 +1,146 @@
+"""The service's end of an engine process: it starts it, restarts it when it dies, and passes generations through.
+
+No generation survives its process: those in flight end with EngineCrashed, and the caller decides whether to try again.
+Which model it runs, and what text or tokens mean, is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+from headrace_errors import Unavailable
+from headrace_telemetry import get_logger
+
+from headrace_generate.engine.wire import Cancel, End, EngineConfig, Ready, Submit, Text, decode, encode
+
+_log = get_logger()
+LINE_BYTES_MAX = 1024 * 1024
+
+
+class EngineCrashed(Unavailable):
+    """The engine process died while it worked on this generation."""
+
+    default_reason = "engine_crashed"
+
+
+@dataclass(frozen=True)
+class RestartPolicy:
+    """How to bring an engine back: the wait doubles up to a bound, and starts anew after `steady_s` without a crash."""
+
+    wait_min_s: float = 0.2
+    wait_max_s: float = 10.0
+    steady_s: float = 30.0
+    start_timeout_s: float = 60.0
+
+
+class EngineProcess:
+    """One engine. `run_forever` keeps a process alive; `generate` waits for one that is ready."""
+
+    def __init__(self, config: EngineConfig, policy: RestartPolicy | None = None) -> None:
+        self._config, self._policy = config, policy or RestartPolicy()
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready = asyncio.Event()
+        self._events: dict[str, asyncio.Queue[Text | End | EngineCrashed]] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while one is ready."""
+        return self._process.pid if self._process and self._ready.is_set() else None
+
+    async def wait_ready(self) -> None:
+        """Return once a process has loaded its model."""
+        await self._ready.wait()
+
+    async def run_forever(self) -> None:
+        """Keep one process running until cancelled."""
+        wait_s = self._policy.wait_min_s
+        while True:
+            began = time.monotonic()
+            try:
+                await self._run_once()
+            finally:
+                await self._stopped()
+            if time.monotonic() - began > self._policy.steady_s:
+                wait_s = self._policy.wait_min_s
+            _log.error("engine.died", restart_in_ms=round(wait_s * 1000))
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, self._policy.wait_max_s)
+
+    async def generate(
+        self, request: Submit, *, ready_timeout_s: float | None = None
+    ) -> AsyncGenerator[Text | End, None]:
+        """Yield what the engine says of one generation, its End last. Leaving early cancels it.
+
+        Raises EngineCrashed when the process dies meanwhile, or when none is ready within `ready_timeout_s`.
+        """
+        try:
+            await asyncio.wait_for(self._ready.wait(), ready_timeout_s)
+        except TimeoutError:
+            raise EngineCrashed("no engine process was ready in time") from None
+        events: asyncio.Queue[Text | End | EngineCrashed] = asyncio.Queue()  # bounded by the output tokens
+        self._events[request.id] = events
+        ended = False
+        try:
+            self._send(request)
+            while not ended:
+                event = await events.get()
+                if isinstance(event, EngineCrashed):
+                    raise event
+                ended = isinstance(event, End)
+                yield event
+        finally:
+            del self._events[request.id]
+            if not ended:
+                self._send(Cancel(request.id))
+
+    def _send(self, line: Submit | Cancel) -> None:
+        if self._process and self._process.stdin and self._ready.is_set():
+            self._process.stdin.write(encode(line))
+
+    async def _run_once(self) -> None:
+        """Start a process and pass its events on until it ends."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "headrace_generate.engine",
+            str(os.getpid()),
+            json.dumps(asdict(self._config)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES_MAX,
+        )
+        output = self._process.stdout
+        assert output is not None  # noqa: S101 - a pipe was asked for
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._policy.start_timeout_s):
+                await self._read_ready(output)
+            async for line in output:
+                self._deliver(decode(line))
+
+    async def _read_ready(self, output: asyncio.StreamReader) -> None:
+        line = await output.readline()
+        if line and isinstance(ready := decode(line), Ready):
+            _log.info("engine.ready", pid=self._process and self._process.pid, load_ms=ready.load_ms)
+            self._ready.set()
+
+    def _deliver(self, line: object) -> None:
+        if isinstance(line, Text | End) and line.id in self._events:
+            self._events[line.id].put_nowait(line)
+
+    async def _stopped(self) -> None:
+        """End the process if it still runs, and all that waited for it."""
+        self._ready.clear()
+        for events in self._events.values():
+            events.put_nowait(EngineCrashed("the engine process died"))
+        process, self._process = self._process, None
+        if process:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -1,0 +1,66 @@
+"""A local model as an engine: tokenizer here, weights in the engine process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from headrace_errors import DeadlineExceeded
+from headrace_inference.chat import ChatEncoder, ChatMessage
+
+from headrace_generate.adapters.engine_process import EngineCrashed, EngineProcess
+from headrace_generate.domain import AttemptFailed, FinishReason, Message, TokenUse, Written
+from headrace_generate.engine.wire import End, Outcome, Submit, Text
+from headrace_generate.ports import ModelCall, Progress
+
+FINISHES: dict[Outcome, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "cancelled": "cancelled",
+    "expired": "expired",
+}
+
+
+@dataclass
+class LocalEngine:
+    """One local model, greedy. `model` names it in responses."""
+
+    model: str
+    encoder: ChatEncoder
+    process: EngineProcess
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Count with the model's own tokenizer."""
+        return len(self._encode(messages))
+
+    async def generate(self, call: ModelCall, progress: Progress) -> Written:
+        """Write until an end token, the limit or the deadline; what was written until then is the answer."""
+        remaining_s = (call.deadline - datetime.now(UTC)).total_seconds()
+        if remaining_s <= 0:
+            raise DeadlineExceeded("no time was left for the model")
+        prompt = tuple(self._encode(call.messages))
+        request = Submit(call.attempt_id, prompt, call.output_tokens_max, deadline_ms=int(remaining_s * 1000))
+        pieces: list[str] = []
+        try:
+            async for event in self.process.generate(request, ready_timeout_s=remaining_s):
+                match event:
+                    case Text(text=text):
+                        pieces.append(text)
+                        progress(len(pieces))
+                    case End() as end:
+                        return self._written(call, "".join(pieces), end)
+        except EngineCrashed as error:
+            used = TokenUse(len(prompt), len(pieces), estimated=True) if pieces else TokenUse()
+            raise AttemptFailed("engine_crashed", used=used) from error
+        raise AttemptFailed("engine_crashed")  # a stream always ends with End
+
+    def _written(self, call: ModelCall, text: str, end: End) -> Written:
+        finish = FINISHES.get(end.outcome)
+        if finish is None:  # too_long stays too long; a full queue empties
+            raise AttemptFailed(f"engine_{end.outcome}", retry=end.outcome == "queue_full")
+        used = TokenUse(end.prompt_tokens, end.output_tokens)
+        return Written(text, finish, used, response_id=call.attempt_id, response_model=self.model)
+
+    def _encode(self, messages: Sequence[Message]) -> list[int]:
+        return self.encoder.encode([ChatMessage(message.role, message.content) for message in messages])

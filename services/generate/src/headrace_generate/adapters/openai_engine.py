@@ -1,0 +1,136 @@
+"""Any OpenAI-compatible endpoint as an engine. One HTTP call an attempt: retrying is the journal's business.
+
+The key is read once and never logged; prompt and answer go nowhere but to the endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import openai
+from headrace_errors import DeadlineExceeded
+
+from headrace_generate.catalogue import ModelCard
+from headrace_generate.domain import AttemptFailed, FinishReason, Message, TokenUse, Written
+from headrace_generate.ports import ModelCall, Progress
+
+# No tokenizer of a hosted model is at hand. English text has about 4 bytes a token; 3 errs on the safe side for most
+# scripts, and the provider's own count is what is billed.
+BYTES_PER_TOKEN = 3
+MESSAGE_OVERHEAD_TOKENS = 8
+FINISHES: Final[Mapping[str, FinishReason]] = {"stop": "stop", "length": "length", "content_filter": "stop"}
+
+
+class OpenAiEngine:
+    """One model of one endpoint."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self._card = card
+        # The SDK insists on a key; endpoints without authentication ignore it.
+        key = card.key().get_secret_value() or "none"
+        self._client = openai.AsyncOpenAI(base_url=card.base_url, api_key=key, max_retries=0)
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Estimate from the bytes."""
+        sizes = (len(message.content.encode()) // BYTES_PER_TOKEN + MESSAGE_OVERHEAD_TOKENS for message in messages)
+        return sum(sizes)
+
+    async def generate(self, call: ModelCall, progress: Progress) -> Written:
+        """Stream one completion. See the port."""
+        remaining_s = (call.deadline - datetime.now(UTC)).total_seconds()
+        if remaining_s <= 0:
+            raise DeadlineExceeded("no time was left for the provider")
+        reply = _Reply(input_tokens=self.count_tokens(call.messages))
+        timeout_s = min(remaining_s, self._card.timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):  # the client's own counts from the last byte, not from the first
+                await self._stream(call, reply, progress, timeout_s)
+        except openai.APIStatusError as error:
+            raise _refused_by_provider(error) from error
+        except (TimeoutError, openai.APITimeoutError) as error:
+            raise AttemptFailed("provider_timeout", used=reply.used()) from error
+        except (openai.APIError, OSError) as error:
+            raise AttemptFailed(reply.broken(), used=reply.used()) from error
+        except (ValueError, TypeError, AttributeError) as error:  # not what the protocol says
+            raise AttemptFailed("provider_unreadable", used=reply.used()) from error
+        return reply.written()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _stream(self, call: ModelCall, reply: _Reply, progress: Progress, timeout_s: float) -> None:
+        stream = await self._client.chat.completions.create(
+            **self._request(call), timeout=timeout_s, extra_headers={"Idempotency-Key": call.attempt_id}
+        )
+        async with stream:
+            async for chunk in stream:
+                reply.take(chunk)
+                progress(reply.pieces)
+
+    def _request(self, call: ModelCall) -> dict[str, Any]:
+        return {
+            "model": self._card.model,
+            "messages": [{"role": message.role, "content": message.content} for message in call.messages],
+            "max_tokens": call.output_tokens_max,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+
+class _Reply:
+    """What has arrived of one stream."""
+
+    def __init__(self, input_tokens: int) -> None:
+        self._input_tokens = input_tokens
+        self._text: list[str] = []
+        self._finish = ""
+        self._usage: Any = None
+        self._id = self._model = ""
+
+    @property
+    def pieces(self) -> int:
+        return len(self._text)
+
+    def take(self, chunk: Any) -> None:
+        self._id, self._model = chunk.id or self._id, chunk.model or self._model
+        self._usage = chunk.usage or self._usage
+        for choice in chunk.choices[:1]:
+            self._finish = choice.finish_reason or self._finish
+            if choice.delta and choice.delta.content:
+                self._text.append(choice.delta.content)
+
+    def used(self) -> TokenUse:
+        """Return what the provider said, or what is known: a prompt that was answered was read."""
+        if self._usage:
+            details = self._usage.prompt_tokens_details
+            cached = (details.cached_tokens or 0) if details else 0
+            return TokenUse(self._usage.prompt_tokens, self._usage.completion_tokens, cached)
+        return TokenUse(self._input_tokens, self.pieces, estimated=True) if self.pieces else TokenUse()
+
+    def broken(self) -> str:
+        return "provider_cut" if self._text else "provider_unreachable"
+
+    def written(self) -> Written:
+        if not self._finish:  # the stream ended in good order, the answer did not
+            raise AttemptFailed("provider_cut", used=self.used())
+        finish = FINISHES.get(self._finish, "stop")
+        return Written("".join(self._text), finish, self.used(), self._id, self._model)
+
+
+def _refused_by_provider(error: openai.APIStatusError) -> AttemptFailed:
+    status = error.status_code
+    retry = status in {408, 409, 429} or status >= 500  # noqa: PLR2004 - HTTP's classes
+    return AttemptFailed(f"provider_{status}", retry=retry, retry_after_s=_retry_after_s(error.response.headers))
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    """Read `Retry-After` in seconds; dates and nonsense count as none."""
+    try:
+        return max(0.0, float(headers.get("retry-after", "0")))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,108 @@
+"""The other services that generate asks: moderate for the rails, meter for the budget, embed for vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from headrace.embed.v1 import embed_service_pb2 as embed_pb
+from headrace.embed.v1 import embed_service_pb2_grpc as embed_grpc
+from headrace.meter.v1 import meter_service_pb2 as meter_pb
+from headrace.meter.v1 import meter_service_pb2_grpc as meter_grpc
+from headrace.moderate.v1 import moderate_service_pb2 as moderate_pb
+from headrace.moderate.v1 import moderate_service_pb2_grpc as moderate_grpc
+from headrace.usage.v1 import usage_pb2
+from headrace_errors import Refused
+from headrace_runtime import CallContext, Peer
+
+from headrace_generate.answering import Passage
+from headrace_generate.domain import Attempt, Origin
+
+CALL_TIMEOUT_S = 30.0
+
+
+class ModerateRails:
+    """The rails of moderate."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer, self._stub = peer, moderate_grpc.ModerateServiceStub(peer.channel)
+
+    async def admit(self, passages: Sequence[Passage], origin: Origin, request_id: str) -> tuple[Passage, ...]:
+        """Return the passages that no rail blocks or would mask. See the port."""
+        texts = [passage.text for passage in passages]
+        verdicts = await self._check(moderate_pb.STAGE_RETRIEVAL, texts, origin, request_id)
+        usable = {moderate_pb.ACTION_ALLOW, moderate_pb.ACTION_FLAG}
+        return tuple(passage for passage, one in zip(passages, verdicts, strict=True) if one.action in usable)
+
+    async def release(self, texts: Sequence[str], origin: Origin, request_id: str) -> tuple[str, ...]:
+        """Return the texts as they may be shown. See the port."""
+        verdicts = await self._check(moderate_pb.STAGE_OUTPUT, texts, origin, request_id)
+        for verdict in verdicts:
+            if verdict.action == moderate_pb.ACTION_BLOCK:
+                rail = next((one.rail for one in verdict.findings if one.action == moderate_pb.ACTION_BLOCK), "output")
+                raise Refused("a rail does not let the answer out", reason=f"rail_{rail}")
+        return tuple(verdict.text for verdict in verdicts)
+
+    async def _check(
+        self, stage: moderate_pb.Stage.ValueType, texts: Sequence[str], origin: Origin, request_id: str
+    ) -> Sequence[moderate_pb.Verdict]:
+        if not texts:
+            return ()
+        request = moderate_pb.CheckRequest(stage=stage, texts=texts)
+        context = context_of(origin, request_id)
+        response = await self._peer.call(self._stub.Check, request, context, timeout_s=CALL_TIMEOUT_S)
+        verdicts: Sequence[moderate_pb.Verdict] = response.verdicts
+        return verdicts
+
+
+class MeterBudget:
+    """The budget of meter."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer, self._stub = peer, meter_grpc.MeterServiceStub(peer.channel)
+
+    async def reserve(self, attempt: Attempt, *, input_tokens: int, output_tokens: int) -> None:
+        """Hold the most that an attempt can cost, under its own id. See the port."""
+        most = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+        request = meter_pb.ReserveRequest(
+            reservation_id=attempt.id,
+            request_id=attempt.request_id,
+            model=attempt.model,
+            quantities=[usage_pb2.Quantity(meter=meter, quantity=count) for meter, count in most.items()],
+            feature=attempt.origin.feature,
+        )
+        context = context_of(attempt.origin, attempt.request_id)
+        await self._peer.call(self._stub.Reserve, request, context, timeout_s=CALL_TIMEOUT_S)
+
+
+class EmbedPeer:
+    """The vectors of embed."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer, self._stub = peer, embed_grpc.EmbedServiceStub(peer.channel)
+
+    def on_behalf_of(self, origin: Origin, request_id: str) -> RequestEmbed:
+        """Return an embedding function for one request."""
+        return RequestEmbed(self._peer, self._stub, context_of(origin, request_id))
+
+
+class RequestEmbed:
+    """Embeds for one request and counts its tokens."""
+
+    def __init__(self, peer: Peer, stub: embed_grpc.EmbedServiceStub, context: CallContext) -> None:
+        self._peer, self._stub, self._context = peer, stub, context
+        self.tokens = 0
+
+    async def __call__(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        """Return a row of length 1 for each text, in order."""
+        request = embed_pb.EmbedRequest(texts=texts, priority=embed_pb.PRIORITY_QUERY)
+        response = await self._peer.call(self._stub.Embed, request, self._context, timeout_s=CALL_TIMEOUT_S)
+        self.tokens += sum(response.tokens)
+        vectors = response.vectors
+        return np.frombuffer(vectors.data, dtype="<f4").reshape(vectors.rows, vectors.dimensions)
+
+
+def context_of(origin: Origin, request_id: str) -> CallContext:
+    """Return the context for calls on behalf of a request."""
+    return CallContext(origin.tenant, origin.principals, origin.deadline, request_id)

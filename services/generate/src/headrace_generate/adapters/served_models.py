@@ -1,0 +1,105 @@
+"""The catalogue's models, opened: which can be asked, by which engine, how many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from headrace_errors import Refused
+from headrace_inference.chat import ChatEncoder
+from headrace_inference.model_folder import ModelFolder
+from headrace_inference.store import ModelStore, Progress
+from headrace_telemetry import get_logger
+
+from headrace_generate.adapters.engine_process import EngineProcess
+from headrace_generate.adapters.local_engine import LocalEngine
+from headrace_generate.adapters.null_engine import NullEngine
+from headrace_generate.adapters.openai_engine import OpenAiEngine
+from headrace_generate.adapters.permits import Permits
+from headrace_generate.adapters.traced_engine import TracedEngine
+from headrace_generate.catalogue import Catalogue, ModelCard
+from headrace_generate.engine.wire import EngineConfig
+from headrace_generate.ports import Engine, ServedModel
+from headrace_generate.settings import Settings
+
+_log = get_logger()
+
+
+class ServedModels:
+    """Hosted models are ready at once. Local ones are those that `open` was told to: each takes memory and cores."""
+
+    def __init__(self, catalogue: Catalogue, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self.catalogue = catalogue
+        self._settings, self._clock = settings, clock
+        self._served: dict[str, ServedModel] = {}
+        self._hosted: list[OpenAiEngine] = []
+        self._processes: list[EngineProcess] = []
+        self._sha256: dict[str, str] = {}
+        for card in catalogue.models:
+            if card.kind == "openai":
+                self._hosted.append(OpenAiEngine(card))
+                self._serve(card, self._hosted[-1])
+            elif card.kind == "null":
+                self._serve(card, NullEngine(settings.null_run_log))
+
+    def find(self, name: str) -> ServedModel:
+        """Return a model that can be asked, the default for an empty name. Raises Refused `unknown_model`."""
+        card = self.catalogue.find(name)
+        if card.name not in self._served:
+            raise Refused(f"{card.name} is declared, but not held in memory here", reason="unknown_model")
+        return self._served[card.name]
+
+    def sha256(self, name: str) -> str:
+        """Return the identity of a local model that is open, else nothing."""
+        return self._sha256.get(name, "")
+
+    async def open(self) -> None:
+        """Fetch and import the default model and those of the settings, if they are local."""
+        for name in dict.fromkeys((self.catalogue.default, *self._settings.local_models)):
+            card = self.catalogue.find(name)
+            if card.kind == "local":
+                folder = await asyncio.to_thread(self._ensure, card.source)
+                self._sha256[card.name] = folder.sha256
+                self._serve(card, self._local_engine(card, folder))
+
+    async def run_forever(self) -> None:
+        """Keep the engine processes running."""
+        async with asyncio.TaskGroup() as tasks:
+            for process in self._processes:
+                tasks.create_task(process.run_forever())
+            await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """Close the connections to providers."""
+        for engine in self._hosted:
+            await engine.close()
+
+    def _serve(self, card: ModelCard, engine: Engine) -> None:
+        permits = Permits(card.concurrency_max, self._clock)
+        self._served[card.name] = ServedModel(card, TracedEngine(engine, card), permits.until)
+
+    def _ensure(self, source: str) -> ModelFolder:
+        directories: Sequence[Path] | None = [self._settings.models_dir] if self._settings.models_dir else None
+        return ModelStore(self._settings.cache_dir, model_dirs=directories).ensure(source, _log_progress)
+
+    def _local_engine(self, card: ModelCard, folder: ModelFolder) -> LocalEngine:
+        facts: Any = folder.facts
+        encoder = ChatEncoder(folder.path / "tokenizer.json", facts["chat"])
+        config = EngineConfig(
+            folder=str(folder.path),
+            end_tokens=tuple(sorted({facts["special_tokens"]["eos"], encoder.turn_end})),
+            slots=self._settings.engine_slots,
+            slot_tokens=card.context_tokens,
+            threads=self._settings.engine_threads,
+            waiting_max=self._settings.engine_waiting_max,
+        )
+        process = EngineProcess(config)
+        self._processes.append(process)
+        return LocalEngine(card.name, encoder, process)
+
+
+def _log_progress(progress: Progress) -> None:
+    _log.info(f"model.{progress.stage}", model=progress.model, detail=progress.detail)

@@ -1,0 +1,68 @@
+"""Where generate's parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from datetime import UTC, datetime
+
+from headrace_runtime import Chassis, Service
+
+from headrace_generate.adapters.peers import EmbedPeer, MeterBudget, ModerateRails
+from headrace_generate.adapters.served_models import ServedModels
+from headrace_generate.adapters.sql_journal import METADATA, SqlJournal
+from headrace_generate.answering import EvidencePolicy
+from headrace_generate.catalogue import ModelCard, load_catalogue
+from headrace_generate.domain import Attempt, Query
+from headrace_generate.entrypoints import grpc, kafka
+from headrace_generate.handlers import Writing, abandon, answer_query
+from headrace_generate.ports import Progress
+from headrace_generate.prompts import load_prompt
+from headrace_generate.settings import Settings
+
+
+async def build(settings: Settings, chassis: Chassis) -> Service:
+    """Wire the service; its default model is fetched and imported before it is ready."""
+    database, outbox = await chassis.database(METADATA)
+    journal = SqlJournal(database, outbox)
+    models = ServedModels(load_catalogue(settings.models_file, settings.model), settings, _now)
+    rails = ModerateRails(chassis.peer("moderate"))
+    embedder, meter = EmbedPeer(chassis.peer("embed")), MeterBudget(chassis.peer("meter"))
+    writing = Writing(load_prompt(settings.prompt), EvidencePolicy(), str(uuid.uuid4()), _now, _wait)
+
+    async def answer(query: Query, progress: Progress = lambda _tokens: None) -> Attempt:
+        return await answer_query(
+            query,
+            models=models,
+            journal=journal,
+            rails=rails,
+            embedder=embedder,
+            meter=meter,
+            writing=writing,
+            progress=progress,
+        )
+
+    async def prepare() -> None:
+        await models.open()
+        if chassis.bus.embedded:  # one instance at a time: what is open was left by one that is gone
+            for attempt in await journal.left_open(writing.owner):
+                await abandon(attempt, journal=journal, clock=_now, closing=False)
+
+    return Service(
+        subscriptions=kafka.subscriptions(answer=answer, journal=journal),
+        rpcs=[grpc.rpc(answer=answer, journal=journal, rails=rails, models=models)],
+        before_ready=prepare,
+        tasks=[models.run_forever],
+        closers=[models.close],
+    )
+
+
+async def _wait(card: ModelCard, attempt: int, asked_s: float) -> None:
+    """Sleep before the next attempt: exponential with jitter, or longer where the provider asks for it, bounded."""
+    doubled_ms = card.retry_wait_min_ms * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    await asyncio.sleep(min(max(doubled_ms, asked_s * 1000), card.retry_wait_max_ms) / 1000)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,123 @@
+"""The engine process's loop: take what was asked, do one step, tell what happened."""
+
+import ctypes
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from headrace_inference.onnx_session import open_session
+from headrace_inference.sampling import Sampling
+from headrace_inference.slot_engine import Delta, Event, Job, PromptTooLongError, QueueFullError, SlotEngine
+from headrace_inference.slot_model import SlotModel
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from headrace_generate.engine.wire import Cancel, End, EngineConfig, Line, Ready, Submit, Text, decode, encode
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main() -> None:
+    """Serve one model until standard input ends. Arguments: the parent's process id, the configuration as JSON."""
+    die_with(int(sys.argv[1]))
+    config = EngineConfig(**json.loads(sys.argv[2]))
+    # Whatever a library prints must not end up between our lines.
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    began = time.monotonic()
+    engine = open_engine(config)
+    write(events, Ready(load_ms=round((time.monotonic() - began) * 1000)))
+    serve(engine, sys.stdin.buffer, events)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when the service dies, however it dies (Linux; elsewhere end of input does)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            sys.exit(1)
+
+
+def open_engine(config: EngineConfig) -> SlotEngine:
+    """Load the model and reserve its memory."""
+    folder = Path(config.folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    def new_decoder() -> Callable[[int], str]:
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token: stream.step(tokenizer, token) or ""
+
+    session = open_session(folder / "model.onnx", intra_op_threads=config.threads)
+    return SlotEngine(
+        SlotModel(session, slots=config.slots, slot_tokens=config.slot_tokens),
+        new_decoder,
+        end_tokens=frozenset(config.end_tokens),
+        clock=time.monotonic,
+        waiting_max=config.waiting_max,
+        prefill_chunk_tokens=config.prefill_chunk_tokens,
+    )
+
+
+def serve(engine: SlotEngine, requests: BinaryIO, events: BinaryIO) -> None:
+    """Run steps while there is work, else wait for some; return when `requests` ends."""
+    arrived: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
+    threading.Thread(target=read, args=(requests, arrived), daemon=True).start()
+    while True:
+        while not engine.busy or not arrived.empty():
+            line = arrived.get()
+            if line is None:
+                return
+            take(engine, line, events)
+        for event in engine.step():
+            write(events, told(event))
+
+
+def read(requests: BinaryIO, arrived: "queue.SimpleQueue[Line | None]") -> None:
+    """Pass lines on as they come, then None."""
+    for line in requests:
+        arrived.put(decode(line))
+    arrived.put(None)
+
+
+def take(engine: SlotEngine, line: Line, events: BinaryIO) -> None:
+    """Hand a request to the engine; what it does not take ends at once."""
+    if isinstance(line, Cancel):
+        engine.cancel(line.id)
+    if isinstance(line, Submit):
+        try:
+            engine.submit(job_of(line))
+        except PromptTooLongError:
+            write(events, End(line.id, "too_long"))
+        except QueueFullError:
+            write(events, End(line.id, "queue_full"))
+
+
+def job_of(line: Submit) -> Job:
+    """Return the engine's job, its deadline on this process's clock."""
+    deadline_s = time.monotonic() + line.deadline_ms / 1000
+    sampling = Sampling(line.temperature, line.top_p, line.seed)
+    return Job(line.id, line.prompt, line.max_tokens, sampling, line.stops, deadline_s)
+
+
+def told(event: Event) -> Line:
+    """Return the line that tells of an event."""
+    if isinstance(event, Delta):
+        return Text(event.id, event.text)
+    return End(event.id, event.reason, event.prompt_tokens, event.output_tokens)
+
+
+def write(events: BinaryIO, line: Line) -> None:
+    """Write one line and send it off."""
+    events.write(encode(line))
+    events.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The ways in: events and calls, translated."""

@@ -1,0 +1,72 @@
+"""The topic that generate consumes. What it publishes goes through its outbox, so that handlers return nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from headrace import topics
+from headrace.request.v1 import request_pb2
+from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
+from headrace_errors import InvalidMessage
+from headrace_messaging import Ending, Event, Outgoing, Subscription
+from headrace_runtime import DEADLINE_DEFAULT_S, end_request
+
+from headrace_generate.adapters.facts import sum_of
+from headrace_generate.answering import TermStatistics
+from headrace_generate.domain import Attempt, Origin, Query
+from headrace_generate.entrypoints.messages import passages_of
+from headrace_generate.ports import Journal
+
+Answer = Callable[[Query], Awaitable[Attempt]]
+Retrieved = Event[retrieve_pb2.ContextRetrieved]
+
+
+def subscriptions(*, answer: Answer, journal: Journal) -> list[Subscription]:
+    """Return what generate listens to, and what becomes of a message that cannot be handled."""
+    end = end_request("generate")
+
+    async def on_context_retrieved(event: Retrieved) -> Sequence[Outgoing]:
+        await answer(query_of(event))
+        return ()
+
+    async def ended(event: Event[Any], ending: Ending) -> Sequence[Outgoing]:
+        (outgoing,) = await end(event, ending)
+        payload = outgoing.payload
+        if isinstance(payload, request_pb2.RequestEnded):
+            made = await journal.attempts(event.envelope.tenant, payload.request_id)
+            embedded = event.payload.embedding_tokens if event.readable else 0
+            payload.usage.CopyFrom(sum_of(made, embedded))
+            payload.model = made[-1].model if made else ""
+        return [outgoing]
+
+    return [Subscription(topics.CONTEXT_RETRIEVED, on_context_retrieved, ended=ended)]
+
+
+def query_of(event: Retrieved) -> Query:
+    """Read a query. Raises InvalidMessage where nobody asks or nothing is asked."""
+    envelope, context = event.envelope, event.payload
+    request_id = context.request_id or envelope.correlation_id or envelope.id
+    if not context.principals or not context.question:
+        raise InvalidMessage("a context needs a question and its asker's principals")
+    origin = Origin(
+        event_id=envelope.id,
+        tenant=envelope.tenant,
+        principals=tuple(context.principals),
+        deadline=envelope.deadline or envelope.time + timedelta(seconds=DEADLINE_DEFAULT_S),
+        conversation_id=context.conversation_id,
+        asker=envelope.auth_id,
+        feature=context.feature,
+        priority=envelope.priority,
+    )
+    return Query(
+        request_id=request_id,
+        question=context.question,
+        passages=passages_of(context.passages),
+        statistics=TermStatistics(dict(context.document_frequency), context.chunks_total),
+        origin=origin,
+        model=context.model,
+        embedding_tokens=context.embedding_tokens,
+        timings_ms=dict(context.timings_ms),
+    )

@@ -1,0 +1,197 @@
+"""Answering a query: evidence first, then a bounded number of attempts, each reserved, journalled, made and ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from headrace_errors import DeadlineExceeded, Refused, Unavailable
+
+from headrace_generate.answering import Evidence, EvidencePolicy, compose, quotes_as_data, select_evidence
+from headrace_generate.catalogue import ModelCard
+from headrace_generate.domain import Attempt, AttemptFailed, CitedSpan, Draft, Message, Query, TokenUse, Written
+from headrace_generate.ports import Embedder, Journal, Meter, ModelCall, Models, Progress, Rails, ServedModel
+from headrace_generate.timings import Timings
+
+
+class Prompt(Protocol):
+    """A versioned template."""
+
+    def render(self, question: str, quotes: tuple[str, ...]) -> tuple[Message, ...]:
+        """Return the conversation to send."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How this instance of the service writes.
+
+    `owner` names the instance: what it has started and not ended, no later one will. `wait` sleeps between attempts.
+    """
+
+    prompt: Prompt
+    policy: EvidencePolicy
+    owner: str
+    clock: Callable[[], datetime]
+    wait: Callable[[ModelCard, int, float], Awaitable[None]]
+
+
+async def answer_query(
+    query: Query,
+    *,
+    models: Models,
+    journal: Journal,
+    rails: Rails,
+    embedder: Embedder,
+    meter: Meter,
+    writing: Writing,
+    progress: Progress = lambda _tokens: None,
+) -> Attempt:
+    """Answer a query; return the attempt that ended it, with a draft or as failed. Its events are in the outbox.
+
+    A query that was answered before is not answered again: its stored events are published once more. Raises Refused
+    (unknown_model, no_evidence, budget_exceeded, model_unpriced), DeadlineExceeded before a model ran, and Unavailable
+    while a service that is needed does not answer.
+    """
+    served = models.find(query.model)
+    earlier = await settle_earlier(query, served.card.attempts_max, journal=journal, writing=writing)
+    if earlier and (earlier[-1].draft or earlier[-1].closing):
+        await journal.publish_again(earlier)
+        return earlier[-1]
+    timings = Timings(query.timings_ms, writing.clock)
+    embed = embedder.on_behalf_of(query.origin, query.request_id)
+    with timings.stage("rails"):
+        passages = await rails.admit(query.passages, query.origin, query.request_id)
+    with timings.stage("evidence"):
+        evidence = await select_evidence(query.question, passages, query.statistics, embed=embed, policy=writing.policy)
+    if not evidence.sufficient:
+        raise Refused("the documents found do not answer the question", reason="no_evidence")
+    task = _Task(query, served, evidence, timings, query.embedding_tokens + embed.tokens)
+    for number in range(len(earlier) + 1, served.card.attempts_max + 1):
+        attempt = await make_attempt(task, number, journal=journal, meter=meter, writing=writing, progress=progress)
+        if attempt.draft or attempt.closing:
+            return attempt
+    raise Unavailable("every attempt was cut short")  # only by a stop of this instance: the next one goes on
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A query whose evidence is found."""
+
+    query: Query
+    served: ServedModel
+    evidence: Evidence
+    timings: Timings
+    embedding_tokens: int
+
+
+async def settle_earlier(query: Query, attempts_max: int, *, journal: Journal, writing: Writing) -> tuple[Attempt, ...]:
+    """Return the attempts made before. What an earlier instance left open is unknown: it may have been billed."""
+    earlier = await journal.attempts(query.origin.tenant, query.request_id)
+    if earlier and earlier[-1].state == "started":
+        if earlier[-1].owner == writing.owner:
+            raise Unavailable("this request is being answered now")
+        await abandon(earlier[-1], journal=journal, clock=writing.clock, closing=len(earlier) >= attempts_max)
+        return await journal.attempts(query.origin.tenant, query.request_id)
+    return earlier
+
+
+async def abandon(attempt: Attempt, *, journal: Journal, clock: Callable[[], datetime], closing: bool) -> None:
+    """End an attempt of which nobody knows how it went; its reservation stays held."""
+    await journal.finish(
+        replace(attempt, state="unknown", ended_at=clock(), reason="owner_gone", closing=closing and not attempt.draft)
+    )
+
+
+async def make_attempt(
+    task: _Task, number: int, *, journal: Journal, meter: Meter, writing: Writing, progress: Progress
+) -> Attempt:
+    """Make one attempt: permit, deadline, reservation, journal, model, journal."""
+    query, card = task.query, task.served.card
+    quotes = quotes_as_data(task.evidence, quotes_max=card.quotes_max)
+    messages = writing.prompt.render(query.question, quotes)
+    async with task.served.permit(query.origin.deadline):
+        now = writing.clock()
+        if now >= query.origin.deadline:
+            raise DeadlineExceeded("the deadline passed before the model was asked")
+        attempt = Attempt(query.origin, query.request_id, number, writing.owner, card.name, card.provider, now)
+        with task.timings.stage("reserve"):
+            await meter.reserve(
+                attempt,
+                input_tokens=task.served.engine.count_tokens(messages),
+                output_tokens=card.output_tokens_max,
+            )
+        if not await journal.start(attempt):
+            raise Unavailable("another instance answers this request")
+        ended, retry_after_s = await _run(task, attempt, messages, journal=journal, writing=writing, progress=progress)
+    if ended.state == "failed" and not ended.closing:
+        await writing.wait(card, number, retry_after_s)
+    return ended
+
+
+async def _run(
+    task: _Task,
+    attempt: Attempt,
+    messages: tuple[Message, ...],
+    *,
+    journal: Journal,
+    writing: Writing,
+    progress: Progress,
+) -> tuple[Attempt, float]:
+    """Call the model and store how it ended, whatever happens; return it, and the wait that a provider asked for."""
+    card, seen = task.served.card, _Seen(progress)
+    call = ModelCall(
+        attempt.id, attempt.request_id, attempt.number, messages, card.output_tokens_max, task.query.origin.deadline
+    )
+
+    async def end(**changes: object) -> Attempt:
+        ended = replace(attempt, ended_at=writing.clock(), **changes)  # type: ignore[arg-type] # fields of Attempt
+        await asyncio.shield(journal.finish(ended))
+        return ended
+
+    try:
+        with task.timings.stage("model"):
+            written = await task.served.engine.generate(call, seen)
+    except AttemptFailed as failure:
+        closing = not failure.retry or attempt.number >= card.attempts_max
+        ended = await end(state="failed", used=failure.used, reason=failure.reason, closing=closing)
+        return ended, failure.retry_after_s
+    except asyncio.CancelledError:
+        used = TokenUse(task.served.engine.count_tokens(messages), seen.tokens, estimated=True)
+        await end(state="cancelled", used=used, reason="cancelled")
+        raise
+    except Exception as error:
+        await end(state="failed", reason="expired" if isinstance(error, DeadlineExceeded) else type(error).__name__)
+        raise
+    return await end(state="completed", used=written.used, draft=_draft(task, written)), 0.0
+
+
+class _Seen:
+    """Remembers how far the model was, for a call that is cut short."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.tokens = 0
+
+    def __call__(self, tokens: int) -> None:
+        self.tokens = tokens
+        self._progress(tokens)
+
+
+def _draft(task: _Task, written: Written) -> Draft:
+    """Keep of what was written what the evidence supports, or quote the evidence."""
+    with task.timings.stage("check"):
+        composed = compose(task.evidence, written.text)
+    spans = (
+        CitedSpan(one.document, one.version, one.start, one.end, one.quote, one.page) for one in composed.citations
+    )
+    return Draft(
+        answer=composed.answer,
+        style=composed.style,
+        citations=tuple(spans),
+        finish_reason=written.finish_reason,
+        embedding_tokens=task.embedding_tokens,
+        timings_ms=task.timings.so_far(),
+    )

@@ -1,0 +1,89 @@
+"""An OpenAI-compatible endpoint over real HTTP, whatever it does."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from headrace_generate.adapters.openai_engine import OpenAiEngine
+from headrace_generate.catalogue import ModelCard
+from headrace_generate.domain import AttemptFailed, Message, TokenUse, Written
+from headrace_generate.ports import ModelCall
+from headrace_testkit.hostile_provider import hostile_provider
+
+MESSAGES = (Message("system", "Be brief."), Message("user", "Why?"))
+
+
+def card(base_url: str, **changes) -> ModelCard:
+    fields = {"name": "hosted", "kind": "openai", "provider": "acme", "base_url": base_url, "model": "big-1"}
+    return ModelCard.model_validate({"context_tokens": 4096, "output_tokens_max": 50, **fields, **changes})
+
+
+async def ask(base_url: str, *, seconds: float = 20, **changes) -> Written:
+    engine = OpenAiEngine(card(base_url, **changes))
+    call = ModelCall("attempt-1", "request-1", 1, MESSAGES, 50, datetime.now(UTC) + timedelta(seconds=seconds))
+    try:
+        return await engine.generate(call, lambda _tokens: None)
+    finally:
+        await engine.close()
+
+
+async def test_an_answer_comes_with_the_providers_own_counts():
+    """Text, finish reason, usage with the cached part, and the response's id."""
+    with hostile_provider("reply", reply="Because it rains.") as provider:
+        written = await ask(provider.base_url)
+    assert written == Written("Because it rains.", "stop", TokenUse(120, 40, 20), "hostile-1", "hostile")
+
+
+async def test_the_call_carries_key_limit_and_idempotency_key(monkeypatch):
+    """What the provider needs to enforce and to recognise a repeat."""
+    monkeypatch.setenv("ACME_KEY", "s3cret")
+    with hostile_provider("reply") as provider:
+        await ask(provider.base_url, key_env="ACME_KEY")
+    (call,) = provider.calls
+    headers = {name.lower(): value for name, value in call["headers"].items()}
+    assert headers["authorization"] == "Bearer s3cret"
+    assert headers["idempotency-key"] == "attempt-1"
+    assert (call["body"]["model"], call["body"]["max_tokens"]) == ("big-1", 50)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason", "retry"),
+    [
+        ("429", "provider_429", True),
+        ("500", "provider_500", True),
+        ("401", "provider_401", False),
+        ("cut", "provider_cut", True),
+        ("hang_up_politely", "provider_cut", True),
+        ("nonsense", "provider_unreadable", True),
+    ],
+)
+async def test_a_failure_is_one_attempt_with_its_reason(behaviour, reason, retry):
+    """One HTTP call each: the SDK does not retry behind the journal's back."""
+    with hostile_provider(behaviour) as provider:
+        with pytest.raises(AttemptFailed) as failed:
+            await ask(provider.base_url)
+        assert len(provider.calls) == 1
+    assert (failed.value.reason, failed.value.retry) == (reason, retry)
+
+
+async def test_what_was_used_before_a_cut_is_estimated():
+    """The prompt was read and some text came: that may be billed, so it is not zero."""
+    with hostile_provider("cut") as provider, pytest.raises(AttemptFailed) as failed:
+        await ask(provider.base_url)
+    assert failed.value.used.input_tokens > 0
+    assert failed.value.used.estimated
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "stall"])
+async def test_a_provider_that_hangs_is_left_at_the_timeout(behaviour):
+    """The card's timeout ends the attempt, before the first byte or in the middle of the answer."""
+    with hostile_provider(behaviour) as provider, pytest.raises(AttemptFailed) as failed:
+        await asyncio.wait_for(ask(provider.base_url, timeout_s=0.3), 5)
+    assert failed.value.reason == "provider_timeout"
+
+
+async def test_a_provider_that_is_not_there_is_unreachable():
+    """Nothing was used."""
+    with pytest.raises(AttemptFailed) as failed:
+        await ask("http://127.0.0.1:9/v1")
+    assert (failed.value.reason, failed.value.used) == ("provider_unreachable", TokenUse())

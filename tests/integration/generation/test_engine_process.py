@@ -1,0 +1,134 @@
+"""The engine process: real processes, real pipes, real kills, over the tiny model."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from headrace_generate.adapters.engine_process import EngineCrashed, EngineProcess, RestartPolicy
+from headrace_generate.engine.wire import End, EngineConfig, Submit, Text
+from headrace_inference.gguf_import import import_gguf
+
+PROMPT = (5, 6, 7)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_gguf, tmp_path_factory) -> EngineConfig:
+    folder = tmp_path_factory.mktemp("engine")
+    import_gguf(tiny_gguf, folder)
+    return EngineConfig(str(folder), end_tokens=(), slots=2, slot_tokens=64, threads=1)
+
+
+@asynccontextmanager
+async def running(config: EngineConfig) -> AsyncIterator[EngineProcess]:
+    engine = EngineProcess(config, RestartPolicy(wait_min_s=0.05))
+    task = asyncio.create_task(engine.run_forever())
+    try:
+        await asyncio.wait_for(engine.wait_ready(), 30)
+        yield engine
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def submit(job_id: str, max_tokens: int = 20, deadline_ms: int = 60_000) -> Submit:
+    return Submit(job_id, PROMPT, max_tokens, deadline_ms)
+
+
+async def collect(engine: EngineProcess, request: Submit) -> tuple[str, End]:
+    text, end = "", None
+    async for event in engine.generate(request):
+        match event:
+            case Text(text=piece):
+                text += piece
+            case End():
+                end = event
+    assert end is not None
+    return text, end
+
+
+async def test_generations_run_side_by_side_and_tell_their_usage(config):
+    """More requests than slots; each gets its own stream, the same prompt the same text."""
+    async with running(config) as engine:
+        results = await asyncio.gather(*(collect(engine, submit(str(at))) for at in range(5)))
+    assert len({text for text, _ in results}) == 1
+    assert [end for _, end in results] == [End(str(at), "length", 3, 20) for at in range(5)]
+
+
+async def test_kill_9_fails_what_is_in_flight_and_the_engine_comes_back(config):
+    """A generation never survives its process; the next one runs on a new process."""
+    async with running(config) as engine:
+        first = engine.pid
+        flying = [asyncio.create_task(collect(engine, submit(f"f{at}", 60))) for at in range(8)]
+        stream = engine.generate(submit("watched", 60))
+        await anext(stream)
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(EngineCrashed):
+            async for _ in stream:
+                pass
+        outcomes = await asyncio.gather(*flying, return_exceptions=True)
+        assert any(isinstance(outcome, EngineCrashed) for outcome in outcomes)
+        _, end = await collect(engine, submit("after"))
+        assert end.outcome == "length"
+        assert engine.pid != first
+
+
+async def test_leaving_a_stream_frees_its_slot(config):
+    """Cancelling reaches the engine: two abandoned streams do not hold both slots."""
+    async with running(config) as engine:
+        for job_id in ("a", "b"):
+            stream = engine.generate(submit(job_id, 60))
+            await anext(stream)
+            await stream.aclose()
+        _, end = await asyncio.wait_for(collect(engine, submit("c", 4)), 10)
+    assert end.output_tokens == 4
+
+
+async def test_a_deadline_ends_a_generation_in_the_engine(config):
+    """What was written until then is counted."""
+    async with running(config) as engine:
+        _, end = await collect(engine, submit("late", 60, deadline_ms=0))
+    assert end.outcome == "expired"
+
+
+async def test_what_does_not_fit_is_answered_as_such(config):
+    """The engine says no; it does not die."""
+    async with running(config) as engine:
+        _, end = await collect(engine, submit("big", 1000))
+        assert end == End("big", "too_long")
+        assert (await collect(engine, submit("next")))[1].outcome == "length"
+
+
+def test_the_engine_dies_with_its_parent(config):
+    """Kill -9 of the service leaves no engine behind: the kernel kills it."""
+    program = (
+        "import asyncio, sys\n"
+        "from headrace_generate.adapters.engine_process import EngineProcess\n"
+        "from headrace_generate.engine.wire import EngineConfig\n"
+        "async def main():\n"
+        "    engine = EngineProcess(EngineConfig(sys.argv[1], end_tokens=()))\n"
+        "    task = asyncio.create_task(engine.run_forever())\n"
+        "    await engine.wait_ready()\n"
+        "    print(engine.pid, flush=True)\n"
+        "    await task\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, config.folder], stdout=subprocess.PIPE, text=True) as parent:
+        lines = (line for line in parent.stdout if line.strip().isdigit())
+        child = int(next(lines))
+        state = Path(f"/proc/{child}/stat")
+        assert state.exists()
+        parent.kill()
+        parent.wait()
+        for _ in range(100):
+            if not state.exists() or state.read_text().split(")")[1].split()[0] == "Z":
+                return
+            time.sleep(0.05)
+            time.sleep(0.05)
+    pytest.fail("the engine outlived its parent")

@@ -1,0 +1,156 @@
+"""The scheduler's promises, over a model that counts: the next token is the last one plus one."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from headrace_inference.slot_engine import Delta, Event, Finished, Job, PromptTooLongError, QueueFullError, SlotEngine
+
+END = 99
+
+
+class CountingModel:
+    """Keeps what each slot holds and fails where the engine breaks a slot's sequence."""
+
+    slots, slot_tokens = 2, 32
+
+    def __init__(self) -> None:
+        self.held: list[list[int]] = [[] for _ in range(self.slots + 1)]
+        self.prefills: list[int] = []
+
+    def prefill(self, slot: int, tokens: Sequence[int], start: int) -> np.ndarray:
+        self.held[slot][start:] = tokens
+        self.prefills.append(len(tokens))
+        return self._after(slot)
+
+    def decode(self, tokens: Sequence[int], lengths: Sequence[int]) -> np.ndarray:
+        for slot, (token, length) in enumerate(zip(tokens, lengths, strict=True)):
+            assert len(self.held[slot]) == length, "the engine's length is not the slot's"
+            self.held[slot].append(token)
+        return np.stack([self._after(slot) for slot in range(len(tokens))])
+
+    def move(self, source: int, target: int, length: int) -> None:
+        self.held[target] = self.held[source][:length]
+
+    def _after(self, slot: int) -> np.ndarray:
+        logits = np.zeros(100, np.float32)
+        logits[min(self.held[slot][-1] + 1, END)] = 1
+        return logits
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make_engine(clock: Clock | None = None, **options: int) -> SlotEngine:
+    def decoder() -> Callable[[int], str]:
+        return lambda token: f"{token} "
+
+    return SlotEngine(CountingModel(), decoder, end_tokens=frozenset({END}), clock=clock or Clock(), **options)
+
+
+def drain(engine: SlotEngine) -> list[Event]:
+    return [event for _ in range(200) if engine.busy for event in engine.step()]
+
+
+def text_of(events: list[Event], job_id: str) -> str:
+    return "".join(event.text for event in events if isinstance(event, Delta) and event.id == job_id)
+
+
+def end_of(events: list[Event], job_id: str) -> Finished:
+    (end,) = [event for event in events if isinstance(event, Finished) and event.id == job_id]
+    return end
+
+
+def test_a_job_writes_until_its_maximum_and_reports_what_it_used() -> None:
+    """`max_tokens` is enforced by the engine and the usage is counted there."""
+    engine = make_engine()
+    engine.submit(Job("a", (1, 2, 3), 4))
+    events = drain(engine)
+    assert text_of(events, "a") == "4 5 6 7 "
+    assert end_of(events, "a") == Finished("a", "length", prompt_tokens=3, output_tokens=4)
+
+
+def test_an_end_token_ends_a_job_and_is_not_shown() -> None:
+    """The end token is counted as output, since it was computed."""
+    engine = make_engine()
+    engine.submit(Job("a", (96,), 10))
+    events = drain(engine)
+    assert text_of(events, "a") == "97 98 "
+    assert end_of(events, "a") == Finished("a", "stop", 1, 3)
+
+
+def test_a_stop_string_across_tokens_cuts_the_text_before_it() -> None:
+    """Nothing of a stop string is ever shown, also when it began in an earlier piece."""
+    engine = make_engine()
+    engine.submit(Job("a", (3,), 10, stops=("5 6",)))
+    events = drain(engine)
+    assert text_of(events, "a") == "4 "
+    assert end_of(events, "a").reason == "stop"
+
+
+def test_more_jobs_than_slots_all_finish_with_their_own_text() -> None:
+    """Rows move into freed slots with all their tokens; nobody's text mixes with another's."""
+    engine = make_engine()
+    for at in range(7):
+        engine.submit(Job(str(at), tuple(range(at * 10, at * 10 + 3)), 2 + at % 4))
+    events = drain(engine)
+    for at in range(7):
+        assert text_of(events, str(at)) == "".join(f"{at * 10 + 3 + step} " for step in range(2 + at % 4))
+
+
+def test_prompts_are_read_in_chunks_beside_running_sequences() -> None:
+    """A long prompt does not stop the others: each step writes a token for those that run."""
+    engine = make_engine(prefill_chunk_tokens=4)
+    engine.submit(Job("short", (1,), 6))
+    engine.submit(Job("long", tuple(range(10, 22)), 1))
+    engine.step()
+    for expected in ("4 ", "5 "):
+        assert text_of(engine.step(), "short") == expected
+    assert engine._model.prefills == [1, 4, 4]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_a_cancelled_job_ends_at_the_next_step(steps: int) -> None:
+    """Waiting, reading or writing: one step later it is gone and its usage is known."""
+    engine = make_engine(prefill_chunk_tokens=4)
+    engine.submit(Job("a", tuple(range(10)), 20))
+    for _ in range(steps):
+        engine.step()
+    engine.cancel("a")
+    assert end_of(engine.step(), "a").reason == "cancelled"
+    assert not engine.busy
+
+
+def test_a_job_past_its_deadline_ends_at_the_next_step() -> None:
+    """Others go on."""
+    clock = Clock()
+    engine = make_engine(clock)
+    engine.submit(Job("late", (1,), 20, deadline_s=5.0))
+    engine.submit(Job("calm", (50,), 3))
+    engine.step()
+    clock.now = 6.0
+    events = drain(engine)
+    assert end_of(events, "late").reason == "expired"
+    assert end_of(events, "calm").reason == "length"
+
+
+def test_cancelling_what_is_unknown_does_nothing_even_to_a_later_job_of_that_name() -> None:
+    """A cancellation that comes too late has no effect."""
+    engine = make_engine()
+    engine.cancel("a")
+    engine.submit(Job("a", (1,), 2))
+    assert end_of(drain(engine), "a").reason == "length"
+
+
+def test_what_does_not_fit_is_refused_at_once() -> None:
+    """Prompt and output share a slot; the queue is bounded."""
+    engine = make_engine(waiting_max=1)
+    with pytest.raises(PromptTooLongError):
+        engine.submit(Job("a", tuple(range(30)), 3))
+    engine.submit(Job("b", (1,), 1))
+    with pytest.raises(QueueFullError):
+        engine.submit(Job("c", (1,), 1))
