@@ -274,6 +274,15 @@ async def test_waiting_for_another_tenants_document_expires_like_for_one_that_ne
     assert endings[0][:2] == (answer_pb2.OUTCOME_EXPIRED, "expired")
 
 
+async def test_many_waiting_questions_hold_up_neither_documents_nor_other_questions(outside):
+    """However many wait, what they wait for still gets in."""
+    wanted = [query_pb2.DocumentVersion(document="awaited.md", version=1)]
+    waiting = [await outside.ask("slate?", wait_for=wanted) for _ in range(40)]
+    await outside.learn("awaited.md", "slate roof")
+    for request in waiting:
+        assert (await outside.context(request)).passages
+
+
 async def test_explain_tells_both_ranks_and_scores(outside):
     """For each passage, in the order of Search."""
     await outside.learn("a.md", "chalk cliffs", "limestone caves")

@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 from headrace.runtime.v1 import introspection_service_pb2 as pb
 from headrace.runtime.v1 import introspection_service_pb2_grpc as pb_grpc
-from headrace_messaging import Subscriber
 from headrace_messaging.outbox import Relay
 
 from headrace_runtime.grpc_server import Rpc
+from headrace_runtime.subscribers import Subscribers
 
 FULL_NAME = pb.DESCRIPTOR.services_by_name["IntrospectionService"].full_name
 
@@ -22,7 +22,7 @@ class Introspection(pb_grpc.IntrospectionServiceServicer):
 
     def __init__(self, service: str, version: str, relays: list[Relay], is_ready: Callable[[], bool]) -> None:
         self._service, self._version, self._relays, self._is_ready = service, version, relays, is_ready
-        self.subscriber: Subscriber | None = None
+        self.subscribers = Subscribers(())
 
     async def GetStatus(  # noqa: N802 - the name is the contract's
         self, _request: pb.GetStatusRequest, _context: grpc.aio.ServicerContext[Any, Any]
@@ -33,7 +33,7 @@ class Introspection(pb_grpc.IntrospectionServiceServicer):
             service=self._service,
             ready=self._is_ready(),
             lag=sum(lag.values()),
-            in_flight=self.subscriber.in_flight if self.subscriber else 0,
+            in_flight=self.subscribers.in_flight,
             outbox_pending=sum([await relay.pending() for relay in self._relays]),
             version=self._version,
             lag_by_topic=lag,
@@ -45,6 +45,6 @@ class Introspection(pb_grpc.IntrospectionServiceServicer):
 
     def _lag_by_topic(self) -> Counter[str]:
         lag: Counter[str] = Counter()
-        for (topic, _partition), behind in (self.subscriber.lag() if self.subscriber else {}).items():
+        for (topic, _partition), behind in self.subscribers.lag().items():
             lag[topic] += behind
         return lag

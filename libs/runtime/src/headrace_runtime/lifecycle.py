@@ -20,7 +20,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import structlog
-from headrace_messaging import Bus, Codec, Publisher, Subscriber, SubscriberOptions
+from headrace_messaging import Bus, Codec, Publisher
 from headrace_storage import ObjectBlobs
 from headrace_telemetry import Telemetry, configure, get_logger
 from pydantic import ValidationError
@@ -29,6 +29,7 @@ from headrace_runtime.grpc_server import RpcServer
 from headrace_runtime.introspection import Introspection
 from headrace_runtime.service import Build, Chassis, Service
 from headrace_runtime.settings import ServiceSettings
+from headrace_runtime.subscribers import Subscribers
 from headrace_runtime.tenants import Tenants
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -113,8 +114,8 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
     server = RpcServer(settings.grpc, [*service.rpcs, introspection.rpc()])
     await server.start()
     await chassis.publisher.start()
-    subscriber = _subscriber(service, chassis, version)
-    introspection.subscriber = subscriber
+    subscribers = Subscribers.of(service, chassis, version)
+    introspection.subscribers = subscribers
     parts = _Parts()
     try:
         for relay in chassis.relays:
@@ -123,17 +124,17 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
             await service.before_ready()
         for task in service.tasks:
             parts.start(task(), "task")
-        if subscriber:
+        for subscriber in subscribers.members:
             parts.start(subscriber.run(), "subscriber")
-        parts.start(_watch(chassis.publisher, subscriber), "liveness")
-        await _until_ready(subscriber, parts)
+        parts.start(_watch(chassis.publisher, subscribers), "liveness")
+        await _until_ready(subscribers, parts)
         ready.set()
         await server.set_ready(True)
         _log.info("service.ready", port=server.port, startup_ms=round((time.monotonic() - began) * 1000))
         await parts.until_one_ends(stopping)
     finally:
         ready.clear()
-        await _stop(server, subscriber, parts, chassis, service)
+        await _stop(server, subscribers, parts, chassis, service)
     _log.info("service.stopped")
 
 
@@ -147,50 +148,29 @@ def _chassis(settings: ServiceSettings) -> Chassis:
     return Chassis(settings, bus, codec, publisher, blobs, Tenants.load(settings.tenants_file))
 
 
-def _subscriber(service: Service, chassis: Chassis, version: str) -> Subscriber | None:
-    if not service.subscriptions:
-        return None
-    kafka = chassis.settings.kafka
-    return Subscriber(
-        chassis.bus,
-        service.subscriptions,
-        group=chassis.settings.service,
-        publisher=chassis.publisher,
-        codec=chassis.codec,
-        options=SubscriberOptions(
-            lanes=kafka.lanes, in_flight_max=kafka.in_flight_max, drain_ms=int(chassis.settings.drain_s * 1000)
-        ),
-        offsets=service.offsets,
-        code_version=version,
-    )
-
-
-async def _watch(publisher: Publisher, subscriber: Subscriber | None) -> None:
-    """Raise once the producer or the subscriber is dead, whatever a broker ping says."""
+async def _watch(publisher: Publisher, subscribers: Subscribers) -> None:
+    """Raise once the producer or a subscriber is dead, whatever a broker ping says."""
     while True:
         await asyncio.sleep(LIVENESS_INTERVAL_S)
         if not publisher.alive:
             raise PartDied("the producer's sender task is dead")
-        if subscriber and subscriber.ready and not subscriber.alive:
-            raise PartDied("the subscriber no longer fetches")
+        if subscribers.ready and not subscribers.alive:
+            raise PartDied("a subscriber no longer fetches")
 
 
-async def _until_ready(subscriber: Subscriber | None, parts: _Parts) -> None:
-    while subscriber and not subscriber.ready:
+async def _until_ready(subscribers: Subscribers, parts: _Parts) -> None:
+    while not subscribers.ready:
         parts.raise_if_one_died()
         await asyncio.sleep(0.01)
 
 
-async def _stop(
-    server: RpcServer, subscriber: Subscriber | None, parts: _Parts, chassis: Chassis, service: Service
-) -> None:
+async def _stop(server: RpcServer, subscribers: Subscribers, parts: _Parts, chassis: Chassis, service: Service) -> None:
     drain_s = chassis.settings.drain_s
     await server.set_ready(False)
     if service.on_stop:
         service.on_stop()
-    if subscriber:
-        subscriber.stop()
-        await parts.finish("subscriber", drain_s)
+    subscribers.stop()
+    await parts.finish("subscriber", drain_s)
     for relay in chassis.relays:
         relay.stop()
     await parts.finish("outbox", drain_s)

@@ -24,12 +24,16 @@ Task = Callable[[], Awaitable[None]]
 class Service:
     """A built service. Nothing of it runs yet.
 
+    Messages of `waiting_subscriptions` may wait long, even for what `subscriptions` bring: they get a subscriber of
+    their own, with a lane for each message in flight, so that they hold up nothing else.
+
     `tasks` run beside the subscriber until the service stops; one that raises stops the service. `before_ready` runs
     once, after the bus and before any message: warm-up and recovery. `on_stop` runs first at a stop: it ends what would
     outlast it, such as streams that wait for news. `closers` run last, in reverse order.
     """
 
     subscriptions: Sequence[Subscription] = ()
+    waiting_subscriptions: Sequence[Subscription] = ()
     rpcs: Sequence[Rpc] = ()
     tasks: Sequence[Task] = ()
     before_ready: Task | None = None

@@ -23,6 +23,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         store=store,
         embedder=EmbedPeer(chassis.peer("embed"), timeout_s=settings.embed_timeout_s),
         limits=Limits(settings.passages_default, settings.passages_max, settings.wait_for_max),
+        waiting=asyncio.Semaphore(settings.waiting_max),
         clock=time.monotonic,
     )
 
@@ -30,7 +31,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         await _optimise_forever(store, settings.optimise_interval_s)
 
     return Service(
-        subscriptions=kafka.subscriptions(store=store, retrieval=retrieval),
+        subscriptions=[kafka.documents(store=store)],
+        waiting_subscriptions=[kafka.questions(store=store, retrieval=retrieval)],
         rpcs=[grpc.rpc(retrieval=retrieval)],
         tasks=[tidy],
         closers=[store.close],

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from headrace_errors import DeadlineExceeded, InvalidMessage
+from headrace_errors import DeadlineExceeded, InvalidMessage, Refused
 
 from headrace_retrieve.domain import DocumentVersion, Hit, Query, Scope, candidates_for, fuse
 from headrace_retrieve.ports import Clock, QueryEmbedder, VectorStore
@@ -51,19 +51,26 @@ class Found:
 
 
 async def find_passages(
-    question: Question, *, limits: Limits, store: VectorStore, embed: QueryEmbedder, clock: Clock
+    question: Question,
+    *,
+    limits: Limits,
+    store: VectorStore,
+    embed: QueryEmbedder,
+    waiting: asyncio.Semaphore,
+    clock: Clock,
 ) -> Found:
     """Find the passages that the scope may see, best first.
 
     The wait for versions comes first, so that no model runs for a question that expires in it. Raises InvalidMessage
-    past the limits, DeadlineExceeded when the time is up, Unavailable when the store or the embedder does not answer.
+    past the limits, Refused `too_many_waiting` when `waiting` has no permit left for one more that waits,
+    DeadlineExceeded when the time is up, Unavailable when the store or the embedder does not answer.
     """
     if not question.text.strip():
         raise InvalidMessage("there is no question", reason="question_empty")
     hits_max, began = limits.hits(question.hits_wanted), clock()
     try:
         async with asyncio.timeout(question.remaining_s):
-            await _wait(question, limits, store)
+            await _wait(question, limits, store, waiting)
             waited = clock()
             embedded = await embed(question.text)
             ready = clock()
@@ -79,8 +86,12 @@ async def find_passages(
     return Found(hits, embedded.tokens, {stage: round(seconds * 1000, 3) for stage, seconds in timings.items()})
 
 
-async def _wait(question: Question, limits: Limits, store: VectorStore) -> None:
+async def _wait(question: Question, limits: Limits, store: VectorStore, waiting: asyncio.Semaphore) -> None:
     if len(question.wait_for) > limits.wait_for_max:
         raise InvalidMessage(f"at most {limits.wait_for_max} document versions can be waited for")
-    if question.wait_for:
+    if not question.wait_for:
+        return
+    if waiting.locked():  # queueing for a permit would be one more wait, without a bound
+        raise Refused("too many questions wait for documents", reason="too_many_waiting")
+    async with waiting:
         await store.reached(question.scope, question.wait_for)

@@ -24,8 +24,8 @@ ChunksEmbedded = Event[embed_pb2.ChunksEmbedded]
 QueryAdmitted = Event[moderate_pb2.QueryAdmitted]
 
 
-def subscriptions(*, store: VectorStore, retrieval: Retrieval) -> list[Subscription]:
-    """Return what retrieve listens to, and what becomes of a message that cannot be handled."""
+def documents(*, store: VectorStore) -> Subscription:
+    """Return the subscription to embedded parts and deletions."""
 
     async def on_chunks_embedded(event: ChunksEmbedded) -> Sequence[Outgoing]:
         tenant, document = event.envelope.tenant, event.payload.part.document
@@ -42,6 +42,12 @@ def subscriptions(*, store: VectorStore, retrieval: Retrieval) -> list[Subscript
             chunks=stored.chunks,
         )
         return [follow(event, topics.DOCUMENT_CHANGED, payload, stage=CHANGED_STAGE)]
+
+    return Subscription(topics.CHUNKS_EMBEDDED, on_chunks_embedded, ended=document_failed)
+
+
+def questions(*, store: VectorStore, retrieval: Retrieval) -> Subscription:
+    """Return the subscription to admitted questions, which may wait for documents."""
 
     async def on_query_admitted(event: QueryAdmitted) -> Sequence[Outgoing]:
         asked = event.payload
@@ -63,10 +69,7 @@ def subscriptions(*, store: VectorStore, retrieval: Retrieval) -> list[Subscript
         )
         return [follow(event, topics.CONTEXT_RETRIEVED, payload, stage=CONTEXT_STAGE)]
 
-    return [
-        Subscription(topics.CHUNKS_EMBEDDED, on_chunks_embedded, ended=document_failed),
-        Subscription(topics.QUERY_ADMITTED, on_query_admitted, ended=end_request("retrieve")),
-    ]
+    return Subscription(topics.QUERY_ADMITTED, on_query_admitted, ended=end_request("retrieve"))
 
 
 async def document_failed(event: ChunksEmbedded, ending: Ending) -> Sequence[Outgoing]:
