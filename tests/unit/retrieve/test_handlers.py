@@ -4,7 +4,7 @@ import asyncio
 from itertools import count
 
 import pytest
-from headrace_errors import DeadlineExceeded, InvalidMessage, Unavailable
+from headrace_errors import DeadlineExceeded, InvalidMessage, Refused, Unavailable
 from headrace_retrieve.adapters.memory import FakeVectorStore
 from headrace_retrieve.domain import Chunk, DocumentVersion, Principals, Scope, Tenant, Vectors, VersionPart
 from headrace_retrieve.handlers import Limits, Question, find_passages
@@ -27,11 +27,14 @@ async def embed(text):
     return EmbeddedQuery(embed_words(text), "words", 3)
 
 
-async def find(store, text, *, embed=embed, **how):
+async def find(store, text, *, embed=embed, waiting=None, **how):
     """Run the use case with a clock that ticks a second a look."""
     ticks = count()
     question = Question(SCOPE, text, **how)
-    return await find_passages(question, limits=Limits(2, 5, 3), store=store, embed=embed, clock=lambda: next(ticks))
+    waiting = waiting or asyncio.Semaphore(1)
+    return await find_passages(
+        question, limits=Limits(2, 5, 3), store=store, embed=embed, waiting=waiting, clock=lambda: next(ticks)
+    )
 
 
 @pytest.fixture
@@ -92,6 +95,19 @@ async def test_a_question_waits_for_what_it_names(store):
     await asyncio.sleep(0)
     await store.write(document("b", "novelty"))
     assert (await waiting).hits[0].found.chunk.text == "novelty"
+
+
+async def test_questions_that_wait_are_bounded_and_others_are_not(store):
+    """One more than may wait is refused at once; a question that waits for nothing is answered."""
+    waiting = asyncio.Semaphore(1)
+    first = asyncio.create_task(find(store, "novelty", waiting=waiting, wait_for=[DocumentVersion("b", 1)]))
+    await asyncio.sleep(0)
+    with pytest.raises(Refused) as caught:
+        await find(store, "novelty", waiting=waiting, wait_for=[DocumentVersion("b", 1)])
+    assert caught.value.reason == "too_many_waiting"
+    assert (await find(store, "word", waiting=waiting)).hits
+    await store.write(document("b", "novelty"))
+    assert (await first).hits
 
 
 async def test_an_embedder_that_does_not_answer_in_time_ends_the_question(store):

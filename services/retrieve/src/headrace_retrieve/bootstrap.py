@@ -23,6 +23,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         store=store,
         embedder=EmbedPeer(chassis.peer("embed"), timeout_s=settings.embed_timeout_s),
         limits=Limits(settings.passages_default, settings.passages_max, settings.wait_for_max),
+        waiting=asyncio.Semaphore(settings.waiting_max),
         clock=time.monotonic,
     )
 

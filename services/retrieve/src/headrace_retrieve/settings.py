@@ -15,6 +15,9 @@ class Settings(ServiceSettings):
     passages_default: Annotated[int, Field(ge=1)] = Field(6, description="passages for a query that names no number")
     passages_max: Annotated[int, Field(ge=1)] = Field(100, description="passages a query may ask for")
     wait_for_max: Annotated[int, Field(ge=0)] = Field(100, description="document versions a query may wait for")
+    waiting_max: Annotated[int, Field(ge=1)] = Field(
+        48, description="questions that may wait at the same time; more are refused"
+    )
     embed_timeout_s: Annotated[float, Field(gt=0)] = Field(30.0, description="a query's embedding takes no longer")
     optimise_interval_s: Annotated[float, Field(gt=0)] = Field(2.0, description="how often idle tables are looked at")
     vector_index_rows_min: Annotated[int, Field(ge=256)] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,6 +33,7 @@ class Retrieval:
     store: VectorStore
     embedder: Embedder
     limits: Limits
+    waiting: asyncio.Semaphore
     clock: Clock
 
     async def find(
@@ -55,7 +57,14 @@ class Retrieval:
             },
         ) as current:
             embed = self.embedder.on_behalf_of(call)
-            found = await find_passages(question, limits=self.limits, store=self.store, embed=embed, clock=self.clock)
+            found = await find_passages(
+                question,
+                limits=self.limits,
+                store=self.store,
+                embed=embed,
+                waiting=self.waiting,
+                clock=self.clock,
+            )
             current.set_attribute("headrace.passages", len(found.hits))
             return found
 
