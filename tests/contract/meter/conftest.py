@@ -71,6 +71,7 @@ class SqlUnderTest:
     def __init__(self, database: Database, table, ledger: SqlLedger) -> None:
         self.database, self.table = database, table
         self.transaction, self.report = ledger.transaction, SqlUsageBook(database).report
+        self.check_currency = ledger.check_currency
 
     @classmethod
     async def open(cls, path):

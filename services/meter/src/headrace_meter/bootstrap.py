@@ -27,13 +27,14 @@ async def build(_settings: Settings, chassis: Chassis) -> Service:
     inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
     ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=Announcements(prices, _now))
 
-    async def rate_what_had_no_price() -> None:
+    async def check_and_catch_up() -> None:
+        await ledger.check_currency(prices.currency)
         await rate_unrated(new_transaction=ledger.transaction, rules=rules)
 
     return Service(
         subscriptions=kafka.subscriptions(transaction=ledger.transaction, rules=rules),
         rpcs=[grpc.rpc(transaction=ledger.transaction, book=SqlUsageBook(database), rules=rules, clock=_now)],
-        before_ready=rate_what_had_no_price,
+        before_ready=check_and_catch_up,
         offsets=inbox,
     )
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from headrace_errors import QuotaExceeded
 
-from headrace_meter.money import text_of
+from headrace_meter.money import bounded, text_of
 from headrace_meter.prices import REQUESTS, Price, PriceList
 
 THRESHOLDS_PERCENT = (50, 80, 100)
@@ -58,6 +58,7 @@ class Charge:
     quantity: int
     price: Price
     cost_picos: int
+    currency: str
     price_version: str
 
 
@@ -104,7 +105,7 @@ class Account:
                 f"budget of {self.tenant} for {self.period}: {text_of(self.committed_picos)} of {text_of(limit_picos)}"
                 f" is spent or held, {text_of(amount_picos)} more is needed"
             )
-        return replace(self, reserved_picos=self.reserved_picos + amount_picos)
+        return replace(self, reserved_picos=bounded(self.reserved_picos + amount_picos))
 
     def give_back(self, amount_picos: int) -> Account:
         """Stop keeping an amount back."""
@@ -112,7 +113,7 @@ class Account:
 
     def spend(self, amount_picos: int) -> Account:
         """Book what was used; never refused, for it happened."""
-        return replace(self, spent_picos=self.spent_picos + amount_picos)
+        return replace(self, spent_picos=bounded(self.spent_picos + amount_picos))
 
     def announce(self, limit_picos: int | None) -> tuple[Account, tuple[int, ...]]:
         """Return the account and the thresholds that it crossed for the first time, in percent."""
@@ -171,9 +172,13 @@ def rate(usage: Usage, prices: PriceList) -> tuple[Charge, ...]:
     used = {meter: quantity for meter, quantity in usage.quantities.items() if quantity}
     if not used:
         nothing = Price(REQUESTS, 0, f"{usage.model}@none")
-        return (Charge(usage.usage_id, REQUESTS, 0, nothing, 0, prices.version),)
-    charges = []
-    for meter, quantity in sorted(used.items()):
-        price = prices.price(usage.model, meter, usage.started_at)
-        charges.append(Charge(usage.usage_id, meter, quantity, price, quantity * price.micros, prices.version))
-    return tuple(charges)
+        return (_charge(usage, REQUESTS, 0, nothing, prices),)
+    return tuple(
+        _charge(usage, meter, quantity, prices.price(usage.model, meter, usage.started_at), prices)
+        for meter, quantity in sorted(used.items())
+    )
+
+
+def _charge(usage: Usage, meter: str, quantity: int, price: Price, prices: PriceList) -> Charge:
+    cost = bounded(quantity * price.micros)
+    return Charge(usage.usage_id, meter, quantity, price, cost, prices.currency, prices.version)

@@ -22,7 +22,7 @@ _OWN_PROVIDER = "headrace"
 def focus_row(usage: Usage, charge: Charge, prices: PriceList) -> FocusRow:
     """Write one charge of a usage as a row; every amount is a decimal in text."""
     return {
-        **_who(usage, prices),
+        **_who(usage, charge, prices),
         **_when(usage),
         **_what(usage, charge),
         **_how_much(charge),
@@ -43,11 +43,11 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _who(usage: Usage, prices: PriceList) -> FocusRow:
+def _who(usage: Usage, charge: Charge, prices: PriceList) -> FocusRow:
     return {
         "BillingAccountId": prices.account_id,
         "BillingAccountName": prices.account_name,
-        "BillingCurrency": prices.currency,
+        "BillingCurrency": charge.currency,
         "SubAccountId": usage.tenant,
         "HostProviderName": _PLATFORM if usage.provider == _OWN_PROVIDER else usage.provider,
         "InvoiceIssuerName": prices.account_name,

@@ -2,14 +2,17 @@
 
 A price has at most six decimals for a million units, and 10^-6 of a unit's price for each of 10^6 units is 10^-12: so
 quantity times price is exact, and nothing is ever rounded. A 64-bit column holds 9.2 million units of the currency for
-one row or one tenant's month; beyond that the database raises, it never wraps. No float is made of an amount anywhere.
+one row or one tenant's month; more is refused, and never wraps. No float is made of an amount anywhere.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
+from headrace_errors import InvalidMessage
+
 UNIT_PICOS = 10**12
+PICOS_MAX = 2**63 - 1  # what a BIGINT holds
 PRICE_MICROS = 10**6  # a price's smallest step is 10^-6 of the unit
 
 
@@ -21,6 +24,13 @@ def picos_of(amount: Decimal) -> int:
 def micros_of(price: Decimal) -> int:
     """Return a price in micros; ValueError below a micro, or for NaN and infinity."""
     return _scaled(price, PRICE_MICROS)
+
+
+def bounded(picos: int) -> int:
+    """Return an amount that the ledger can hold; InvalidMessage for a larger one."""
+    if picos > PICOS_MAX:
+        raise InvalidMessage(f"an amount of {text_of(picos)} is more than the ledger holds", reason="amount_too_large")
+    return picos
 
 
 def decimal_of(text: object) -> Decimal:

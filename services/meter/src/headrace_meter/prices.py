@@ -14,6 +14,8 @@ from typing import Literal, get_args
 
 from headrace_errors import Refused
 
+from headrace_meter.money import bounded
+
 Meter = Literal["input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "embedding_tokens"]
 METERS: tuple[str, ...] = get_args(Meter)
 
@@ -75,7 +77,7 @@ class PriceList:
     def cost_picos(self, model: str, quantities: Mapping[str, int], at: datetime) -> int:
         """Return what the quantities cost; ModelUnpriced when the model or any meter has no price."""
         self._rate(model, at)  # nothing of an unpriced model is unpriced, too
-        return sum(quantity * self.price(model, meter, at).micros for meter, quantity in quantities.items())
+        return bounded(sum(quantity * self.price(model, meter, at).micros for meter, quantity in quantities.items()))
 
     def _rate(self, model: str, at: datetime) -> Rate:
         rates = self._by_model.get(model, ())

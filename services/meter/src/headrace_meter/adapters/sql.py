@@ -39,6 +39,14 @@ class SqlLedger:
         async with self._database.write() as connection:
             yield SqlLedgerTransaction(connection, event, self._inbox, self._outbox, self._announcements)
 
+    async def check_currency(self, currency: str) -> None:
+        """Make sure that every charge is in this currency, for the sums know one only; ValueError names another."""
+        other = select(CHARGES.c.currency).where(CHARGES.c.currency != currency).limit(1)
+        async with self._database.read() as connection:
+            found = await connection.scalar(other)
+        if found is not None:
+            raise ValueError(f"the ledger is in {found}, the tenants file in {currency}: a ledger has one currency")
+
 
 class SqlLedgerTransaction:
     """One fact's transaction; the port says what each method promises."""
@@ -176,6 +184,7 @@ def _charge_row(charge: Charge) -> dict[str, Any]:
         "rate_id": charge.price.rate_id,
         "price_version": charge.price_version,
         "cost_picos": charge.cost_picos,
+        "currency": charge.currency,
     }
 
 

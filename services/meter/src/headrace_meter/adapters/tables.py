@@ -45,6 +45,7 @@ CHARGES = Table(
     Column("rate_id", String(160), nullable=False),
     Column("price_version", String(64), nullable=False),
     Column("cost_picos", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
 )
 
 # Usages that had no price when they came; a row goes when its usage is booked.
