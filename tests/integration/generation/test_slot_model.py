@@ -87,3 +87,18 @@ def test_a_used_slot_leaves_nothing_behind(new_engine):
     for job in (jobs()[1], Job("again", first.prompt, first.max_tokens)):
         engine.submit(job)
     assert run(engine)["again"] == before[first.id]
+
+
+def test_a_shared_head_changes_nothing_but_the_work(new_engine):
+    """Greedy outputs with a kept head equal those without, and the tokens saved are told."""
+    head = tuple(range(40, 52))
+    asked = [Job(str(at), (*head, *range(100 + at, 104 + at)), 16, head_tokens=len(head)) for at in range(4)]
+    alone = {}
+    for job in asked:
+        engine = new_engine()
+        engine.submit(job)
+        alone |= run(engine)
+    engine = new_engine()
+    for job in asked:
+        engine.submit(job)
+    assert run(engine) == alone

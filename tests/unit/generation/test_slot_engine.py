@@ -15,7 +15,7 @@ class CountingModel:
     slots, slot_tokens = 2, 32
 
     def __init__(self) -> None:
-        self.held: list[list[int]] = [[] for _ in range(self.slots + 1)]
+        self.held: list[list[int]] = [[] for _ in range(self.slots + 2)]
         self.prefills: list[int] = []
 
     def prefill(self, slot: int, tokens: Sequence[int], start: int) -> np.ndarray:
@@ -154,3 +154,24 @@ def test_what_does_not_fit_is_refused_at_once() -> None:
     engine.submit(Job("b", (1,), 1))
     with pytest.raises(QueueFullError):
         engine.submit(Job("c", (1,), 1))
+
+
+def test_a_shared_head_is_read_once_and_counted() -> None:
+    """The second prompt that begins with the head reads only what follows; its text is its own."""
+    engine = make_engine()
+    head = (1, 2, 3, 4)
+    for job_id, rest in (("a", (10,)), ("b", (20, 21)), ("other", (30,))):
+        engine.submit(Job(job_id, head + rest, 2, head_tokens=4 if job_id != "other" else 0))
+    events = drain(engine)
+    assert [text_of(events, job_id) for job_id in ("a", "b", "other")] == ["11 12 ", "22 23 ", "31 32 "]
+    assert [end_of(events, job_id).cached_tokens for job_id in ("a", "b", "other")] == [0, 4, 0]
+    assert engine._model.prefills == [5, 2, 5]
+
+
+def test_another_head_takes_the_place_of_the_kept_one() -> None:
+    """Tokens decide, not the job's word: a head of the same length but other tokens is read anew."""
+    engine = make_engine()
+    for at, head in enumerate([(1, 2), (1, 3), (1, 3)]):
+        engine.submit(Job(str(at), (*head, 50), 1, head_tokens=2))
+    events = drain(engine)
+    assert [end_of(events, str(at)).cached_tokens for at in range(3)] == [0, 0, 2]

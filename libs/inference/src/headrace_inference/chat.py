@@ -48,11 +48,15 @@ class ChatEncoder:
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[int]:
         """Return the prompt's ids, ending where the assistant's turn opens."""
+        return [*self.encode_turns(messages), self._start, *self._plain(f"assistant{self._format.after_role}")]
+
+    def encode_turns(self, messages: Sequence[ChatMessage]) -> list[int]:
+        """Return the ids of whole turns: what a longer conversation begins with."""
         ids: list[int] = []
         for message in messages:
             ids += [self._start, *self._plain(f"{message.role}{self._format.after_role}{message.content}"), self._end]
             ids += self._plain(self._format.after_turn)
-        return [*ids, self._start, *self._plain(f"assistant{self._format.after_role}")]
+        return ids
 
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -25,7 +25,10 @@ class PromptTooLongError(ValueError):
 
 
 class BatchModel(Protocol):
-    """What the engine needs of a model: see SlotModel. The slot after the last one is for prompts being read."""
+    """What the engine needs of a model: see SlotModel. It has two slots beyond the last one.
+
+    In the first a prompt is read before it takes a slot; the second keeps the head that prompts share.
+    """
 
     @property
     def slots(self) -> int:
@@ -47,7 +50,11 @@ class BatchModel(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """One generation. `deadline_s` is on the engine's clock; `max_tokens` counts output."""
+    """One generation. `deadline_s` is on the engine's clock; `max_tokens` counts output.
+
+    The first `head_tokens` of the prompt may be kept and shared with other jobs that begin alike. Say so only of text
+    that is nobody's secret: how soon a job begins tells whether its head was there.
+    """
 
     id: str
     prompt: tuple[int, ...]
@@ -55,6 +62,7 @@ class Job:
     sampling: Sampling = GREEDY
     stops: tuple[str, ...] = ()
     deadline_s: float = float("inf")
+    head_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,12 +75,16 @@ class Delta:
 
 @dataclass(frozen=True)
 class Finished:
-    """The end of a job, always its last event. `output_tokens` counts every token made, an end token included."""
+    """The end of a job, always its last event. `output_tokens` counts every token made, an end token included.
+
+    `cached_tokens` of the prompt were not computed for this job.
+    """
 
     id: str
     reason: FinishReason
     prompt_tokens: int
     output_tokens: int
+    cached_tokens: int = 0
 
 
 Event = Delta | Finished
@@ -85,6 +97,7 @@ class _Sequence:
     text: StopText
     decode: Callable[[int], str]
     length: int = 0  # tokens in the slot
+    cached: int = 0  # of these, tokens that were there before
     made: list[int] = field(default_factory=list)
 
 
@@ -107,6 +120,7 @@ class SlotEngine:
         self._reading: _Sequence | None = None
         self._running: list[_Sequence] = []  # index = slot
         self._cancelled: set[str] = set()
+        self._head: tuple[int, ...] = ()
 
     @property
     def busy(self) -> bool:
@@ -155,6 +169,7 @@ class SlotEngine:
             if not self._waiting or len(self._running) >= self._model.slots:
                 return []
             self._reading = self._waiting.popleft()
+            self._begin_with_head(self._reading)
         sequence, staging = self._reading, self._model.slots
         chunk = sequence.job.prompt[sequence.length : sequence.length + self._chunk_tokens]
         logits = self._model.prefill(staging, chunk, sequence.length)
@@ -162,9 +177,24 @@ class SlotEngine:
         if sequence.length < len(sequence.job.prompt):
             return []
         self._reading = None
+        self._keep_head(sequence.job)
         self._model.move(staging, len(self._running), sequence.length)
         self._running.append(sequence)
         return self._advance(sequence, logits)
+
+    def _begin_with_head(self, sequence: _Sequence) -> None:
+        """Take the kept head over where the prompt begins with it."""
+        kept = len(self._head)
+        if 0 < kept == sequence.job.head_tokens < len(sequence.job.prompt) and sequence.job.prompt[:kept] == self._head:
+            self._model.move(self._model.slots + 1, self._model.slots, kept)
+            sequence.length = sequence.cached = kept
+
+    def _keep_head(self, job: Job) -> None:
+        """Keep the head of a prompt that was just read; there is room for one."""
+        head = job.prompt[: job.head_tokens]
+        if head and head != self._head:
+            self._model.move(self._model.slots, self._model.slots + 1, len(head))
+            self._head = head
 
     def _write_tokens(self) -> list[Event]:
         """Add one token to every running sequence."""
@@ -200,7 +230,7 @@ class SlotEngine:
         else:
             self._waiting.remove(sequence)
         rest = sequence.text.rest()
-        finished = Finished(job.id, reason, len(job.prompt), len(sequence.made))
+        finished = Finished(job.id, reason, len(job.prompt), len(sequence.made), sequence.cached)
         return [Delta(job.id, rest), finished] if rest else [finished]
 
     def _vacate(self, slot: int) -> None:

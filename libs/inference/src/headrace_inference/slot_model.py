@@ -19,7 +19,7 @@ MIN_ROWS = 2  # one row may take other float kernels (GEMV) than several: a lone
 
 
 class SlotModel:
-    """One session and its buffer of `slots` slots and one more, where prompts are read.
+    """One session and its buffer of `slots` slots and two more: where a prompt is read, and where a head is kept.
 
     Not thread-safe; every call but `move` blocks for one run of the graph.
     """
@@ -27,7 +27,7 @@ class SlotModel:
     def __init__(self, session: Any, *, slots: int, slot_tokens: int) -> None:
         self.slots, self.slot_tokens = slots, slot_tokens
         self._session = session
-        rows = slots + 1
+        rows = slots + 2
         caches = [item for item in session.get_inputs() if item.name.startswith("past_key_values.")]
         self._buffers = {
             item.name: np.zeros((rows, item.shape[1], slot_tokens, item.shape[3]), np.float32) for item in caches

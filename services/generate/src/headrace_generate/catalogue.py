@@ -21,7 +21,8 @@ class ModelCard(BaseModel):
 
     `source` is the model store's name (local); `base_url`, `model`, `provider` and a key make an endpoint (openai).
     `style` is `quote_first` for models that are trusted with the best quotes only, `free_with_check` for those that may
-    write over more of them; the check is the same. `quotes_max` says how many quotes it sees. `price_hint` tells people
+    write over more of them; the check is the same. `prompt` is a template by name and
+    version, `quotes_max` how many quotes it sees. `price_hint` tells people
     what a unit is; meter alone knows prices.
     """
 
@@ -38,6 +39,7 @@ class ModelCard(BaseModel):
     model: str = ""
     key_env: str = ""
     key_file: Path | None = None
+    prompt: str = "answer@1"
     quotes_max: Annotated[int, Field(ge=1, le=10)] = 3
     concurrency_max: Annotated[int, Field(ge=1)] = 16
     timeout_s: Annotated[float, Field(gt=0)] = 60.0

@@ -10,11 +10,14 @@ from typing import Protocol
 
 from headrace_errors import DeadlineExceeded, Refused, Unavailable
 
-from headrace_generate.answering import Evidence, EvidencePolicy, compose, quotes_as_data, select_evidence
+from headrace_generate.answering import Evidence, EvidencePolicy, SupportRule, compose, quotes_as_data, select_evidence
 from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import Attempt, AttemptFailed, CitedSpan, Draft, Message, Query, TokenUse, Written
 from headrace_generate.ports import Embedder, Journal, Meter, ModelCall, Models, Progress, Rails, ServedModel
 from headrace_generate.timings import Timings
+
+# How closely a model must follow the quotes: the less it is trusted, the closer.
+RULES = {"quote_first": SupportRule.EXCERPT, "free_with_check": SupportRule.WORDS}
 
 
 class Prompt(Protocol):
@@ -31,7 +34,7 @@ class Writing:
     `owner` names the instance: what it has started and not ended, no later one will. `wait` sleeps between attempts.
     """
 
-    prompt: Prompt
+    prompts: Callable[[str], Prompt]
     policy: EvidencePolicy
     owner: str
     clock: Callable[[], datetime]
@@ -111,7 +114,7 @@ async def make_attempt(
     """Make one attempt: permit, deadline, reservation, journal, model, journal."""
     query, card = task.query, task.served.card
     quotes = quotes_as_data(task.evidence, quotes_max=card.quotes_max)
-    messages = writing.prompt.render(query.question, quotes)
+    messages = writing.prompts(card.prompt).render(query.question, quotes)
     async with task.served.permit(query.origin.deadline):
         now = writing.clock()
         if now >= query.origin.deadline:
@@ -183,13 +186,13 @@ class _Seen:
 def _draft(task: _Task, written: Written) -> Draft:
     """Keep of what was written what the evidence supports, or quote the evidence."""
     with task.timings.stage("check"):
-        composed = compose(task.evidence, written.text)
+        composed = compose(task.evidence, written.text, rule=RULES[task.served.card.style])
     spans = (
         CitedSpan(one.document, one.version, one.start, one.end, one.quote, one.page) for one in composed.citations
     )
     return Draft(
         answer=composed.answer,
-        style=composed.style,
+        style=composed.style.value,
         citations=tuple(spans),
         finish_reason=written.finish_reason,
         embedding_tokens=task.embedding_tokens,

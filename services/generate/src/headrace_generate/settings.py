@@ -18,7 +18,6 @@ class Settings(ServiceSettings):
     cache_dir: Path | None = Field(None, description="where models are kept; default ~/.cache/headrace")
     models_dir: Path | None = Field(None, description="a folder of further model manifests (docs/adding-a-model.md)")
     null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")
-    prompt: str = Field("answer@1", description="a prompt template by name and version")
     engine_slots: Annotated[int, Field(ge=1, le=64)] = Field(4, description="answers written at the same time")
     engine_threads: Annotated[int, Field(ge=1, le=256)] = Field(2, description="cores of a local engine")
     engine_waiting_max: Annotated[int, Field(ge=1)] = Field(256, description="answers accepted and not yet begun")

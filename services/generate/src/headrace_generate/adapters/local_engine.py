@@ -40,7 +40,13 @@ class LocalEngine:
         if remaining_s <= 0:
             raise DeadlineExceeded("no time was left for the model")
         prompt = tuple(self._encode(call.messages))
-        request = Submit(call.attempt_id, prompt, call.output_tokens_max, deadline_ms=int(remaining_s * 1000))
+        request = Submit(
+            call.attempt_id,
+            prompt,
+            call.output_tokens_max,
+            deadline_ms=int(remaining_s * 1000),
+            head_tokens=self._head_tokens(call.messages),
+        )
         pieces: list[str] = []
         try:
             async for event in self.process.generate(request, ready_timeout_s=remaining_s):
@@ -59,8 +65,16 @@ class LocalEngine:
         finish = FINISHES.get(end.outcome)
         if finish is None:  # too_long stays too long; a full queue empties
             raise AttemptFailed(f"engine_{end.outcome}", retry=end.outcome == "queue_full")
-        used = TokenUse(end.prompt_tokens, end.output_tokens)
+        used = TokenUse(end.prompt_tokens, end.output_tokens, end.cached_tokens)
         return Written(text, finish, used, response_id=call.attempt_id, response_model=self.model)
 
+    def _head_tokens(self, messages: Sequence[Message]) -> int:
+        """Count what a template puts before its last message: the same for every request, and no secret."""
+        return len(self.encoder.encode_turns(_turns(messages[:-1])))
+
     def _encode(self, messages: Sequence[Message]) -> list[int]:
-        return self.encoder.encode([ChatMessage(message.role, message.content) for message in messages])
+        return self.encoder.encode(_turns(messages))
+
+
+def _turns(messages: Sequence[Message]) -> list[ChatMessage]:
+    return [ChatMessage(message.role, message.content) for message in messages]

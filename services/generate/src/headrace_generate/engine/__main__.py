@@ -103,14 +103,14 @@ def job_of(line: Submit) -> Job:
     """Return the engine's job, its deadline on this process's clock."""
     deadline_s = time.monotonic() + line.deadline_ms / 1000
     sampling = Sampling(line.temperature, line.top_p, line.seed)
-    return Job(line.id, line.prompt, line.max_tokens, sampling, line.stops, deadline_s)
+    return Job(line.id, line.prompt, line.max_tokens, sampling, line.stops, deadline_s, line.head_tokens)
 
 
 def told(event: Event) -> Line:
     """Return the line that tells of an event."""
     if isinstance(event, Delta):
         return Text(event.id, event.text)
-    return End(event.id, event.reason, event.prompt_tokens, event.output_tokens)
+    return End(event.id, event.reason, event.prompt_tokens, event.output_tokens, event.cached_tokens)
 
 
 def write(events: BinaryIO, line: Line) -> None:

@@ -32,6 +32,7 @@ class Submit:
     top_p: float = 1.0
     seed: int = 0
     stops: tuple[str, ...] = ()
+    head_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class End:
     outcome: Outcome
     prompt_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
 
 Line = Submit | Cancel | Ready | Text | End

@@ -1,10 +1,11 @@
-"""Versioned prompt templates: data in this package, rendered with the evidence as labelled data."""
+"""Versioned prompt templates: data in this package, rendered with the evidence as labelled, delimited data."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
 import yaml
@@ -12,7 +13,7 @@ import yaml
 from headrace_generate.domain import Message
 
 _FIELDS = re.compile(r"\{(question|quotes)\}")
-# What delimits the data must not occur in it; readers of a prompt see a look-alike.
+# What delimits the data must not occur in it; a model reads the look-alike as well.
 _NO_MARKUP = str.maketrans(
     "<>", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 )
@@ -20,22 +21,32 @@ _NO_MARKUP = str.maketrans(
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """One version of a prompt."""
+    """One version of a prompt: `head` is the same for every request, `last` holds the places of the data."""
 
     name: str
-    system: str
-    user: str
+    head: tuple[Message, ...]
+    last: Message
+    quote: str
 
     def render(self, question: str, quotes: Sequence[str]) -> tuple[Message, ...]:
-        """Return the conversation; quotes are numbered from 1, each on its line."""
-        lines = [f"[{number}] {' '.join(quote.split())}" for number, quote in enumerate(quotes, 1)]
-        filled = {"question": question.translate(_NO_MARKUP), "quotes": "\n".join(lines).translate(_NO_MARKUP)}
-        user = _FIELDS.sub(lambda found: filled[found[1]], self.user)
-        return Message("system", self.system), Message("user", user)
+        """Return the conversation; each quote is one line, and so is the question."""
+        lines = [
+            self.quote.replace("{number}", str(number)).replace("{text}", _one_line(quote))
+            for number, quote in enumerate(quotes, 1)
+        ]
+        filled = {"question": _one_line(question), "quotes": "\n".join(lines)}
+        content = _FIELDS.sub(lambda found: filled[found[1]], self.last.content)
+        return *self.head, Message(self.last.role, content)
 
 
+@cache  # one entry per file of this package
 def load_prompt(name: str) -> PromptTemplate:
-    """Read a template by name and version, such as `answer@1`."""
+    """Read a template by name and version, such as `answer@1`. Raises FileNotFoundError for one that is not there."""
     file = resources.files(__name__) / f"{name}.yaml"
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return PromptTemplate(name, content["system"], content["user"])
+    *head, last = (Message(one["role"], one["content"]) for one in content["messages"])
+    return PromptTemplate(name, tuple(head), last, content["quote"])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).translate(_NO_MARKUP)
