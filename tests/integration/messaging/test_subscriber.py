@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from bus_driving import ask, until
 from headrace.topics import QUERY_ADMITTED, QUERY_REQUESTED, topic
 from headrace_errors import Refused, Unavailable
@@ -142,6 +143,23 @@ async def test_poison_goes_to_the_dead_letters_and_the_partition_goes_on(publish
         b"content_type_unknown",
     ]
     assert [letter[0] for letter in endings][:2] == ["p1", "p2"]
+
+
+async def test_poison_too_large_for_our_limits_is_kept_as_a_blob(bus, publisher, codec, consuming, read_all):
+    """A foreign producer's 4 MB record is dead-lettered by reference; its 10 MB record the bus does not take."""
+    foreign = AIOKafkaProducer(bootstrap_servers=bus.bootstrap, max_request_size=20_000_000, request_timeout_ms=1_000)
+    await foreign.start()
+    seen = []
+    async with consuming(recorded(seen), options=FAST):
+        await foreign.send_and_wait(QUERY_REQUESTED, b"x" * 4_000_000, key=b"k")
+        with pytest.raises(KafkaError):
+            await foreign.send_and_wait(QUERY_REQUESTED, b"x" * 10_000_000, key=b"k")
+        await publisher.publish(ask(0))
+        await until(lambda: seen == [0])
+    await foreign.stop()
+    (letter,) = await read_all(DLQ)
+    reference = dict(letter.headers)["dlq_dataref"].decode()
+    assert await codec.blobs.get(reference.removeprefix("sha256:")) == b"x" * 4_000_000
 
 
 async def test_a_refusal_ends_the_request_on_the_bus(publisher, consuming, read_all):

@@ -17,6 +17,15 @@ from headrace_devbroker.native import library
 _PRODUCER = 0  # rd_kafka_type_t: the handle that a mock cluster hangs on
 _ERROR_BYTES = 512
 _KNOCK_INTERVAL_S = 0.005
+_SETTINGS = {
+    # Errors only: the handle would warn that it, a client by trade, has no servers configured.
+    b"log_level": b"3",
+    # A request over this closes its connection. A partition keeps 5 MiB: a larger record would push out the ones before
+    # it and, by a fault in librdkafka 2.16, the next one as well. The other two have to be smaller than the third.
+    b"receive.message.max.bytes": b"4500000",
+    b"fetch.max.bytes": b"1000000",
+    b"message.max.bytes": b"1000000",
+}
 
 
 class EmbeddedCluster:
@@ -30,8 +39,8 @@ class EmbeddedCluster:
         self._brokers = brokers
         reason = ctypes.create_string_buffer(_ERROR_BYTES)
         settings = self._lib.rd_kafka_conf_new()
-        # Errors only: the handle would warn that it, a client by trade, has no servers configured.
-        self._lib.rd_kafka_conf_set(settings, b"log_level", b"3", reason, _ERROR_BYTES)
+        for name, value in _SETTINGS.items():
+            self._lib.rd_kafka_conf_set(settings, name, value, reason, _ERROR_BYTES)
         self._handle = self._lib.rd_kafka_new(_PRODUCER, settings, reason, _ERROR_BYTES)
         if not self._handle:
             raise RuntimeError(f"librdkafka gives no handle: {reason.value.decode()}")
