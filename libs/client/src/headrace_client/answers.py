@@ -50,7 +50,7 @@ class Answer:
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints: the fields by their names, the cost as a decimal string."""
         document = asdict(self)
-        document["cost"] = None if self.cost is None else str(self.cost)
+        document["cost"] = None if self.cost is None else f"{self.cost:f}"  # never 1E-8
         document["timings_ms"] = {name: round(value, 2) for name, value in sorted(self.timings_ms.items())}
         return document
 

@@ -53,8 +53,8 @@ class Reconciliation:
             "usage": dict(self.usage),
             "ledger": dict(self.ledger),
             "cost_topic": dict(self.cost_topic),
-            "ledger_cost": str(self.ledger_cost),
-            "cost_topic_cost": str(self.cost_topic_cost),
+            "ledger_cost": f"{self.ledger_cost:f}",
+            "cost_topic_cost": f"{self.cost_topic_cost:f}",
             "differences": list(self.differences),
         }
 
@@ -79,7 +79,7 @@ def reconcile(
     differences += _sum_differences("usage", in_usage, "ledger", in_ledger)
     differences += _sum_differences("ledger", in_ledger, "cost topic", on_topic)
     if ledger_cost != topic_cost:
-        differences.append(f"the ledger's cost is {ledger_cost}, the cost topic's {topic_cost}")
+        differences.append(f"the ledger's cost is {ledger_cost:f}, the cost topic's {topic_cost:f}")
     if ledger.usages != len(known_usages):
         differences.append(f"the ledger rated {ledger.usages} usages, the topic holds {len(known_usages)}")
     return Reconciliation(

@@ -118,7 +118,7 @@ async def _learn_and_ask(client: Client, docs: Path, question: str, report: Repo
         reconciliation = await reconcile_topics(client)
     report.reconciliation = reconciliation.as_json()
     total = reconciliation.ledger_cost
-    out.print(f"\nusage = ledger = cost topic: {reconciliation.equal}, {total} in all", markup=False)
+    out.print(f"\nusage = ledger = cost topic: {reconciliation.equal}, {total:f} in all", markup=False)
     if not reconciliation.equal:
         report.problems.append("usage, ledger and cost topic differ")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace import topics
 from headrace.audit.v1.events_pb2 import AuditSubmitted
-from headrace_messaging import Ended, Ending, Event, Handler, Outgoing, Subscription
+from headrace_messaging import Ending, Event, Outgoing, Subscription
 
 from headrace_audit.domain import chain_of
 from headrace_audit.handlers import record_decision
@@ -23,13 +23,10 @@ def subscriptions(*, delivery: Callable[[Event[Any]], Delivery], clock: Clock) -
         await record_decision(decision, chain=chain, delivery=delivery(event), clock=clock)
         return ()
 
-    return [Subscription(topics.AUDIT_SUBMITTED, on_audit_submitted, ended=_kept_by(on_audit_submitted))]
+    # A decision happened: it is recorded whatever deadline it inherited.
+    return [Subscription(topics.AUDIT_SUBMITTED, on_audit_submitted, _nothing_to_end, past_deadline="handle")]
 
 
-def _kept_by(handler: Handler) -> Ended:
-    """Keep a fact whatever its deadline says: only what cannot be understood ends, as a dead letter."""
-
-    async def ended(event: Event[Any], ending: Ending) -> Sequence[Outgoing]:
-        return () if ending.reason == "dead_lettered" else await handler(event)
-
-    return ended
+async def _nothing_to_end(_event: Event[Any], _ending: Ending) -> Sequence[Outgoing]:
+    """Leave a decision that cannot be recorded to its dead letter: no request waits for it."""
+    return ()

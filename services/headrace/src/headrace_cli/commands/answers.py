@@ -146,7 +146,7 @@ def show_answer(answer: Answer) -> None:
         out.print(f"[{citation.start}:{citation.end}]", markup=False, style="dim")
         out.print(f"    “{' '.join(citation.quote.split())}”", markup=False)
     total = answer.timings_ms.get("total")
-    cost = f"{answer.cost} {answer.currency}" if answer.cost is not None else answer.cost_state
+    cost = f"{answer.cost:f} {answer.currency}" if answer.cost is not None else answer.cost_state
     style = f"{answer.style}, " if answer.style else ""
     out.print(
         f"\n{style}{sum(v for k, v in answer.usage.items() if k != 'attempts')} tokens, cost {cost}, "

@@ -9,7 +9,7 @@ from headrace import topics
 from headrace.answer.v1.answer_pb2 import AnswerCompleted
 from headrace.usage.v1.usage_pb2 import UsageRecorded
 from headrace_errors import InvalidMessage
-from headrace_messaging import Ended, Ending, Event, Handler, Outgoing, Subscription
+from headrace_messaging import Ending, Event, Outgoing, Subscription
 
 from headrace_meter.entrypoints.translation import usage_of
 from headrace_meter.handlers import Rules, close_request, record_usage
@@ -41,15 +41,12 @@ def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscrip
         return ()
 
     return [
-        Subscription(topics.USAGE_RECORDED, on_usage_recorded, ended=_kept_by(on_usage_recorded)),
-        Subscription(topics.ANSWER_COMPLETED, on_answer_completed, ended=_kept_by(on_answer_completed)),
+        # Both tell of what happened: it is booked whatever deadline it inherited.
+        Subscription(topics.USAGE_RECORDED, on_usage_recorded, _nothing_to_end, past_deadline="handle"),
+        Subscription(topics.ANSWER_COMPLETED, on_answer_completed, _nothing_to_end, past_deadline="handle"),
     ]
 
 
-def _kept_by(handler: Handler) -> Ended:
-    """Keep a fact whatever its deadline says: only what cannot be understood ends, as a dead letter."""
-
-    async def ended(event: Event[Any], ending: Ending) -> Sequence[Outgoing]:
-        return () if ending.reason == "dead_lettered" else await handler(event)
-
-    return ended
+async def _nothing_to_end(_event: Event[Any], _ending: Ending) -> Sequence[Outgoing]:
+    """Leave a fact that cannot be booked to its dead letter: no request waits for it."""
+    return ()
