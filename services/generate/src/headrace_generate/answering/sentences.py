@@ -7,6 +7,8 @@ everything but white space, so nothing of a passage is lost and every quote is v
 This knows the shapes of Markdown and of plain text. It does not build a document tree, and it rates nothing.
 """
 
+# ruff: noqa: RUF001
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,12 +28,16 @@ class UnitKind(Enum):
     ROW = "row"
     CODE = "code"
     HEADING = "heading"
+    COLUMNS = "columns"
     MARKUP = "markup"
 
     @property
     def quotable(self) -> bool:
-        """Headings give context and markup gives shape; neither says anything by itself."""
-        return self not in {UnitKind.HEADING, UnitKind.MARKUP}
+        """Headings and column heads give context and markup gives shape; none of them says anything by itself."""
+        return self not in {UnitKind.HEADING, UnitKind.COLUMNS, UnitKind.MARKUP}
+
+
+_TABLE: Final = frozenset({UnitKind.COLUMNS, UnitKind.ROW, UnitKind.MARKUP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +54,20 @@ class Unit:
 def split_units(text: str) -> tuple[Unit, ...]:
     """Cut `text` into units, in order; white space between them is all that is left out."""
     headings: dict[int, str] = {}
-    columns: str | None = None
+    columns: tuple[str, ...] = ()
     units: list[Unit] = []
     for block in _blocks(text):
-        if block.kind is not UnitKind.ROW and block.kind is not UnitKind.MARKUP:
-            columns = None
-        context = tuple(headings.values()) + ((columns,) if columns else ())
+        whole = text[block.start : block.end]
+        if block.kind not in _TABLE:
+            columns = ()
         spans = _sentence_spans(text, block) if block.kind.quotable else ((block.start, block.end),)
+        context = (*headings.values(), *columns)
         units += [Unit(start, end, text[start:end], block.kind, context) for start, end in spans]
-        if block.kind is UnitKind.HEADING:
+        if block.kind is UnitKind.COLUMNS:
+            columns = (whole,)
+        elif block.kind is UnitKind.HEADING:
             headings = {level: title for level, title in headings.items() if level < block.level}
-            headings[block.level] = _heading_title(text[block.start : block.end])
-        elif block.kind is UnitKind.ROW and columns is None:
-            columns = text[block.start : block.end]
+            headings[block.level] = _heading_title(whole)
     return tuple(units)
 
 
@@ -91,7 +98,9 @@ _UNDERLINE: Final = re.compile(r"[ ]{0,3}(?:=+|-{2,})[ \t]*\Z")
 _RULE: Final = re.compile(r"\s*(?:(?:[-*_=+][ \t]*){3,}|<!--.*-->)\s*\Z")
 _DELIMITER_ROW: Final = re.compile(r"\s*\|?(?:\s*:?-{2,}:?\s*\|)+\s*(?::?-{2,}:?)?\s*\Z")
 _ROW: Final = re.compile(r"\s*\|.*\|\s*\Z")
-_MARKER: Final = re.compile(r"\s*(?:>[ \t]?)*\s*(?:[-*+•‣▪◦–]|\(?\d{1,3}[.)]|\(?[A-Za-z]\))[ \t]+(?=\S)|\s*(?:>[ \t]?)+")
+_MARKER: Final = re.compile(
+    r"\s*(?:>[ \t]?)*\s*(?:[-*+•‣▪◦–]|\(?\d{1,3}[.)]|\(?[A-Za-z]\))[ \t]+(?=\S)|\s*(?:>[ \t]?)+"
+)
 
 
 def _lines(text: str) -> list[_Line]:
@@ -129,22 +138,35 @@ def _code_lines(lines: list[_Line]) -> frozenset[int]:
 
 
 def _block_end(lines: list[_Line], code: frozenset[int], i: int) -> tuple[int, UnitKind]:
-    """Tell what starts at line `i`, and the first line after it."""
-    here, after = lines[i].text, lines[i + 1].text if i + 1 < len(lines) else ""
+    """Tell the first line after what starts at line `i`, and what that is."""
     if i in code:
         return next((n for n in range(i, len(lines)) if n not in code), len(lines)), UnitKind.CODE
-    if _HEADING.match(here):
-        return i + 1, UnitKind.HEADING
-    if _RULE.match(here) or _DELIMITER_ROW.match(here):
-        return i + 1, UnitKind.MARKUP
-    if _ROW.match(here) or ("|" in here and _DELIMITER_ROW.match(after)):
-        return i + 1, UnitKind.ROW
-    if not lines[i].blank and not _MARKER.match(here) and i + 1 not in code and _UNDERLINE.match(after):
-        return i + 2, UnitKind.HEADING
+    after = lines[i + 1].text if i + 1 < len(lines) and i + 1 not in code else ""
+    kind = _line_kind(lines[i].text, after)
+    if kind is UnitKind.HEADING and not _HEADING.match(lines[i].text):
+        return i + 2, kind
     j = i + 1
-    while j < len(lines) and not lines[j].blank and not _starts_block(lines, code, j):
+    while kind in _FLOWING and j < len(lines) and not lines[j].blank and not _starts_block(lines, code, j):
         j += 1
-    return j, UnitKind.ITEM if _MARKER.match(here) else UnitKind.SENTENCE
+    return j, kind
+
+
+def _line_kind(line: str, after: str) -> UnitKind:
+    """Tell what a line outside code begins, given the line after it; the first shape that fits wins."""
+    marker = _MARKER.match(line) is not None
+    shapes = (
+        (_HEADING.match(line), UnitKind.HEADING),
+        (_RULE.match(line) or _DELIMITER_ROW.match(line), UnitKind.MARKUP),
+        ("|" in line and _DELIMITER_ROW.match(after), UnitKind.COLUMNS),
+        (_ROW.match(line), UnitKind.ROW),
+        (line.strip() and not marker and _UNDERLINE.match(after), UnitKind.HEADING),
+        (marker, UnitKind.ITEM),
+    )
+    return next((kind for fits, kind in shapes if fits), UnitKind.SENTENCE)
+
+
+_FLOWING: Final = frozenset({UnitKind.SENTENCE, UnitKind.ITEM})
+"""What goes on over the lines that follow, until a blank one or another block."""
 
 
 def _starts_block(lines: list[_Line], code: frozenset[int], i: int) -> bool:
@@ -175,11 +197,11 @@ def _heading_title(text: str) -> str:
 
 # --- sentences: where prose ends ------------------------------------------------------------------------------------
 
-_END: Final = re.compile(r"(?:[.!?…]+[\"'”’»)\]*_`]*(?:\[\d+\])*(?=\s)|[。！？｡]+[」』”）]*)")  # noqa: RUF001 full-width marks end sentences
+_END: Final = re.compile(r"(?:[.!?…]+[\"'”’»)\]*_`]*(?:\[\d+\])*(?=\s)|[。！？｡]+[」』”）]*)")
 _ABBREVIATION: Final = re.compile(
     r"(?:^|[\s(\[\"'“‘])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|Rev|Hon|Gen|Col|Capt|Lt|Sgt|Gov|Sen|Rep|St|Mt|Ft|Jr|Sr|Inc|Ltd|Co|"
     r"Corp|No|Nos|Vol|Fig|Figs|Eq|Sec|Art|pp|p|ca|c|cf|vs|v|al|etc|approx|est|e\.g|i\.e|a\.k\.a|[A-Z](?:\.[A-Z])+|"
-    r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\.\Z",  # noqa: RUF001 typographic quotes open sentences
+    r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\.\Z",
 )
 _ABBREVIATION_CHARS_MAX: Final = 12
 _LOWERCASE_NEXT: Final = re.compile(r"\s+[^\w\s]*(?:[a-z])")
