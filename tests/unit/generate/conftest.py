@@ -89,10 +89,10 @@ class FakeRails:
 
     blocked: str = "\0"
 
-    async def admit(self, passages: Sequence[Passage], origin: Origin, request_id: str) -> tuple[Passage, ...]:
+    async def admit(self, passages: Sequence[Passage], _origin: Origin, _request_id: str) -> tuple[Passage, ...]:
         return tuple(passage for passage in passages if self.blocked not in passage.text)
 
-    async def release(self, texts: Sequence[str], origin: Origin, request_id: str) -> tuple[str, ...]:
+    async def release(self, texts: Sequence[str], _origin: Origin, _request_id: str) -> tuple[str, ...]:
         return tuple(texts)
 
 
@@ -114,7 +114,7 @@ class WordEmbed:
 
     tokens = 0
 
-    def on_behalf_of(self, origin: Origin, request_id: str) -> "WordEmbed":
+    def on_behalf_of(self, _origin: Origin, _request_id: str) -> "WordEmbed":
         return self
 
     async def __call__(self, texts: Sequence[str], /) -> np.ndarray:
@@ -144,10 +144,10 @@ class World:
         return ServedModel(self.card, self.engine, self._permit)
 
     @asynccontextmanager
-    async def _permit(self, deadline: datetime):
+    async def _permit(self, _deadline: datetime):
         yield
 
-    async def _wait(self, card: ModelCard, attempt: int, asked_s: float) -> None:
+    async def _wait(self, _card: ModelCard, _attempt: int, asked_s: float) -> None:
         self.waits.append(asked_s)
 
     async def ask(self, query: Query) -> Attempt:
