@@ -147,7 +147,7 @@ class World:
     async def _permit(self, _deadline: datetime):
         yield
 
-    async def _wait(self, _card: ModelCard, _attempt: int, asked_s: float) -> None:
+    async def _wait(self, _card: ModelCard, _attempt: int, asked_s: float, _deadline: datetime) -> None:
         self.waits.append(asked_s)
 
     async def ask(self, query: Query) -> Attempt:
