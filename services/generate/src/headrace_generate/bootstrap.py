@@ -58,10 +58,11 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     )
 
 
-async def _wait(card: ModelCard, attempt: int, asked_s: float) -> None:
+async def _wait(card: ModelCard, attempt: int, asked_s: float, deadline: datetime) -> None:
     """Sleep before the next attempt: exponential with jitter, or longer where the provider asks for it, bounded."""
     doubled_ms = card.retry_wait_min_ms * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-    await asyncio.sleep(min(max(doubled_ms, asked_s * 1000), card.retry_wait_max_ms) / 1000)
+    wait_s = min(max(doubled_ms, asked_s * 1000), card.retry_wait_max_ms) / 1000
+    await asyncio.sleep(min(wait_s, max(0.0, (deadline - _now()).total_seconds())))
 
 
 def _now() -> datetime:

@@ -31,14 +31,15 @@ class Prompt(Protocol):
 class Writing:
     """How this instance of the service writes.
 
-    `owner` names the instance: what it has started and not ended, no later one will. `wait` sleeps between attempts.
+    `owner` names the instance: what it has started and not ended, no later one will. `wait` sleeps between attempts: given
+    the model, the attempt that failed, the seconds that a provider asked for, and the deadline.
     """
 
     prompts: Callable[[str], Prompt]
     policy: EvidencePolicy
     owner: str
     clock: Callable[[], datetime]
-    wait: Callable[[ModelCard, int, float], Awaitable[None]]
+    wait: Callable[[ModelCard, int, float, datetime], Awaitable[None]]
 
 
 async def answer_query(
@@ -130,7 +131,7 @@ async def make_attempt(
             raise Unavailable("another instance answers this request")
         ended, retry_after_s = await _run(task, attempt, messages, journal=journal, writing=writing, progress=progress)
     if ended.state == "failed" and not ended.closing:
-        await writing.wait(card, number, retry_after_s)
+        await writing.wait(card, number, retry_after_s, query.origin.deadline)
     return ended
 
 
@@ -151,7 +152,8 @@ async def _run(
 
     async def end(**changes: object) -> Attempt:
         ended = replace(attempt, ended_at=writing.clock(), **changes)  # type: ignore[arg-type] # fields of Attempt
-        await asyncio.shield(journal.finish(ended))
+        if not await asyncio.shield(journal.finish(ended)):
+            raise Unavailable("another instance holds this request now")
         return ended
 
     try:

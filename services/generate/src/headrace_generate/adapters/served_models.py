@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace_errors import Refused
 from headrace_inference.chat import ChatEncoder
@@ -17,13 +17,15 @@ from headrace_telemetry import get_logger
 from headrace_generate.adapters.engine_process import EngineProcess
 from headrace_generate.adapters.local_engine import LocalEngine
 from headrace_generate.adapters.null_engine import NullEngine
-from headrace_generate.adapters.openai_engine import OpenAiEngine
 from headrace_generate.adapters.permits import Permits
 from headrace_generate.adapters.traced_engine import TracedEngine
 from headrace_generate.catalogue import Catalogue, ModelCard
 from headrace_generate.engine.wire import EngineConfig
 from headrace_generate.ports import Engine, ServedModel
 from headrace_generate.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace_generate.adapters.openai_engine import OpenAiEngine
 
 _log = get_logger()
 
@@ -40,8 +42,7 @@ class ServedModels:
         self._sha256: dict[str, str] = {}
         for card in catalogue.models:
             if card.kind == "openai":
-                self._hosted.append(OpenAiEngine(card))
-                self._serve(card, self._hosted[-1])
+                self._serve(card, self._hosted_engine(card))
             elif card.kind == "null":
                 self._serve(card, NullEngine(settings.null_run_log))
 
@@ -80,6 +81,13 @@ class ServedModels:
     def _serve(self, card: ModelCard, engine: Engine) -> None:
         permits = Permits(card.concurrency_max, self._clock)
         self._served[card.name] = ServedModel(card, TracedEngine(engine, card), permits.until)
+
+    def _hosted_engine(self, card: ModelCard) -> OpenAiEngine:
+        # The SDK takes a second of CPU to import; most installations have no hosted model.
+        from headrace_generate.adapters.openai_engine import OpenAiEngine  # noqa: PLC0415
+
+        self._hosted.append(OpenAiEngine(card))
+        return self._hosted[-1]
 
     def _ensure(self, source: str) -> ModelFolder:
         directories: Sequence[Path] | None = [self._settings.models_dir] if self._settings.models_dir else None
