@@ -57,11 +57,11 @@ def write_and_kill(folder, seconds):
     return {document: int(version) for document, version in (line for line in lines if len(line) == 2)}
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_after_a_kill_every_document_is_whole_and_nothing_acknowledged_is_lost(tmp_path, seed):
-    """Killed three times at random moments: each document has one version, complete, not older than acknowledged."""
+    """Killed twice at random moments: each document has one version, complete, not older than acknowledged."""
     chance = random.Random(seed)
-    for _ in range(3):
+    for _ in range(2):
         acknowledged = write_and_kill(tmp_path, chance.uniform(0.05, 0.4))
         assert acknowledged
         store = await LanceVectorStore.open(tmp_path)

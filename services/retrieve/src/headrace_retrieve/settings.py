@@ -21,7 +21,7 @@ class Settings(ServiceSettings):
     embed_timeout_s: Annotated[float, Field(gt=0)] = Field(30.0, description="a query's embedding takes no longer")
     optimise_interval_s: Annotated[float, Field(gt=0)] = Field(2.0, description="how often idle tables are looked at")
     vector_index_rows_min: Annotated[int, Field(ge=256)] = Field(
-        200_000, description="chunks of a tenant from which vectors are searched by an index; exactly below"
+        20_000, description="chunks of a tenant from which vectors are searched by an index"
     )
 
     @property
