@@ -3,24 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
+from time import monotonic
+from typing import Protocol
 
-from headrace_client import Client, DocumentStatus
-from headrace_errors import HeadraceError
+from headrace_client import DocumentStatus
+from headrace_errors import DeadlineExceeded, HeadraceError, Overloaded, Unavailable
 
 from headrace_cli.files import FILE_BYTES_MAX, Found
 from headrace_cli.output import progress
 
 UPLOADS_AT_ONCE = 4
-WATCHED_BY_NAME_MAX = 1000  # beyond it, watch all: the request stays small
+WATCHED_MAX = 1000  # at a time, and always by name: then each one's standing comes first, so that no change is missed
+AGAIN_S = 0.5
+
+
+class Documents(Protocol):
+    """What a run needs of the client."""
+
+    async def submit(self, document: str, content: bytes, *, allow: Sequence[str] = ()) -> DocumentStatus:
+        """Submit a document's bytes; submitting them again is harmless."""
+        ...
+
+    def watch(self, documents: Sequence[str], *, timeout_s: float) -> AsyncIterator[DocumentStatus]:
+        """Yield where each document stands, then every change."""
+        ...
+
+    def documents(self, prefix: str = "") -> AsyncIterator[DocumentStatus]:
+        """Yield the tenant's documents by path."""
+        ...
+
+    async def delete(self, document: str) -> DocumentStatus:
+        """Ask for a document to be forgotten."""
+        ...
 
 
 class IngestRun:
-    """One run for one client; with `wait` it returns when every version is settled, or after `timeout_s`."""
+    """One run; with `wait` it returns when every version is settled.
 
-    def __init__(self, client: Client, *, wait: bool, timeout_s: float) -> None:
-        self._client, self._wait, self._timeout_s = client, wait, timeout_s
+    A service that restarts or has too much to do is waited for and asked again, until `timeout_s` after the start.
+    """
+
+    def __init__(
+        self,
+        client: Documents,
+        *,
+        wait: bool,
+        timeout_s: float,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client, self._wait, self._clock, self._sleep = client, wait, clock, sleep
+        self._until = clock() + timeout_s
 
     async def submit_all(self, files: Sequence[Found], allow: tuple[str, ...]) -> list[DocumentStatus]:
         """Submit files, a few at a time; the results are in the order of the files."""
@@ -30,7 +68,7 @@ class IngestRun:
 
             async def one(file: Found) -> DocumentStatus:
                 async with uploads:
-                    status = await _submit(self._client, file, allow)
+                    status = await self._submit(file, allow)
                 bar.advance(uploaded)
                 return status
 
@@ -52,28 +90,55 @@ class IngestRun:
         settled = {one.document: one for one in statuses if one.settled()}
         for _ in settled:
             advance()
-        open_versions = {one.document: one.version for one in statuses if not one.settled()}
-        if open_versions:
-            named = sorted(open_versions) if len(open_versions) <= WATCHED_BY_NAME_MAX else []
-            async for status in self._client.watch(named, timeout_s=self._timeout_s):
-                if status.settled() and status.version >= open_versions.get(status.document, 1 << 62):
+        waiting = {one.document: one.version for one in statuses if not one.settled()}
+        while waiting:
+            with suppress(Unavailable, Overloaded):
+                async for status in self._changes(dict(islice(waiting.items(), WATCHED_MAX))):
                     settled[status.document] = status
-                    del open_versions[status.document]
+                    del waiting[status.document]
                     advance()
-                if not open_versions:
-                    break
+            if waiting:
+                await self._rest()
         return [settled[one.document] for one in statuses]
 
+    async def _changes(self, watched: dict[str, int]) -> AsyncIterator[DocumentStatus]:
+        """Yield each version, or a later one, as it settles; ends when all are, or when the service ends the watch."""
+        async for status in self._client.watch(list(watched), timeout_s=self._left_s()):
+            if status.settled() and status.version >= watched.get(status.document, sys.maxsize):
+                del watched[status.document]
+                yield status
+            if not watched:
+                return
 
-async def _submit(client: Client, file: Found, allow: tuple[str, ...]) -> DocumentStatus:
-    size = file.path.stat().st_size
-    failed = DocumentStatus(file.document, 0, "failed", None, None, 0, 0, size, {})
-    if size > FILE_BYTES_MAX:
-        detail = f"{size} bytes; at most {FILE_BYTES_MAX} (50 MiB) are allowed"
-        return replace(failed, reason="too_large", detail=detail)
-    try:
-        return await client.submit(file.document, await asyncio.to_thread(file.path.read_bytes), allow=allow)
-    except HeadraceError as error:
-        return replace(failed, reason=error.reason, detail=error.detail)
-    except OSError as error:
-        return replace(failed, reason="unreadable", detail=error.strerror)
+    async def _submit(self, file: Found, allow: tuple[str, ...]) -> DocumentStatus:
+        size = file.path.stat().st_size
+        failed = DocumentStatus(file.document, 0, "failed", None, None, 0, 0, size, {})
+        if size > FILE_BYTES_MAX:
+            detail = f"{size} bytes; at most {FILE_BYTES_MAX} (50 MiB) are allowed"
+            return replace(failed, reason="too_large", detail=detail)
+        try:
+            content = await asyncio.to_thread(file.path.read_bytes)
+            return await self._accepted(file.document, content, allow)
+        except HeadraceError as error:
+            return replace(failed, reason=error.reason, detail=error.detail)
+        except OSError as error:
+            return replace(failed, reason="unreadable", detail=error.strerror)
+
+    async def _accepted(self, document: str, content: bytes, allow: tuple[str, ...]) -> DocumentStatus:
+        while True:
+            try:
+                return await self._client.submit(document, content, allow=allow)
+            except Unavailable:
+                await self._rest()
+            except Overloaded as error:
+                await self._rest(error.retry_after_s)
+
+    async def _rest(self, wait_s: float = AGAIN_S) -> None:
+        self._left_s()
+        await self._sleep(wait_s)
+
+    def _left_s(self) -> float:
+        left_s = self._until - self._clock()
+        if left_s <= 0:
+            raise DeadlineExceeded("the time to wait (--timeout) is over")
+        return left_s

@@ -24,7 +24,8 @@ class Settings(ServiceSettings):
 
     parsers_max: _Positive = Field(2, description="parsing child processes")
     parse_timeout_ms: _Positive = Field(
-        180_000, description="wall time for one document, after which it fails `timeout`"
+        600_000,
+        description="wall time for one document, after which it fails `timeout`",
     )
     parse_cpu_s: _Positive = Field(120, description="processor time for one document")
     parse_memory_bytes_max: _Positive = Field(1024 * 1024 * 1024, description="address space of a parsing child")

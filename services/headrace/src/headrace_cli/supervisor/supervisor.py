@@ -122,6 +122,8 @@ class Supervisor:
             "HEADRACE_DATA_DIR": str(self._file.data_dir),
             "HEADRACE_PEERS": json.dumps(dict(addresses)),
             "PYTHONUNBUFFERED": "1",
+            # Native libraries run dozens of threads; with an arena for each, what they free stays with the process.
+            "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
             **tenants,
             **self._options.environment,
         }

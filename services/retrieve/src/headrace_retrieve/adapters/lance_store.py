@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 import lancedb
+import pyarrow as pa
 from headrace_errors import Unavailable
 from headrace_telemetry.logs import get_logger
 
@@ -39,6 +40,7 @@ from headrace_retrieve.domain import (
 )
 
 COMMIT_BYTES_MAX = 64 * 2**20
+ASSEMBLED_MAX = 4  # versions of many parts held in memory at a time: 150 MB each for the largest file that is let in
 INDEX_CACHE_BYTES = 256 * 2**20
 METADATA_CACHE_BYTES = 64 * 2**20
 
@@ -60,6 +62,7 @@ class LanceVectorStore:
         self._staged = StagedParts(folder / "parts")
         self._tenants: dict[str, _Open] = {}
         self._opening = asyncio.Lock()
+        self._assembling = asyncio.Semaphore(ASSEMBLED_MAX)
 
     @classmethod
     async def open(cls, folder: Path, *, upkeep: Upkeep | None = None) -> LanceVectorStore:
@@ -81,12 +84,12 @@ class LanceVectorStore:
         if part.chunks:
             await opened.table.require(part.vectors.dimensions)
         rows = chunk_rows(part)
-        if part.parts > 1:
-            if not await asyncio.to_thread(self._staged.add, part, rows):
-                return Stored("staged")
-            rows = await asyncio.to_thread(self._staged.read, part)
-        fence = Fence(part.target, part.readers, part.model, rows.num_rows)
-        return await self._switch(opened, part.tenant, Change(fence, rows))
+        if part.parts == 1:
+            return await self._complete(opened, part, rows)
+        if not await asyncio.to_thread(self._staged.add, part, rows):
+            return Stored("staged")
+        async with self._assembling:
+            return await self._complete(opened, part, await asyncio.to_thread(self._staged.read, part))
 
     async def delete(self, deletion: Deletion) -> Stored:
         """See the port."""
@@ -124,6 +127,10 @@ class LanceVectorStore:
             await opened.commits.idle()
         self._connection.close()  # type: ignore[no-untyped-call] # lancedb annotates most, not this
         self._lock.close()
+
+    async def _complete(self, opened: _Open, part: VersionPart, rows: pa.Table) -> Stored:
+        fence = Fence(part.target, part.readers, part.model, rows.num_rows)
+        return await self._switch(opened, part.tenant, Change(fence, rows))
 
     async def _switch(self, opened: _Open, tenant: Tenant, change: Change) -> Stored:
         stored = await opened.commits.submit(change)

@@ -13,7 +13,7 @@ class SandboxLimits:
 
     memory_bytes: int = 1024 * 1024 * 1024
     cpu_s: int = 120
-    wall_s: float = 180.0
+    wall_s: float = 600.0
     start_s: float = 20.0
     documents_max: int = 500
 
