@@ -67,7 +67,7 @@ def hostile_provider(*script: Behaviour, reply: str = "I do not know.") -> Itera
 class _Handler(BaseHTTPRequestHandler):
     hostile: HostileProvider
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         behaviour = self.hostile.received({"headers": dict(self.headers), "body": body, "path": self.path})
         match behaviour:

@@ -1,10 +1,9 @@
 """How a passage is cut into the units that may be quoted."""
 
 import pytest
+from headrace_generate.answering.sentences import UNIT_CHARS_MAX, UnitKind, split_units
 from hypothesis import given
 from hypothesis import strategies as st
-
-from headrace_generate.answering.sentences import UNIT_CHARS_MAX, UnitKind, split_units
 
 LINES = st.sampled_from(
     [
@@ -35,7 +34,7 @@ DOCUMENTS = st.one_of(st.text(), st.lists(LINES, max_size=12).map("\n".join))
 
 @given(DOCUMENTS)
 def test_every_unit_is_verbatim_in_order_and_nothing_but_white_space_is_left_out(text: str) -> None:
-    """Whatever the text, `text[start:end] == unit.text`, spans ascend, and together they hold every visible character."""
+    """Whatever the text, `text[start:end] == unit.text`, spans ascend and hold every visible character."""
     units = split_units(text)
     position = 0
     for unit in units:

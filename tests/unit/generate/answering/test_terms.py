@@ -1,10 +1,9 @@
 """How text is read as words."""
 
 import pytest
+from headrace_generate.answering.terms import content_stems, fold, stem, terms
 from hypothesis import given
 from hypothesis import strategies as st
-
-from headrace_generate.answering.terms import content_stems, fold, stem, terms
 
 
 @pytest.mark.parametrize(
@@ -28,14 +27,23 @@ def test_words_are_folded_and_numbers_keep_what_makes_them(text: str, folded: li
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [("plays", "play"), ("studies", "study"), ("planned", "planning"), ("making", "make"), ("boxes", "box"), ("led", "led")],
+    [
+        ("plays", "play"),
+        ("studies", "study"),
+        ("planned", "planning"),
+        ("making", "make"),
+        ("boxes", "box"),
+        ("led", "led"),
+    ],
 )
 def test_regular_inflections_share_a_stem(a: str, b: str) -> None:
     """Plural, past and participle of one word match."""
     assert stem(a) == stem(b)
 
 
-@pytest.mark.parametrize(("a", "b"), [("university", "universe"), ("organ", "organisation"), ("1990", "1990s"), ("process", "proces")])
+@pytest.mark.parametrize(
+    ("a", "b"), [("university", "universe"), ("organ", "organisation"), ("1990", "1990s"), ("process", "proces")]
+)
 def test_derivations_do_not_share_a_stem(a: str, b: str) -> None:
     """A derived word may mean something else."""
     assert stem(a) != stem(b)
