@@ -28,7 +28,7 @@ from headrace_generate.answering.terms import content_stems
 
 KIND_WEIGHT: Final = 0.5
 RANK_PENALTY: Final = 0.07
-CODE_PENALTY: Final = 0.5
+CODE_PENALTY: Final = 1.5
 
 Vector: TypeAlias = npt.NDArray[np.float32]
 
