@@ -139,6 +139,8 @@ def _code_lines(lines: list[_Line]) -> frozenset[int]:
 
 def _block_end(lines: list[_Line], code: frozenset[int], i: int) -> tuple[int, UnitKind]:
     """Tell the first line after what starts at line `i`, and what that is."""
+    if lines[i].blank:
+        return i + 1, UnitKind.MARKUP
     if i in code:
         return next((n for n in range(i, len(lines)) if n not in code), len(lines)), UnitKind.CODE
     after = lines[i + 1].text if i + 1 < len(lines) and i + 1 not in code else ""

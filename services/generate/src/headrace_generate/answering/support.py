@@ -168,7 +168,7 @@ def _names_keep_their_order(content: Sequence[Term], sources: Sequence[str]) -> 
 
 # --- signs -----------------------------------------------------------------------------------------------------------
 
-_LINK: Final = re.compile(r"\S*(?:://|//|www\.|\]\(|\w@\w|\w\.[^\W\d_]{2,})\S*", re.IGNORECASE)
+_LINK: Final = re.compile(r"//|www\.|\]\(|\w@\w|\w\.[^\W\d_]{2,}", re.IGNORECASE)
 _PLAIN: Final = frozenset(" .,;:'\"!?()-\N{EN DASH}\N{EM DASH}‘’“”…")  # noqa: RUF001 - typographic on purpose
 
 
@@ -176,5 +176,5 @@ def _signs_stand_in(sentence: str, quotes: Sequence[str]) -> bool:
     """Tell whether every link and every sign but plain punctuation was in the quotes: no markup, nothing hidden."""
     signs = {c for c in sentence if not c.isalnum() and c not in _PLAIN}
     known = set().union(*quotes)
-    links = (match[0].strip(".,;:!?()'\"") for match in _LINK.finditer(sentence))
+    links = (word.strip(".,;:!?()'\"") for word in sentence.split() if _LINK.search(word))
     return signs <= known and all(any(link in quote for quote in quotes) for link in links)

@@ -82,10 +82,17 @@ def stem(word: str) -> str:
         rest = word.removesuffix(ending)
         if rest != word and len(rest + instead) >= _STEM_CHARS_MIN - 1 and _VOWEL.search(rest):
             word = rest + instead
-            if ending in {"ing", "ed"} and _DOUBLED.search(word):
-                word = word[:-1]
+            if ending in {"ing", "ed"}:
+                word = _restored(word)
             break
     return word[:-1] if word.endswith("e") and len(word) > _STEM_CHARS_MIN else word
+
+
+def _restored(word: str) -> str:
+    """Undo what English spelling does before an ending: `plann` was `plan`, `mak` was `make`."""
+    if _DOUBLED.search(word) and len(word) > _STEM_CHARS_MIN - 1:
+        return word[:-1]
+    return word + "e" if _LOST_E.fullmatch(word) else word
 
 
 _STEM_CHARS_MIN: Final = 4
@@ -94,6 +101,7 @@ _ENDINGS: Final = (
     *(("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", ""), ("ing", ""), ("eed", "eed"), ("ed", "")),
 )
 _VOWEL: Final = re.compile("[aeiouy]")
+_LOST_E: Final = re.compile("[^aeiouy][aeiouy][^aeiouywx]")
 _DOUBLED: Final = re.compile(r"([bdfgmnprt])\1\Z")
 
 
