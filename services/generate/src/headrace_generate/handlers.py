@@ -31,8 +31,8 @@ class Prompt(Protocol):
 class Writing:
     """How this instance of the service writes.
 
-    `owner` names the instance: what it has started and not ended, no later one will. `wait` sleeps between attempts: given
-    the model, the attempt that failed, the seconds that a provider asked for, and the deadline.
+    `owner` names the instance: what it has started and not ended, no later one will. `wait` sleeps between attempts:
+    given the model, the attempt that failed, the seconds that a provider asked for, and the deadline.
     """
 
     prompts: Callable[[str], Prompt]
