@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from headrace_errors import Refused
+from headrace_generate.adapters.memory import MemoryJournal
 from headrace_generate.answering import EvidencePolicy, Passage, TermStatistics
 from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import Attempt, Origin, Query, TokenUse, Written
@@ -53,34 +54,6 @@ class FakeEngine:
         if isinstance(step, Exception):
             raise step
         return Written(step, "stop", TokenUse(100, 10, 5), "response-1", "model-1")
-
-
-class FakeJournal:
-    """The journal's promises over a list: numbers are unique, an end is written once and only by the owner."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str, int], Attempt] = {}
-        self.published: list[str] = []
-
-    async def attempts(self, tenant: str, request_id: str) -> tuple[Attempt, ...]:
-        return tuple(row for key, row in sorted(self.rows.items()) if key[:2] == (tenant, request_id))
-
-    async def start(self, attempt: Attempt) -> bool:
-        return self.rows.setdefault(self._key(attempt), attempt) is attempt
-
-    async def finish(self, attempt: Attempt) -> bool:
-        row = self.rows[self._key(attempt)]
-        if (row.owner, row.state) != (attempt.owner, "started"):
-            return False
-        self.rows[self._key(attempt)] = attempt
-        self.published.append(f"{attempt.state} {attempt.number}")
-        return True
-
-    async def publish_again(self, attempts: Sequence[Attempt]) -> None:
-        self.published += [f"again {attempt.state} {attempt.number}" for attempt in attempts]
-
-    def _key(self, attempt: Attempt) -> tuple[str, str, int]:
-        return attempt.origin.tenant, attempt.request_id, attempt.number
 
 
 @dataclass
@@ -130,7 +103,7 @@ class World:
     """All the fakes, and `ask` to run the use case over them."""
 
     def __init__(self) -> None:
-        self.clock, self.journal, self.rails, self.meter = FakeClock(), FakeJournal(), FakeRails(), FakeMeter()
+        self.clock, self.journal, self.rails, self.meter = FakeClock(), MemoryJournal(), FakeRails(), FakeMeter()
         self.engine, self.embedder = FakeEngine(SENTENCE), WordEmbed()
         self.card = ModelCard(
             name="small", kind="null", context_tokens=2048, output_tokens_max=50, style="quote_first", attempts_max=3
@@ -161,8 +134,11 @@ class World:
             writing=Writing(load_prompt, EvidencePolicy(threshold=0.5), self.owner, self.clock, self._wait),
         )
 
-    def states(self) -> list[str]:
-        return [row.state for _, row in sorted(self.journal.rows.items())]
+    async def attempts(self) -> tuple[Attempt, ...]:
+        return await self.journal.attempts("acme", "r1")
+
+    async def states(self) -> list[str]:
+        return [attempt.state for attempt in await self.attempts()]
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ async def test_too_little_evidence_is_refused_before_anything_is_spent(world, qu
     with pytest.raises(Refused) as refused:
         await world.ask(replace(query, passages=()))
     assert refused.value.reason == "no_evidence"
-    assert (world.meter.reserved, world.journal.rows, world.engine.calls) == ([], {}, [])
+    assert (world.meter.reserved, await world.attempts(), world.engine.calls) == ([], (), [])
 
 
 async def test_a_passage_that_a_rail_blocks_is_no_evidence(world, query):
@@ -65,7 +65,7 @@ async def test_no_model_runs_without_a_reservation(world, query):
     world.meter.refusal = QuotaExceeded("spent")
     with pytest.raises(QuotaExceeded):
         await world.ask(query)
-    assert (world.journal.rows, world.engine.calls) == ({}, [])
+    assert (await world.attempts(), world.engine.calls) == ((), [])
 
 
 async def test_no_model_runs_after_the_deadline(world, expired):
@@ -84,7 +84,7 @@ async def test_a_failed_call_is_an_attempt_of_its_own(world, query):
     ]
     attempt = await world.ask(query)
     assert attempt.number == 3
-    assert world.states() == ["failed", "failed", "completed"]
+    assert await world.states() == ["failed", "failed", "completed"]
     assert len({reservation for reservation, _, _ in world.meter.reserved}) == 3
     assert world.waits == [2.0, 0.0]
 
@@ -101,7 +101,7 @@ async def test_what_retrying_cannot_mend_is_not_retried(world, query):
     """A rejected key, for example."""
     world.engine.script = [AttemptFailed("provider_401", retry=False)]
     assert (await world.ask(query)).closing
-    assert world.states() == ["failed"]
+    assert await world.states() == ["failed"]
 
 
 @pytest.mark.parametrize("script", [["It is."], [AttemptFailed("provider_500")]])
@@ -122,10 +122,10 @@ async def test_what_an_earlier_instance_left_open_is_unknown_and_the_next_attemp
     await world.engine.begun.wait()
     world.owner, world.engine.script = "instance-2", ["The Eiffel Tower was finished in 1889."]
     attempt = await world.ask(query)
-    assert (attempt.number, world.states()) == (2, ["unknown", "completed"])
+    assert (attempt.number, await world.states()) == (2, ["unknown", "completed"])
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert world.states() == ["unknown", "completed"], "the earlier instance can no longer write its end"
+    assert await world.states() == ["unknown", "completed"], "the earlier instance can no longer write its end"
 
 
 async def test_instances_that_die_again_and_again_use_up_the_attempts(world, query):
@@ -163,7 +163,7 @@ async def test_a_cancelled_call_is_billed_for_what_it_did(world, query):
     await world.engine.begun.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    ((_, row),) = world.journal.rows.items()
+    (row,) = await world.attempts()
     assert (row.state, row.used.output_tokens, row.used.estimated) == ("cancelled", 3, True)
     assert row.used.input_tokens > 0
 
@@ -173,4 +173,4 @@ async def test_a_bug_in_an_engine_still_ends_its_attempt(world, query):
     world.engine.script = [ZeroDivisionError()]
     with pytest.raises(ZeroDivisionError):
         await world.ask(query)
-    assert world.states() == ["failed"]
+    assert await world.states() == ["failed"]

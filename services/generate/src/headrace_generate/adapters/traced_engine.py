@@ -1,4 +1,4 @@
-"""An engine with a span and metrics around every call. No prompt, no answer: counts, names and times."""
+"""An engine with a span, metrics and a log line around every call. No prompt, no answer: counts, names and times."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from headrace_telemetry import span
+from headrace_telemetry import get_logger, span
 from headrace_telemetry.names import Attribute
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.util.types import AttributeValue
@@ -15,6 +15,8 @@ from headrace_generate import metrics
 from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import AttemptFailed, Message, Written
 from headrace_generate.ports import Engine, ModelCall, Progress
+
+_log = get_logger()
 
 
 class TracedEngine:
@@ -49,7 +51,10 @@ class TracedEngine:
             raise
         finally:
             served_here = not self._remote
-            metrics.call_ended(time.monotonic() - began, **names, served_here=served_here, error=error)
+            seconds = time.monotonic() - began
+            metrics.call_ended(seconds, **names, served_here=served_here, error=error)
+            outcome = error or "completed"
+            _log.info("model.called", **names, attempt=call.attempt, outcome=outcome, duration_ms=round(seconds * 1000))
         metrics.tokens_used(written.used, **names)
         if first:
             metrics.first_token(first - began, **names)
