@@ -181,17 +181,21 @@ async def settle(
             )
 
 
-async def resend_all(*, registry: Registry) -> int:
-    """Send every version on its way again that others were still working on, and return how many.
+async def resend_all(*, registry: Registry, clock: Clock) -> int:
+    """Send every version on its way again that others were still working on, and return how many there were.
 
-    For a bus that has forgotten what it carried. Versions that wait to be parsed need nothing.
+    For a bus that has forgotten what it carried. Versions that wait to be parsed need nothing; those that a newer one
+    overtook end here.
     """
     sent = await registry.sent()
     for version in sent:
         async with registry.change(version.tenant, version.document) as change:
-            current = _numbered(version.version, await change.versions())
-            if current and current.open:
+            versions = await change.versions()
+            current, counting = _numbered(version.version, versions), standing(versions)
+            if current and current.open and current == counting:
                 await _send_again(current, change)
+            elif current and current.open:
+                await _supersede([current], change, clock)
     return len(sent)
 
 

@@ -1,45 +1,58 @@
-"""What becomes of documents: versions, repeats, deletions, failures, and who is told what."""
+"""What becomes of documents: versions, repeats, deletions, failures, and who is told what.
+
+Every expectation holds on the registry in memory and on the one in SQL.
+"""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from headrace_errors import InvalidMessage, Overloaded, Refused
 from headrace_ingest import handlers
+from headrace_ingest.adapters.sql_registry import SqlRegistry
+from headrace_ingest.adapters.sql_rows import METADATA
 from headrace_ingest.domain.admission import IntakeLimits, Request
 from headrace_ingest.domain.chunking import ChunkedDocument, Span
 from headrace_ingest.domain.documents import Cause, DocumentVersion, State
 from headrace_ingest.domain.facts import ChunksCreated, Decided, DocumentDeleted, Fact, StatusChanged
 from headrace_ingest.domain.parsed import Page, ParsedDocument, ParsingError, Reason
 from headrace_ingest.parsers import FORMATS
+from headrace_messaging import Bus, Codec
+from headrace_messaging.outbox import Outbox, outbox_table
+from headrace_storage import Database
+from sqlalchemy import MetaData
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class FakeRegistry:
+class MemoryRegistry:
     """Versions in memory; a change that raises leaves nothing behind."""
 
     kept: dict[tuple[str, str, int], DocumentVersion] = field(default_factory=dict)
     events: set[str] = field(default_factory=set)
-    told: list[Fact] = field(default_factory=list)
 
     @asynccontextmanager
-    async def change(self, tenant: str, document: str) -> AsyncIterator["FakeChange"]:
-        change = FakeChange(self, tenant, document, dict(self.kept), set(self.events), [])
+    async def change(self, tenant: str, document: str) -> AsyncIterator["MemoryChange"]:
+        change = MemoryChange(tenant, document, dict(self.kept), set(self.events))
         yield change
         self.kept, self.events = change.kept, change.events
-        self.told += change.told
 
     async def newest(self, tenant: str, document: str) -> DocumentVersion | None:
         return next(iter(_newest_first(self.kept, tenant, document)), None)
 
-    async def page(self, tenant: str, **_: Any) -> Sequence[DocumentVersion]:
-        return [version for (owner, _, _), version in sorted(self.kept.items()) if owner == tenant]
+    async def page(
+        self, tenant: str, *, prefix: str = "", after: str = "", limit: int, with_deleted: bool = False
+    ) -> Sequence[DocumentVersion]:
+        names = sorted({name for owner, name, _ in self.kept if owner == tenant})
+        newest = [_newest_first(self.kept, tenant, name)[0] for name in names if name > after]
+        shown = [one for one in newest if one.document.startswith(prefix)]
+        return [one for one in shown if with_deleted or one.state is not State.DELETED][:limit]
 
     async def waiting(self, limit: int) -> Sequence[DocumentVersion]:
         return [one for one in self.kept.values() if one.state is State.SUBMITTED and not one.deleted][:limit]
@@ -50,30 +63,15 @@ class FakeRegistry:
     async def open_count(self) -> int:
         return sum(version.open for version in self.kept.values())
 
-    def states(self, document: str = "a.txt") -> dict[int, str]:
-        """Return the state of each version of a document."""
-        return {number: str(version.state) for (_, name, number), version in self.kept.items() if name == document}
-
-    def statuses(self) -> list[tuple[int, str, str]]:
-        """Return the version, state and reason of every status told."""
-        told = [fact.version for fact in self.told if isinstance(fact, StatusChanged)]
-        return [(version.version, str(version.state), version.reason) for version in told]
-
-    def parts(self) -> list[ChunksCreated]:
-        """Return every part of chunks told."""
-        return [fact for fact in self.told if isinstance(fact, ChunksCreated)]
-
 
 @dataclass
-class FakeChange:
-    """One document of the fake registry inside a transaction."""
+class MemoryChange:
+    """One document of the registry in memory, inside a transaction."""
 
-    registry: FakeRegistry
     tenant: str
     document: str
     kept: dict[tuple[str, str, int], DocumentVersion]
     events: set[str]
-    told: list[Fact]
 
     async def versions(self) -> Sequence[DocumentVersion]:
         return _newest_first(self.kept, self.tenant, self.document)
@@ -87,7 +85,7 @@ class FakeChange:
         self.kept[version.tenant, version.document, version.version] = version
 
     async def announce(self, fact: Fact) -> None:
-        self.told.append(fact)
+        del fact
 
 
 def _newest_first(
@@ -95,6 +93,45 @@ def _newest_first(
 ) -> list[DocumentVersion]:
     found = [version for (owner, name, _), version in kept.items() if (owner, name) == (tenant, document)]
     return sorted(found, key=lambda version: -version.version)
+
+
+class Recorded:
+    """A registry of either kind, and what was announced by transactions that committed."""
+
+    def __init__(self, registry: Any) -> None:
+        self._registry = registry
+        self.told: list[Fact] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._registry, name)
+
+    @asynccontextmanager
+    async def change(self, tenant: str, document: str) -> AsyncIterator[Any]:
+        told: list[Fact] = []
+        async with self._registry.change(tenant, document) as change:
+            announce = change.announce
+
+            async def record(fact: Fact) -> None:
+                await announce(fact)
+                told.append(fact)
+
+            change.announce = record
+            yield change
+        self.told += told
+
+    async def states(self, document: str = "a.txt") -> dict[int, str]:
+        """Return the state of each version of a document."""
+        async with self._registry.change("acme", document) as change:
+            return {version.version: str(version.state) for version in await change.versions()}
+
+    def statuses(self) -> list[tuple[int, str, str]]:
+        """Return the version, state and reason of every status told."""
+        told = [fact.version for fact in self.told if isinstance(fact, StatusChanged)]
+        return [(version.version, str(version.state), version.reason) for version in told]
+
+    def parts(self) -> list[ChunksCreated]:
+        """Return every part of chunks told."""
+        return [fact for fact in self.told if isinstance(fact, ChunksCreated)]
 
 
 class FakeBlobs:
@@ -148,8 +185,12 @@ class World:
     """The use cases on fakes."""
 
     def __init__(self) -> None:
-        self.registry, self.blobs, self.parser = FakeRegistry(), FakeBlobs(), FakeParser()
+        self.blobs, self.parser = FakeBlobs(), FakeParser()
         self.now, self.events = BEGINNING, 0
+
+    def on(self, registry: Any) -> "World":
+        """Bind the use cases to a registry."""
+        self.registry = Recorded(registry)
         bound = {"registry": self.registry, "clock": self.clock}
         self.forget = partial(handlers.forget, "acme", **bound)
         self._settle = partial(handlers.settle, "acme", **bound)
@@ -157,6 +198,7 @@ class World:
         self._digest = partial(
             handlers.digest, blobs=self.blobs, parser=self.parser, formats=FORMATS, part_chunks_max=2, **bound
         )
+        return self
 
     def clock(self) -> datetime:
         self.now += timedelta(milliseconds=250)
@@ -193,10 +235,20 @@ class World:
         return version
 
 
-@pytest.fixture
-def world() -> World:
-    """Make use cases on fakes."""
-    return World()
+@pytest.fixture(params=["memory", "sql"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    """Make use cases on a registry of each kind."""
+    world = World()
+    if request.param == "memory":
+        yield world.on(MemoryRegistry())
+        return
+    metadata = MetaData()
+    for table in METADATA.sorted_tables:
+        table.to_metadata(metadata)
+    outbox = Outbox(outbox_table(metadata), Codec(Bus("nowhere:1"), None))
+    database = await Database.open(tmp_path / "state.db", metadata)
+    yield world.on(SqlRegistry(database, outbox, world.clock, lambda _: None))
+    await database.close()
 
 
 async def test_a_document_is_submitted_chunked_and_indexed(world: World) -> None:
@@ -211,7 +263,7 @@ async def test_a_document_is_submitted_chunked_and_indexed(world: World) -> None
     version = await world.registry.newest("acme", "a.txt")
     assert version
     assert (version.chunks, version.pages, version.title, version.allow) == (3, 1, "Title", ("everyone",))
-    assert version.timings_ms == {"parse": 250.0, "index": 250.0}
+    assert {stage: took > 0 for stage, took in version.timings_ms.items()} == {"parse": True, "index": True}
     assert [fact.action for fact in world.registry.told if isinstance(fact, Decided)] == ["document.accepted"]
 
 
@@ -231,7 +283,7 @@ async def test_the_same_file_for_the_same_readers_is_unchanged_once_indexed(worl
     again = await world.submit()
     assert (again.version, again.state) == (1, State.UNCHANGED)
     assert world.registry.statuses()[-1] == (1, "unchanged", "")
-    assert world.registry.states() == {1: "indexed"}
+    assert await world.registry.states() == {1: "indexed"}
 
 
 async def test_a_changed_file_and_changed_readers_are_each_the_next_version(world: World) -> None:
@@ -255,7 +307,7 @@ async def test_a_repeat_before_it_is_indexed_sends_the_version_on_its_way_again(
     assert (again.version, again.attempt) == (1, 2)
     await world.digest_all()
     assert len(world.registry.parts()) == 4
-    assert world.registry.states() == {1: "chunked"}
+    assert await world.registry.states() == {1: "chunked"}
 
 
 async def test_a_redelivered_submission_changes_nothing(world: World) -> None:
@@ -264,7 +316,7 @@ async def test_a_redelivered_submission_changes_nothing(world: World) -> None:
     await world.digest_all()
     await world.submit(b"new", event_id="second")
     assert (await world.submit(b"old", event_id="first")).version == 1
-    assert world.registry.states() == {1: "chunked", 2: "submitted"}
+    assert await world.registry.states() == {1: "chunked", 2: "submitted"}
 
 
 async def test_a_failed_version_changes_nothing_and_can_be_tried_again(world: World) -> None:
@@ -296,7 +348,7 @@ async def test_a_version_overtaken_before_it_was_parsed_is_superseded(world: Wor
     await world.submit(b"old")
     world.parser.meanwhile = overtake
     await world.digest_all()
-    assert world.registry.states() == {1: "failed", 2: "submitted"}
+    assert await world.registry.states() == {1: "failed", 2: "submitted"}
     assert (1, "failed", "superseded") in world.registry.statuses()
     assert not world.registry.parts()
 
@@ -308,9 +360,9 @@ async def test_a_version_overtaken_later_ends_when_the_newer_one_is_indexed(worl
     await world.submit(b"new")
     await world.digest_all()
     await world.settle(2)
-    assert world.registry.states() == {1: "failed", 2: "indexed"}
+    assert await world.registry.states() == {1: "failed", 2: "indexed"}
     await world.settle(1)
-    assert world.registry.states() == {1: "failed", 2: "indexed"}
+    assert await world.registry.states() == {1: "failed", 2: "indexed"}
 
 
 async def test_what_the_index_says_first_counts(world: World) -> None:
@@ -319,7 +371,7 @@ async def test_what_the_index_says_first_counts(world: World) -> None:
     await world.digest_all()
     await world.settle(1, State.DELETED)
     await world.settle(7)
-    assert world.registry.states() == {1: "chunked"}
+    assert await world.registry.states() == {1: "chunked"}
     await world.settle(1, State.FAILED, reason="model_missing")
     await world.settle(1, State.INDEXED)
     assert world.registry.statuses()[-1] == (1, "failed", "model_missing")
@@ -372,7 +424,7 @@ async def test_a_refusal_is_told_and_is_no_version(world: World, asked: dict[str
     refused = await world.submit(**asked)
     assert (refused.version, refused.state, refused.reason) == (0, State.FAILED, reason)
     assert world.registry.statuses() == [(0, "failed", reason)]
-    assert not world.registry.kept
+    assert await world.registry.page("acme", limit=10) == []
     assert not world.blobs.kept
     assert [fact.disposition for fact in world.registry.told if isinstance(fact, Decided)] == ["blocked"]
 
@@ -386,18 +438,22 @@ async def test_too_many_documents_under_way_make_submissions_wait(world: World) 
 
 
 async def test_what_others_were_working_on_is_sent_again_to_a_new_bus(world: World) -> None:
-    """Chunked versions and deletions; not what waits, and not what has ended."""
+    """Chunked versions and deletions; not what waits, nor what has ended, nor what a newer version overtook."""
     await world.index()
+    await world.submit(name="old.txt")
+    await world.digest_all()
+    await world.submit(b"newer", name="old.txt")
     for name in ("waiting.txt", "chunked.txt", "deleted.txt"):
         await world.submit(name=name)
     await world.forget("deleted.txt", world.cause())
     waiting = await world.registry.newest("acme", "waiting.txt")
     await world._digest(await world.registry.newest("acme", "chunked.txt"))
-    assert await handlers.resend_all(registry=world.registry) == 2
+    assert await handlers.resend_all(registry=world.registry, clock=world.clock) == 3
     again = await world.registry.newest("acme", "chunked.txt")
     assert again
     assert (again.state, again.attempt) == (State.SUBMITTED, 2)
     assert await world.registry.newest("acme", "waiting.txt") == waiting
+    assert await world.registry.states("old.txt") == {1: "failed", 2: "submitted"}
     assert len([fact for fact in world.registry.told if isinstance(fact, DocumentDeleted)]) == 2
 
 
@@ -409,3 +465,23 @@ async def test_giving_up_fails_a_waiting_version_only(world: World) -> None:
     await give_up(waiting)
     await give_up(replace(waiting, version=9))
     assert world.registry.statuses()[-1] == (1, "failed", "internal_error")
+
+
+async def test_documents_are_listed_by_path_in_pages(world: World) -> None:
+    """The newest version of each; deleted ones only when asked for."""
+    for name in ("b/2.txt", "a.txt", "b/1.txt", "b_.txt"):
+        await world.submit(name=name)
+    await world.submit(b"newer", name="b/1.txt")
+    await world.forget("a.txt", world.cause())
+    await world.settle(2, State.DELETED)
+
+    async def names(**asked: Any) -> list[tuple[str, int]]:
+        page = await world.registry.page("acme", **{"limit": 10, **asked})
+        return [(version.document, version.version) for version in page]
+
+    assert await names() == [("b/1.txt", 2), ("b/2.txt", 1), ("b_.txt", 1)]
+    assert await names(prefix="b/", limit=1) == [("b/1.txt", 2)]
+    assert await names(prefix="b/", after="b/1.txt") == [("b/2.txt", 1)]
+    assert await names(prefix="B/") == []
+    assert await names(with_deleted=True, limit=1) == [("a.txt", 2)]
+    assert await world.registry.page("globex", limit=10) == []
