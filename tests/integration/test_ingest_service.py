@@ -257,6 +257,7 @@ async def test_a_deletion_follows_the_chunks_on_the_same_key(world: Outside) -> 
     assert (deleting.version, deleting.state) == (2, document.STATE_SUBMITTED)
     event = await world.until(lambda event: getattr(event.payload, "deleted", False))
     assert (event.key, event.payload.document.version) == (f"{TENANT}/a.txt", 2)
+    assert list(event.payload.document.allow) == ["everyone"]
     changed = retrieve.DocumentChanged(document="a.txt", version=2, change=retrieve.CHANGE_DELETED)
     await world.publish(topics.DOCUMENT_CHANGED, "a.txt", changed)
     await world.status("a.txt", "deleted", 2)

@@ -382,6 +382,7 @@ async def test_a_deletion_is_the_next_version_and_ends_deleted(world: World) -> 
     await world.index()
     buried = await world.forget("a.txt", world.cause())
     assert (buried.version, buried.deleted, buried.state) == (2, True, State.SUBMITTED)
+    assert buried.allow == ("everyone",)
     assert [fact.version.version for fact in world.registry.told if isinstance(fact, DocumentDeleted)] == [2]
     await world.digest_all()
     await world.settle(2, State.DELETED)

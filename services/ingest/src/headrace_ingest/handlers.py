@@ -100,7 +100,7 @@ async def forget(tenant: str, document: str, cause: Cause, *, registry: Registry
         current = standing(versions)
         if current and current.deleted:
             return await _send_again(current, change) if current.open else current
-        buried = tombstone(tenant, document, _next_number(versions), cause, clock())
+        buried = tombstone(versions[0], cause, clock())
         await _make_way(versions, change, clock)
         await change.put(buried)
         await change.announce(StatusChanged(buried))
