@@ -68,18 +68,18 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         subscriptions=kafka.subscriptions(use_cases, blobs=chassis.blobs),
         rpcs=[grpc.rpc(servicer)],
         tasks=[backlog.run],
-        before_ready=partial(_recover, chassis.bus.generation, registry, sandbox),
+        before_ready=partial(_recover, chassis.bus.generation, registry, sandbox, clock),
         on_stop=watchers.close,
         closers=[sandbox.close],
     )
 
 
-async def _recover(generation: str, registry: SqlRegistry, sandbox: Sandbox) -> None:
+async def _recover(generation: str, registry: SqlRegistry, sandbox: Sandbox, clock: Clock) -> None:
     """Start the sandbox, and send what was under way on another bus to this one."""
     offline = await sandbox.start()
     _log.info("sandbox.ready", offline=offline)
     if generation and generation != await registry.bus_generation():
-        _log.info("documents.resent", count=await handlers.resend_all(registry=registry))
+        _log.info("documents.resent", count=await handlers.resend_all(registry=registry, clock=clock))
         await registry.remember_bus_generation(generation)
 
 

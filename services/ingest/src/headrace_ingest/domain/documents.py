@@ -134,17 +134,18 @@ def first_state(submission: Submission, version: int, now: datetime) -> Document
     )
 
 
-def tombstone(tenant: str, document: str, version: int, cause: Cause, now: datetime) -> DocumentVersion:
-    """Return the version that a deletion becomes."""
+def tombstone(newest: DocumentVersion, cause: Cause, now: datetime) -> DocumentVersion:
+    """Return the version that a deletion becomes, after the newest one and for the same readers."""
     return DocumentVersion(
-        tenant=tenant,
-        document=document,
-        version=version,
+        tenant=newest.tenant,
+        document=newest.document,
+        version=newest.version + 1,
         state=State.SUBMITTED,
         cause=cause,
         accepted_at=now,
         changed_at=now,
         deleted=True,
+        allow=newest.allow,
     )
 
 

@@ -62,8 +62,10 @@ class Backlog:
     async def _something_happens(self) -> None:
         awake = asyncio.create_task(self._awake.wait())
         tasks = {awake, *self._running.values()}
-        done, _ = await asyncio.wait(tasks, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
-        awake.cancel()
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            awake.cancel()
         self._running = {key: task for key, task in self._running.items() if task not in done}
         for task in done - {awake}:
             task.result()
