@@ -29,7 +29,9 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     models = ServedModels(load_catalogue(settings.models_file, settings.model), settings, _now)
     rails = ModerateRails(chassis.peer("moderate"))
     embedder, meter = EmbedPeer(chassis.peer("embed")), MeterBudget(chassis.peer("meter"))
-    writing = Writing(load_prompt, EvidencePolicy(), str(uuid.uuid4()), _now, _wait)
+    writing = Writing(
+        load_prompt, EvidencePolicy(threshold=settings.evidence_threshold), str(uuid.uuid4()), _now, _wait
+    )
 
     async def answer(query: Query, progress: Progress = lambda _tokens: None) -> Attempt:
         return await answer_query(

@@ -18,6 +18,9 @@ class Settings(ServiceSettings):
     cache_dir: Path | None = Field(None, description="where models are kept; default ~/.cache/headrace")
     models_dir: Path | None = Field(None, description="a folder of further model manifests (docs/adding-a-model.md)")
     null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")
+    evidence_threshold: Annotated[float, Field(ge=-2, le=6)] = Field(
+        2.15, description="least score of the best quote, else `no_evidence`; fitted to all-minilm-l6-v2 (make quality)"
+    )
     engine_slots: Annotated[int, Field(ge=1, le=64)] = Field(4, description="answers written at the same time")
     engine_threads: Annotated[int, Field(ge=1, le=256)] = Field(2, description="cores of a local engine")
     engine_waiting_max: Annotated[int, Field(ge=1)] = Field(256, description="answers accepted and not yet begun")

@@ -119,6 +119,12 @@ def test_fenced_code_is_one_unit_that_says_so() -> None:
     assert kinds[2] == (UnitKind.SENTENCE, "Done.")
 
 
+def test_a_diagram_without_a_fence_is_no_prose() -> None:
+    """Boxes and arrows hold words and say no sentence."""
+    text = "ingest ──▶ embed ──▶ retrieve\n   │        ▲\n   └────────┘"
+    assert [unit.kind for unit in split_units(text)] == [UnitKind.CODE]
+
+
 def test_a_passage_that_starts_inside_code_knows_it_at_the_closing_fence() -> None:
     """An odd number of fences, the first one bare, means that the block began before the passage."""
     assert [unit.kind for unit in split_units("x = 1.\n```\nDone.")] == [UnitKind.CODE, UnitKind.SENTENCE]

@@ -60,9 +60,10 @@ def split_units(text: str) -> tuple[Unit, ...]:
         whole = text[block.start : block.end]
         if block.kind not in _TABLE:
             columns = ()
+        kind = block.kind if block.kind not in _FLOWING or _reads(whole) else UnitKind.CODE
         spans = _sentence_spans(text, block) if block.kind.quotable else ((block.start, block.end),)
         context = (*headings.values(), *columns)
-        units += [Unit(start, end, text[start:end], block.kind, context) for start, end in spans]
+        units += [Unit(start, end, text[start:end], kind, context) for start, end in spans]
         if block.kind is UnitKind.COLUMNS:
             columns = (whole,)
         elif block.kind is UnitKind.HEADING:
@@ -196,6 +197,14 @@ def _trimmed(text: str, lines: list[_Line], i: int, j: int, kind: UnitKind) -> I
 def _heading_title(text: str) -> str:
     return text.splitlines()[0].strip().strip("#").strip()
 
+
+def _reads(text: str) -> bool:
+    """Tell prose from a diagram or code that no fence marks."""
+    return sum(c.isalnum() or c.isspace() or c in _PUNCTUATION for c in text) >= _PROSE_SHARE_MIN * len(text)
+
+
+_PROSE_SHARE_MIN: Final = 0.8
+_PUNCTUATION: Final = frozenset(".,;:!?'\"()-–—‘’“”…。！？、")
 
 # --- sentences: where prose ends ------------------------------------------------------------------------------------
 
