@@ -25,6 +25,7 @@ class TracedEngine:
     def __init__(self, engine: Engine, card: ModelCard) -> None:
         self._engine, self._card = engine, card
         self._remote = card.kind == "openai"
+        self._model = card.model or card.name  # what the other side calls it
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Ask the engine."""
@@ -32,7 +33,7 @@ class TracedEngine:
 
     async def generate(self, call: ModelCall, progress: Progress) -> Written:
         """Ask the engine, and record how it went."""
-        names = {"model": self._card.name, "provider": self._card.provider}
+        names = {"model": self._model, "provider": self._card.provider}
         began, first = time.monotonic(), 0.0
 
         def heard(tokens: int) -> None:
@@ -43,7 +44,7 @@ class TracedEngine:
         error = ""
         kind = SpanKind.CLIENT if self._remote else SpanKind.INTERNAL
         try:
-            with span(f"chat {self._card.name}", kind=kind, attributes=self._asked(call)) as current:
+            with span(f"chat {self._model}", kind=kind, attributes=self._asked(call)) as current:
                 written = await _reason_marked(self._engine, call, heard, current)
                 _mark(current, written)
         except BaseException as failure:
@@ -66,7 +67,7 @@ class TracedEngine:
         asked: dict[Attribute, AttributeValue] = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": self._card.provider,
-            "gen_ai.request.model": self._card.model or self._card.name,
+            "gen_ai.request.model": self._model,
             "gen_ai.request.max_tokens": call.output_tokens_max,
             "gen_ai.request.temperature": 0.0,
             "gen_ai.request.stream": True,

@@ -27,6 +27,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def main() -> None:
     """Serve one model until standard input ends. Arguments: the parent's process id, the configuration as JSON."""
     die_with(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which lets us finish first
     config = EngineConfig(**json.loads(sys.argv[2]))
     # Whatever a library prints must not end up between our lines.
     events = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
