@@ -3,7 +3,7 @@
 It knows the bus and the gRPC addresses it is given; it starts nothing and finds nothing by itself.
 """
 
-from headrace_client.answers import Answer, Citation
+from headrace_client.answers import Answer, Citation, unanswered
 from headrace_client.client import Client
 from headrace_client.documents import DocumentState, DocumentStatus
 from headrace_client.endpoints import Endpoints
@@ -20,4 +20,5 @@ __all__ = [
     "NoOutcome",
     "Reconciliation",
     "reconcile",
+    "unanswered",
 ]

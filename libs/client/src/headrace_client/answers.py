@@ -55,6 +55,14 @@ class Answer:
         return document
 
 
+def unanswered(request_id: str, question: str, *, reason: str, detail: str) -> Answer:
+    """Return what stands for a question of which no outcome came: the same keys, `failed`, nothing rated."""
+    empty = answer_pb2.AnswerCompleted(
+        request_id=request_id, outcome=answer_pb2.OUTCOME_FAILED, reason=reason, detail=detail
+    )
+    return answer_of(empty, question=question, trace_id="")
+
+
 def answer_of(completed: answer_pb2.AnswerCompleted, *, question: str, trace_id: str) -> Answer:
     """Read an outcome event."""
     usage = completed.usage

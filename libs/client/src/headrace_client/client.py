@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ from headrace.meter.v1 import meter_service_pb2, meter_service_pb2_grpc
 from headrace.query.v1 import query_pb2
 from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
 from headrace.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
+from headrace_errors import DeadlineExceeded, Unavailable
 from headrace_messaging import Bus, Codec, Event, Outgoing, Publisher, new_envelope
 from headrace_runtime import CallContext, Peer
 from headrace_storage import ObjectBlobs
@@ -203,16 +205,20 @@ class Client:
     # Money and proof -------------------------------------------------------------------------------------------------
 
     async def usage(
-        self, *, request_id: str = "", group_by: Sequence[str] = (), since: str = "", until: str = ""
+        self,
+        *,
+        request_id: str = "",
+        group_by: Sequence[str] = (),
+        since: str = "",
+        until: str = "",
+        timeout_s: float = CALL_TIMEOUT_S,
     ) -> meter_service_pb2.GetUsageResponse:
         """Sum the tenant's usage and cost."""
         peer = self._peer("meter")
         stub: Any = meter_service_pb2_grpc.MeterServiceStub(peer.channel)
         request = meter_service_pb2.GetUsageRequest(request_id=request_id, group_by=group_by, to=until)
         setattr(request, "from", since)  # a keyword in Python
-        response: meter_service_pb2.GetUsageResponse = await peer.call(
-            stub.GetUsage, request, self._context(CALL_TIMEOUT_S)
-        )
+        response: meter_service_pb2.GetUsageResponse = await peer.call(stub.GetUsage, request, self._context(timeout_s))
         return response
 
     async def prove(self, request_id: str = "") -> audit_service_pb2.ProveResponse:
@@ -247,9 +253,10 @@ class Client:
         """Add the cost once every attempt of the request is rated; pending when that takes too long."""
         until = asyncio.get_running_loop().time() + COST_WAIT_S
         while asyncio.get_running_loop().time() < until:
-            usage = await self.usage(request_id=answer.request_id)
-            if usage.settled:
-                return replace(answer, cost=Decimal(usage.total_cost), currency=usage.currency, cost_state="rated")
+            with suppress(Unavailable, DeadlineExceeded):  # meter may be restarting; the answer is there all the same
+                usage = await self.usage(request_id=answer.request_id, timeout_s=COST_WAIT_S)
+                if usage.settled:
+                    return replace(answer, cost=Decimal(usage.total_cost), currency=usage.currency, cost_state="rated")
             await asyncio.sleep(COST_POLL_S)
         return answer
 

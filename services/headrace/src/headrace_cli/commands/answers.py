@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 from headrace.retrieve.v1 import events_pb2
-from headrace_client import Answer, Client
+from headrace_client import Answer, Client, NoOutcome, unanswered
+from headrace_errors import HeadraceError
 
 from headrace_cli.batches import Batch, RunFile, read_lines
 from headrace_cli.connection import connected
@@ -170,8 +171,10 @@ async def _ask_file(
             try:
                 _check_size(question)
                 answer = await client.ask(question, request_id=key, idempotency_key=key, **options)
-            except (ValueError, TimeoutError) as error:
-                return {"request_id": key, "question": question, "outcome": "failed", "detail": str(error)}
+            except ValueError as error:
+                answer = unanswered(key, question, reason="question_too_long", detail=str(error))
+            except (HeadraceError, NoOutcome) as error:
+                answer = unanswered(key, question, reason=getattr(error, "reason", "no_outcome"), detail=str(error))
             return answer.as_json()
 
         async for document in Batch(one, concurrency).run(questions):

@@ -13,7 +13,7 @@ from headrace_audit.verify import verify_database
 from headrace_cli.connection import connected
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import DATA_DIR_DEFAULT, TENANT_DEFAULT, DataDir, Json, Principal, Tenant
-from headrace_cli.output import complain, out, print_json, table
+from headrace_cli.output import complain, err, out, print_json, table
 
 GROUPS = ("model", "feature", "operation", "request", "meter", "day")
 audit = typer.Typer(no_args_is_help=True, help="The tamper-evident record.")
@@ -131,6 +131,8 @@ def audit_verify(
             broken = str(chain.broken_at) if chain.broken_at else "-"
             shown.add_row(chain.chain, str(chain.length), str(chain.verified), broken, chain.head_fingerprint[:16])
         out.print(shown)
+        if report.flaw:
+            err.print(report.flaw, markup=False)
     raise typer.Exit(Exit.DONE if report.verified else Exit.ITEM_FAILED)
 
 
