@@ -1,6 +1,7 @@
 """Blobs by content, and transactions that either happen or do not."""
 
 import pytest
+from headrace_errors import Unavailable
 from headrace_storage import BlobCorrupt, BlobNotFound, Database, ObjectBlobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +35,15 @@ async def test_an_address_that_is_none_finds_nothing(tmp_path, address):
     """Neither a path nor a missing hash gets out of the folder."""
     with pytest.raises(BlobNotFound):
         await ObjectBlobs.in_folder(tmp_path).get(address)
+
+
+async def test_a_store_that_does_not_answer_is_unavailable(tmp_path):
+    """An outage is waited for; it is no fault of the message."""
+    blobs = ObjectBlobs.in_folder(tmp_path / "blobs")
+    (tmp_path / "blobs").rmdir()
+    (tmp_path / "blobs").write_text("a file where the folder was")
+    with pytest.raises(Unavailable):
+        await blobs.put(b"anything")
 
 
 async def test_a_failed_transaction_leaves_nothing(tmp_path):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 import obstore
-from headrace_errors import InvalidMessage
-from obstore.exceptions import AlreadyExistsError
+from headrace_errors import InvalidMessage, Unavailable
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore
 
 
@@ -33,11 +33,11 @@ class BlobStore(Protocol):
     """Bytes by their sha256."""
 
     async def put(self, content: bytes) -> str:
-        """Store `content` and return its address in hexadecimal; storing it again is a no-op."""
+        """Store `content` and return its address in hexadecimal; storing it again is a no-op. Unavailable."""
         ...
 
     async def get(self, sha256: str) -> bytes:
-        """Return the bytes; BlobNotFound or BlobCorrupt."""
+        """Return the bytes; BlobNotFound, BlobCorrupt or Unavailable."""
         ...
 
 
@@ -56,8 +56,11 @@ class ObjectBlobs:
     async def put(self, content: bytes) -> str:
         """Store `content` once, atomically; return its sha256 in hexadecimal."""
         sha256 = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
-        with suppress(AlreadyExistsError):  # same address, same bytes
-            await obstore.put_async(self._store, _path(sha256), content, mode="create")
+        try:
+            with suppress(AlreadyExistsError):  # same address, same bytes
+                await obstore.put_async(self._store, _path(sha256), content, mode="create")
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"the blob store does not take a blob: {type(error).__name__}") from error
         return sha256
 
     async def get(self, sha256: str) -> bytes:
@@ -69,6 +72,8 @@ class ObjectBlobs:
             content = bytes(await found.bytes_async())
         except FileNotFoundError:
             raise BlobNotFound(f"no blob {sha256}") from None
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"the blob store does not answer: {type(error).__name__}") from error
         if hashlib.sha256(content).hexdigest() != sha256:
             raise BlobCorrupt(f"blob {sha256} holds other bytes than its address says")
         return content
