@@ -62,6 +62,12 @@ class Platform:
         """Return one service's part of the status."""
         return next(one for one in self.status()["services"] if one["name"] == name)
 
+    def pid_of(self, name: str) -> int | None:
+        """Return a service's pid from the platform file: cheaper than a command, for tests that kill often."""
+        state = json.loads((self.data_dir / "run" / "platform.json").read_text())
+        pid: int | None = state["services"][name]["pid"]
+        return pid
+
     def up(self, *arguments: str) -> None:
         """Start the platform and wait until every service is ready."""
         ran = self.run("up", "--detach", *arguments, timeout_s=UP_TIMEOUT_S)

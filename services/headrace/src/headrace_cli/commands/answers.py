@@ -7,7 +7,11 @@ from typing import Annotated, Any
 
 import typer
 from headrace.retrieve.v1 import events_pb2
+<<<<<<< HEAD
 from headrace_client import Answer, Client, NoOutcome, unanswered
+=======
+from headrace_client import Answer, Client
+>>>>>>> load
 from headrace_errors import HeadraceError
 
 from headrace_cli.batches import Batch, RunFile, read_lines
@@ -186,17 +190,31 @@ async def _ask_file(
 
 
 async def _search_file(client: Client, queries: list[str], concurrency: int, limit: int) -> Exit:
+    worst = Exit.DONE
+
     async def one(_number: int, query: str) -> dict[str, Any]:
-        return _results(query, await client.search(query, limit=limit))
+        try:
+            _check_size(query)
+            return _results(query, await client.search(query, limit=limit))
+        except HeadraceError as error:
+            return _results(query, [], reason=error.reason, detail=error.detail)
+        except ValueError as error:
+            return _results(query, [], reason="question_too_long", detail=str(error))
 
     async for document in Batch(one, concurrency).run(queries):
         print_json(document, one_line=True)
-    return Exit.DONE
+        if document["reason"]:
+            worst = Exit.ITEM_FAILED
+    return worst
 
 
-def _results(query: str, passages: list[events_pb2.Passage]) -> dict[str, Any]:
+def _results(
+    query: str, passages: list[events_pb2.Passage], *, reason: str | None = None, detail: str | None = None
+) -> dict[str, Any]:
     return {
         "query": query,
+        "reason": reason,
+        "detail": detail,
         "results": [
             {
                 "document": one.document,

@@ -41,6 +41,9 @@ from headrace_retrieve.domain import (
 
 COMMIT_BYTES_MAX = 64 * 2**20
 ASSEMBLED_MAX = 4  # versions of many parts held in memory at a time: 150 MB each for the largest file that is let in
+SEARCHES_MAX = (
+    2  # at a time: each uses all cores, and reads up to 1.5 GB per million chunks of a table without an index
+)
 INDEX_CACHE_BYTES = 256 * 2**20
 METADATA_CACHE_BYTES = 64 * 2**20
 
@@ -63,6 +66,7 @@ class LanceVectorStore:
         self._tenants: dict[str, _Open] = {}
         self._opening = asyncio.Lock()
         self._assembling = asyncio.Semaphore(ASSEMBLED_MAX)
+        self._searching = asyncio.Semaphore(SEARCHES_MAX)
 
     @classmethod
     async def open(cls, folder: Path, *, upkeep: Upkeep | None = None) -> LanceVectorStore:
@@ -98,8 +102,10 @@ class LanceVectorStore:
 
     async def candidates(self, scope: Scope, query: Query) -> Candidates:
         """See the port."""
-        snapshot = (await self._opened(scope.tenant)).table.snapshot
-        return await search(snapshot, scope, query) if snapshot else Candidates()
+        opened = await self._opened(scope.tenant)
+        async with self._searching:
+            snapshot = opened.table.snapshot
+            return await search(snapshot, scope, query) if snapshot else Candidates()
 
     async def term_statistics(self, tenant: Tenant, text: str) -> TermStatistics:
         """See the port."""
