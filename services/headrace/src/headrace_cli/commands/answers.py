@@ -7,11 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from headrace.retrieve.v1 import events_pb2
-<<<<<<< HEAD
 from headrace_client import Answer, Client, NoOutcome, unanswered
-=======
-from headrace_client import Answer, Client
->>>>>>> load
 from headrace_errors import HeadraceError
 
 from headrace_cli.batches import Batch, RunFile, read_lines
