@@ -10,7 +10,7 @@ from pathlib import Path
 from headrace_cli.files import Found
 
 NO_EVIDENCE = "What is the boiling point of tungsten?"
-OWN_DOCS = ("Which service is the only producer of answer.completed?", "Where does the embedded platform listen?")
+OWN_DOCS = ("Which service is the only producer of answer.completed?", "Which service rates the usage of each attempt?")
 TEXT_ENDINGS = (".md", ".txt")
 WORDS_MIN, WORDS_MAX = 8, 24
 
