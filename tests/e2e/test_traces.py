@@ -1,8 +1,10 @@
 """One trace spans a request: asserted by its edges, from the spans that the services exported."""
 
 import time
+from typing import get_args
 
 import pytest
+from headrace_telemetry import Attribute
 
 from .folders import QUESTIONS, write_documents
 
@@ -31,6 +33,8 @@ def test_one_trace_spans_every_hop_and_call(platform, collector, tmp_path):
     while (missing := EDGES - collector.edges(trace_id)) and time.monotonic() < until:
         time.sleep(0.2)
     assert not missing, sorted(collector.edges(trace_id))
+    named = {name for span in collector.trace(trace_id) for name in span.attributes}
+    assert named <= set(get_args(Attribute))
 
 
 def test_no_text_reaches_spans_or_logs(platform, collector, tmp_path):

@@ -128,3 +128,9 @@ def test_a_diagram_without_a_fence_is_no_prose() -> None:
 def test_a_passage_that_starts_inside_code_knows_it_at_the_closing_fence() -> None:
     """An odd number of fences, the first one bare, means that the block began before the passage."""
     assert [unit.kind for unit in split_units("x = 1.\n```\nDone.")] == [UnitKind.CODE, UnitKind.SENTENCE]
+
+
+def test_a_drawing_is_code_even_where_its_fences_are_elsewhere() -> None:
+    """A passage that begins inside a diagram offers its lines as code, and the prose after it as prose."""
+    units = split_units("a ── asks ──▶ b\n   └── answers ──┘\n\nThe answer comes back to its asker.\n")
+    assert [unit.kind for unit in units] == [UnitKind.CODE, UnitKind.SENTENCE]

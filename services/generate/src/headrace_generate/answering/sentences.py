@@ -94,6 +94,9 @@ class _Block:
 
 
 _FENCE: Final = re.compile(r"[ \t]{0,3}(?:```|~~~)(?P<info>.*)", re.DOTALL)
+_DRAWN: Final = re.compile("[\u2500-\u259f\u25b2-\u25c5]")
+"""Lines, blocks and arrow heads of drawings made of text."""
+_DRAWN_MIN: Final = 2
 _HEADING: Final = re.compile(r"[ ]{0,3}(?P<marks>#{1,6})[ \t]+\S")
 _UNDERLINE: Final = re.compile(r"[ ]{0,3}(?:=+|-{2,})[ \t]*\Z")
 _RULE: Final = re.compile(r"\s*(?:(?:[-*_=+][ \t]*){3,}|<!--.*-->)\s*\Z")
@@ -125,17 +128,19 @@ def _blocks(text: str) -> Iterator[_Block]:
 
 
 def _code_lines(lines: list[_Line]) -> frozenset[int]:
-    """Numbers of the lines of fenced code, fences included.
+    """Numbers of the lines of fenced code, fences included, and of drawings with or without a fence.
 
     A passage may start inside a block: an odd number of fences, the first one bare, means that it closes.
     """
+    drawn = {i for i, line in enumerate(lines) if len(_DRAWN.findall(line.text)) >= _DRAWN_MIN}
     fences = [i for i, line in enumerate(lines) if _FENCE.match(line.text)]
     first = _FENCE.match(lines[fences[0]].text) if fences else None
     if first is not None and len(fences) % 2 and not first["info"].strip():
         fences = [0, *fences] if fences[0] else fences
     if len(fences) % 2:
         fences.append(len(lines) - 1)
-    return frozenset(n for begin, end in zip(fences[::2], fences[1::2], strict=True) for n in range(begin, end + 1))
+    fenced = (range(begin, end + 1) for begin, end in zip(fences[::2], fences[1::2], strict=True))
+    return frozenset(drawn.union(*fenced))
 
 
 def _block_end(lines: list[_Line], code: frozenset[int], i: int) -> tuple[int, UnitKind]:
