@@ -6,9 +6,11 @@ Run as `python killed.py DATABASE KILLS`: one process imports everything, and fo
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import signal
+import sqlite3
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,6 +26,7 @@ from headrace_moderate.handlers.decide import Cause, decide_by_draft, decide_by_
 from headrace_moderate.rails import default_declaration, load_policy
 from headrace_storage import Database
 
+DECIDED_MIN = 5
 REQUESTS = 40
 POLICY = load_policy(default_declaration())
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -82,10 +85,18 @@ async def deliver_for_ever(path: Path, seed: int) -> None:
         await deliver(rng.choice(["ask", "ask", "draft", "end"]), rng.randrange(REQUESTS), requests)
 
 
+def decided(path: Path) -> int:
+    """Count the requests that have an outcome."""
+    with sqlite3.connect(path) as database:
+        return database.execute("SELECT count(*) FROM requests WHERE outcome_kind IS NOT NULL").fetchone()[0]
+
+
 def main(path: Path, kills: int) -> None:
-    """Start a child and kill it, again and again."""
+    """Start a child and kill it, at least `kills` times and until some requests are decided."""
     rng = random.Random(kills)
-    for seed in range(kills):
+    for seed in itertools.count():
+        if seed >= kills and decided(path) >= DECIDED_MIN:
+            return
         child = os.fork()
         if child == 0:
             asyncio.run(deliver_for_ever(path, seed))
