@@ -11,7 +11,9 @@ from headrace_errors import DeadlineExceeded, InvalidMessage, Overloaded, QuotaE
 from headrace_runtime import CallContext, GrpcSettings, Peer, Rpc, current_call
 from headrace_runtime.grpc_server import RpcServer
 
-CONTEXT = CallContext("ümlaut & co", ("alice", "a,b"), datetime.now(UTC) + timedelta(minutes=5), "request-1")
+
+def context_of_now() -> CallContext:
+    return CallContext("ümlaut & co", ("alice", "a,b"), datetime.now(UTC) + timedelta(minutes=5), "request-1")
 
 
 class Meter(pb_grpc.MeterServiceServicer):
@@ -43,9 +45,9 @@ async def served():
     await server.stop(0)
 
 
-async def release(peer: Peer, context: CallContext = CONTEXT):
+async def release(peer: Peer, context: CallContext | None = None):
     stub = pb_grpc.MeterServiceStub(peer.channel)
-    return await peer.call(stub.Release, pb.ReleaseRequest(), context, timeout_s=5)
+    return await peer.call(stub.Release, pb.ReleaseRequest(), context or context_of_now(), timeout_s=5)
 
 
 async def test_the_context_arrives_as_it_was_sent(served):
