@@ -23,7 +23,7 @@ from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
 from headrace.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
 from headrace_errors import DeadlineExceeded, Unavailable
 from headrace_messaging import Bus, Codec, Event, Outgoing, Publisher, new_envelope
-from headrace_runtime import CallContext, Peer
+from headrace_runtime import DEADLINE_DEFAULT_S, CallContext, Peer
 from headrace_storage import ObjectBlobs
 from headrace_telemetry import span
 from opentelemetry.trace import SpanKind
@@ -34,7 +34,6 @@ from headrace_client.endpoints import Endpoints
 from headrace_client.outcomes import NoOutcome, OutcomeListener, TopicReader
 
 SOURCE = "/headrace/client"
-DEADLINE_DEFAULT_S = 120.0
 # moderate ends what a stage lost this long after the deadline at the latest; then we stop waiting too.
 OUTCOME_GRACE_S = 90.0
 COST_WAIT_S = 5.0

@@ -160,16 +160,12 @@ async def _until_ready(file: PlatformFile, running: asyncio.Task[None]) -> None:
     while time.monotonic() < until:
         if running.done():
             running.result()
-        if file.is_running():
-            try:
-                state = file.read()
-            except RuntimeError:
-                state = None
-            if state and state.ready():
-                return
-            failed = [one for one in state.services.values() if one.state == "failed"] if state else []
-            if failed:
-                raise RuntimeError(f"{failed[0].name} does not start:\n" + "\n".join(failed[0].last_log_lines))
+        state = file.find()
+        if state and state.ready():
+            return
+        failed = [one for one in state.services.values() if one.state == "failed"] if state else []
+        if failed:
+            raise RuntimeError(f"{failed[0].name} does not start:\n" + "\n".join(failed[0].last_log_lines))
         await asyncio.sleep(0.1)
     raise RuntimeError(f"the services are not ready within {UP_S:.0f} s")
 

@@ -18,7 +18,7 @@ from headrace_runtime import Tenants
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import DATA_DIR_DEFAULT, DataDir, Json
 from headrace_cli.output import complain, err, out, print_json, table
-from headrace_cli.supervisor import NotRunning, PlatformFile, PlatformState, Supervisor, UpOptions
+from headrace_cli.supervisor import PlatformFile, PlatformState, Supervisor, UpOptions
 from headrace_cli.supervisor.supervisor import ask_status
 
 START_S = 180.0
@@ -148,7 +148,7 @@ async def _up_detached(data_dir: Path, tenants: Path | None) -> Exit:
     while time.monotonic() < until:
         if process.returncode is not None:
             return complain(log.read_text(encoding="utf-8").strip() or "the platform did not start", Exit.ITEM_FAILED)
-        state = _read(file)
+        state = file.find()
         if state and state.ready():
             err.print(f"Headrace is up (pid {state.pid}, bus {state.bootstrap}). Stop it with `headrace down`.")
             return Exit.DONE
@@ -219,10 +219,3 @@ _STATUS_KEYS = ("name", "pid", "state", "restarts", "lag", "in_flight", "outbox_
 
 def _cell(value: object) -> str:
     return "-" if value is None else str(value)
-
-
-def _read(file: PlatformFile) -> PlatformState | None:
-    try:
-        return file.read()
-    except NotRunning:
-        return None

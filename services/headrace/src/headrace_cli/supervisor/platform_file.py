@@ -105,6 +105,13 @@ class PlatformFile:
         except FileNotFoundError:
             raise NotRunning(self.data_dir) from None  # it holds the lock and has not written yet
 
+    def find(self) -> PlatformState | None:
+        """Return the running platform, or None while there is none: for those who wait for it."""
+        try:
+            return self.read()
+        except NotRunning:
+            return None
+
     def is_running(self) -> bool:
         """Tell whether a supervisor holds the data-dir."""
         try:
