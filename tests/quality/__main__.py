@@ -14,9 +14,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `quality` is a folder of tests, not an installed package
 
 from headrace_testkit.platform import running_platform
-from quality.platform_run import ask_all, ask_left_out, ingest, search_all, write_tenants
+from quality.platform_run import ask_all, ask_left_out, evidence_scores, ingest, search_all, write_tenants
 from quality.questions import data_folder, read_xquad
 from quality.report import goals_of, print_table, rows_of, write_report
+from quality.threshold import threshold_goals
 
 REPORT = Path("build/quality/report.json")
 
@@ -35,8 +36,9 @@ def main() -> int:
             found = search_all(platform, data, folder)
             answered = ask_all(platform, data, folder)
             left_out = ask_left_out(platform, data, folder)
-    rows = rows_of(data, found, answered, left_out)
-    goals = goals_of(rows)
+            scores = evidence_scores(platform)
+    rows = rows_of(data, found, answered, left_out, scores)
+    goals = goals_of(rows) + threshold_goals(rows)
     write_report(REPORT, rows, goals)
     print_table(rows, goals)
     return 0 if all(goal["met"] for goal in goals) else 1

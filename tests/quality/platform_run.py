@@ -6,6 +6,7 @@ An article is left out by permission: each one's documents are allowed to a grou
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,13 @@ def ask_left_out(platform: Platform, data: Xquad, folder: Path) -> list[dict[str
         outcomes += _ask(platform, own, f"without-{article:02}", folder)
         _say(f"asked without {group(article)}")
     return outcomes
+
+
+def evidence_scores(platform: Platform) -> dict[str, float]:
+    """Return how well the best quote of each request answered it, as generate logged it."""
+    lines = (platform.data_dir / "logs" / "generate.log").read_text(encoding="utf-8").splitlines()
+    events = (json.loads(line) for line in lines if '"evidence.judged"' in line)
+    return {event["request_id"]: event["score"] for event in events}
 
 
 def _ask(

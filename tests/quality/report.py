@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,11 @@ Outcome = dict[str, Any]
 
 
 def rows_of(
-    data: Xquad, found: Sequence[Outcome], answered: Sequence[Outcome], left_out: Sequence[Outcome]
+    data: Xquad,
+    found: Sequence[Outcome],
+    answered: Sequence[Outcome],
+    left_out: Sequence[Outcome],
+    scores: Mapping[str, float],
 ) -> list[dict[str, Any]]:
     """Return one row a question: what was found, answered, and said to who may not read its article."""
     rows = []
@@ -39,6 +43,8 @@ def rows_of(
                 "unsupported": len(unsupported_sentences(outcome["answer"] or "", quotes)),
                 "quotes": len(quotes),
                 "verbatim": sum(is_verbatim(one, data.documents) for one in outcome["citations"] or ()),
+                "evidence": scores.get(outcome["request_id"], 0.0),
+                "left_out_evidence": scores.get(without["request_id"], 0.0),
                 "left_out": without["outcome"],
                 "left_out_reason": without["reason"],
                 "leaked": _leaks(asked, without, data),
@@ -48,25 +54,25 @@ def rows_of(
 
 
 def goals_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the acceptance goals; refusals on either half of the articles, for the threshold came from the other."""
+    """Return the acceptance goals; refusals by the platform's own setting, on either half of the articles."""
     answered = [row for row in rows if row["outcome"] == "answered"]
     goals = [
-        _goal("ndcg_at_10", _mean(row["ndcg"] for row in rows), 0.95),
-        _goal("first_quote_holds_gold", _mean(row["first_quote"] for row in rows), 0.80),
-        _goal("three_quotes_hold_gold", _mean(row["three_quotes"] for row in rows), 0.92),
-        _goal("answer_text_holds_gold", _mean(row["text"] for row in rows), 0.75),
-        _goal("style_written_share", _mean(row["style"] == "written" for row in answered), 1e-9),
-        _goal("unsupported_sentences", sum(row["unsupported"] for row in rows), 0, "lower"),
-        _goal("quotes_not_verbatim", sum(row["quotes"] - row["verbatim"] for row in rows), 0, "lower"),
-        _goal("left_out_article_leaked", sum(row["leaked"] for row in rows), 0, "lower"),
+        goal("ndcg_at_10", mean(row["ndcg"] for row in rows), 0.95),
+        goal("first_quote_holds_gold", mean(row["first_quote"] for row in rows), 0.80),
+        goal("three_quotes_hold_gold", mean(row["three_quotes"] for row in rows), 0.92),
+        goal("answer_text_holds_gold", mean(row["text"] for row in rows), 0.75),
+        goal("style_written_share", mean(row["style"] == "written" for row in answered), 1e-9),
+        goal("unsupported_sentences", sum(row["unsupported"] for row in rows), 0, "lower"),
+        goal("quotes_not_verbatim", sum(row["quotes"] - row["verbatim"] for row in rows), 0, "lower"),
+        goal("left_out_article_leaked", sum(row["leaked"] for row in rows), 0, "lower"),
     ]
     for half, name in enumerate(("even", "odd")):
         part = [row for row in rows if row["article"] % 2 == half]
-        refused = _mean(row["left_out_reason"] == "no_evidence" for row in part)
-        wrongly = _mean(row["reason"] == "no_evidence" for row in part)
+        refused = mean(row["left_out_reason"] == "no_evidence" for row in part)
+        wrongly = mean(row["reason"] == "no_evidence" for row in part)
         goals += [
-            _goal(f"left_out_refused_{name}_articles", refused, 0.90),
-            _goal(f"answerable_refused_{name}_articles", wrongly, 0.05, "lower"),
+            goal(f"left_out_refused_{name}_articles", refused, 0.90),
+            goal(f"answerable_refused_{name}_articles", wrongly, 0.05, "lower"),
         ]
     return goals
 
@@ -96,11 +102,13 @@ def _leaks(asked: Asked, outcome: Outcome, data: Xquad) -> bool:
     return any(data.article_of.get(one["document"]) == asked.article for one in outcome["citations"] or ())
 
 
-def _mean(values: Iterable[float]) -> float:
+def mean(values: Iterable[float]) -> float:
+    """Return the mean, 0 of nothing."""
     known = [float(value) for value in values]
     return sum(known) / len(known) if known else 0.0
 
 
-def _goal(name: str, value: float, goal: float, better: str = "higher") -> dict[str, Any]:
+def goal(name: str, value: float, goal: float, better: str = "higher") -> dict[str, Any]:
+    """Return a goal of the report: what was measured, what was wanted, and whether it was met."""
     met = value >= goal if better == "higher" else value <= goal
     return {"name": name, "value": value, "goal": goal, "better": better, "met": met}

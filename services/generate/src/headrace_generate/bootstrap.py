@@ -8,11 +8,12 @@ import uuid
 from datetime import UTC, datetime
 
 from headrace_runtime import Chassis, Service
+from headrace_telemetry import get_logger
 
 from headrace_generate.adapters.peers import EmbedPeer, MeterBudget, ModerateRails
 from headrace_generate.adapters.served_models import ServedModels
 from headrace_generate.adapters.sql_journal import METADATA, SqlJournal
-from headrace_generate.answering import EvidencePolicy
+from headrace_generate.answering import Evidence, EvidencePolicy
 from headrace_generate.catalogue import ModelCard, load_catalogue
 from headrace_generate.domain import Attempt, Query
 from headrace_generate.entrypoints import grpc, kafka
@@ -20,6 +21,8 @@ from headrace_generate.handlers import Writing, abandon, answer_query
 from headrace_generate.ports import Progress
 from headrace_generate.prompts import load_prompt
 from headrace_generate.settings import Settings
+
+_log = get_logger()
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
@@ -29,9 +32,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     models = ServedModels(load_catalogue(settings.models_file, settings.model), settings, _now)
     rails = ModerateRails(chassis.peer("moderate"))
     embedder, meter = EmbedPeer(chassis.peer("embed")), MeterBudget(chassis.peer("meter"))
-    writing = Writing(
-        load_prompt, EvidencePolicy(threshold=settings.evidence_threshold), str(uuid.uuid4()), _now, _wait
-    )
+    policy = EvidencePolicy(threshold=settings.evidence_threshold)
+    writing = Writing(load_prompt, policy, str(uuid.uuid4()), _now, _wait, _log_evidence)
 
     async def answer(query: Query, progress: Progress = lambda _tokens: None) -> Attempt:
         return await answer_query(
@@ -65,6 +67,17 @@ async def _wait(card: ModelCard, attempt: int, asked_s: float, deadline: datetim
     doubled_ms = card.retry_wait_min_ms * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     wait_s = min(max(doubled_ms, asked_s * 1000), card.retry_wait_max_ms) / 1000
     await asyncio.sleep(min(wait_s, max(0.0, (deadline - _now()).total_seconds())))
+
+
+def _log_evidence(query: Query, evidence: Evidence) -> None:
+    # Why a question was refused, or how narrowly it was not: what the threshold is fitted from (make quality).
+    _log.info(
+        "evidence.judged",
+        request_id=query.request_id,
+        score=round(evidence.score, 4),
+        quotes=len(evidence.quotes),
+        sufficient=evidence.sufficient,
+    )
 
 
 def _now() -> datetime:

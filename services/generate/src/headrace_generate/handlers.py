@@ -32,7 +32,8 @@ class Writing:
     """How this instance of the service writes.
 
     `owner` names the instance: what it has started and not ended, no later one will. `wait` sleeps between attempts:
-    given the model, the attempt that failed, the seconds that a provider asked for, and the deadline.
+    given the model, the attempt that failed, the seconds that a provider asked for, and the deadline. `judged` is told
+    of the evidence of every query, enough or not.
     """
 
     prompts: Callable[[str], Prompt]
@@ -40,6 +41,7 @@ class Writing:
     owner: str
     clock: Callable[[], datetime]
     wait: Callable[[ModelCard, int, float, datetime], Awaitable[None]]
+    judged: Callable[[Query, Evidence], None] = lambda _query, _evidence: None
 
 
 async def answer_query(
@@ -70,6 +72,7 @@ async def answer_query(
         passages = await rails.admit(query.passages, query.origin, query.request_id)
     with timings.stage("evidence"):
         evidence = await select_evidence(query.question, passages, query.statistics, embed=embed, policy=writing.policy)
+    writing.judged(query, evidence)
     if not evidence.sufficient:
         raise Refused("the documents found do not answer the question", reason="no_evidence")
     task = _Task(query, served, evidence, timings, query.embedding_tokens + embed.tokens)
