@@ -58,6 +58,10 @@ class Topic:
         """Name the dead-letter topic of `group` for this topic."""
         return f"{self.name}.{group}.dlq"
 
+    def retries(self, group: str, delay: str) -> str:
+        """Name the retry topic of `group` for this topic: what failed waits there for `delay` (5s, 1m, 10m)."""
+        return f"{self.name}.{group}.retry.{delay}"
+
 
 @cache
 def topics() -> Mapping[str, Topic]:

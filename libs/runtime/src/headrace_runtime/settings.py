@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 
@@ -28,6 +28,24 @@ class KafkaSettings(_Section):
     generation: str = Field("", description="the embedded bus's generation id; empty on a bus that persists")
     lanes: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="keys handled at the same time, a subscriber")
     in_flight_max: Annotated[int, Field(ge=1)] = Field(128, description="messages fetched and not done, a subscriber")
+
+
+class SqlSettings(_Section):
+    """Where state is kept."""
+
+    url: SecretStr | None = Field(
+        None, description="postgresql+asyncpg://user:password@host/database; default: SQLite under the data-dir"
+    )
+
+
+class BlobSettings(_Section):
+    """Where blobs are kept, for all services and for clients that send large documents."""
+
+    url: str | None = Field(None, description="s3://bucket/prefix; default: a folder under the data-dir")
+    endpoint: str | None = Field(None, description="of an S3-compatible server; default: that of the region")
+    region: str = "us-east-1"
+    access_key_id: SecretStr | None = Field(None, description="default: the environment's AWS credentials")
+    secret_access_key: SecretStr | None = None
 
 
 class GrpcSettings(_Section):
@@ -54,6 +72,8 @@ class ServiceSettings(BaseSettings):
 
     data_dir: Path = Field(Path(".headrace"), description="state of all services, one folder each")
     kafka: KafkaSettings
+    sql: SqlSettings = SqlSettings()
+    blobs: BlobSettings = BlobSettings()
     grpc: GrpcSettings = GrpcSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     peers: dict[str, str] = Field(default_factory=dict, description="gRPC addresses of other services by name")
