@@ -33,7 +33,8 @@ def ingest(platform: Platform, data: Xquad, folder: Path) -> None:
     data.write(folder)
     for article in data.articles:
         name = group(article)
-        ran = platform.run("ingest", str(folder / name), "--allow", name, "--wait", "--json", timeout_s=TIMEOUT_S)
+        options = ("--as", "reader", "--allow", name, "--wait", "--json")
+        ran = platform.run("ingest", str(folder / name), *options, timeout_s=TIMEOUT_S)
         if ran.code:
             raise SystemExit(f"ingest of {name} failed with {ran.code}:\n{ran.out}\n{ran.err}")
         _say(f"ingested {name}")

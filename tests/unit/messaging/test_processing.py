@@ -57,9 +57,10 @@ class Service:
         self.endings.append((event, ending))
         return [follow(event, QUERY_ADMITTED, topic(QUERY_ADMITTED).message(), stage="ended")]
 
-    async def take(self, value=b"{}", headers=(), held=lambda: True):
+    async def take(self, value=b"{}", headers=(), held=lambda: True, key=b"k"):
         """Process one message."""
-        await self.processor.process(received(QUERY_REQUESTED, value, headers), watermark=0, held=held)
+        record = replace(received(QUERY_REQUESTED, value, headers), key=key)
+        await self.processor.process(record, watermark=0, held=held)
 
 
 async def test_what_a_handler_returns_is_published_before_the_message_is_done():
@@ -173,6 +174,15 @@ async def test_a_dead_letter_too_large_for_the_bus_keeps_its_bytes_as_a_blob():
     facts = dict(record.headers)
     assert record.value == b""
     assert {"dlq_dataref", "dlq_headersref"} <= facts.keys()
+
+
+async def test_a_dead_letter_with_a_huge_id_and_key_is_sent_all_the_same():
+    """What cannot be a header or a key of the dead letter is kept beside it."""
+    service = Service("answer")
+    await service.take(b"{", [("ce_id", b"x" * 900_000)], key=b"k" * 900_000)
+    (record,) = service.publisher.sent
+    assert record.size_bytes < 10_000
+    assert {"dlq_headersref", "dlq_keyref"} <= dict(record.headers).keys()
 
 
 async def test_a_broken_message_ends_its_request_by_what_could_be_salvaged():

@@ -31,7 +31,7 @@ class FakeTenant:
 
     def principals_of(self, auth_id: str) -> tuple[str, ...] | None:
         """Return the asker and everyone."""
-        if auth_id and auth_id not in self.askers and "*" not in self.askers:
+        if auth_id not in self.askers and "*" not in self.askers:
             return None
         return (auth_id, "everyone") if auth_id else ("everyone",)
 

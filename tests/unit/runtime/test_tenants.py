@@ -8,7 +8,8 @@ from headrace_runtime import Tenants
 def tenants(tmp_path):
     file = tmp_path / "tenants.yaml"
     file.write_text(
-        "tenants:\n  closed: {principals: {alice: [staff]}, budget: {monthly: '5.00'}}\n  open: {open: true}\n"
+        "tenants:\n  closed: {principals: {alice: [staff]}, budget: {monthly: '5.00'}}\n"
+        "  open: {open: true}\n  plain: {}\n"
     )
     return Tenants.load(file)
 
@@ -22,6 +23,13 @@ def test_a_stranger_is_let_into_an_open_tenant_only(tenants):
     """With its own name and `everyone`, nothing more."""
     assert tenants.get("closed").principals_of("mallory") is None
     assert tenants.get("open").principals_of("mallory") == ("mallory", "everyone")
+
+
+def test_an_asker_without_a_name_is_let_in_where_nobody_is_named(tenants):
+    """A closed tenant that lists its principals admits those; leaving the name out is no way around the list."""
+    assert tenants.get("closed").principals_of("") is None
+    assert tenants.get("open").principals_of("") == ("everyone",)
+    assert tenants.get("plain").principals_of("") == ("everyone",)
 
 
 def test_a_group_is_no_principal(tenants):

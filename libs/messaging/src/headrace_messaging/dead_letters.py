@@ -19,6 +19,7 @@ from headrace_messaging.event import Received, Record
 
 _DETAIL_CHARACTERS_MAX = 500
 _HEADERS_BYTES_MAX = 64 * 1024
+_KEY_BYTES_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ async def dead_letter(
     """Make the dead letter of a record.
 
     What is too large for the bus is kept as a blob: the value under `dlq_dataref`, the headers under `dlq_headersref`
-    (a JSON list of names and base64 values).
+    (a JSON list of names and base64 values), the key under `dlq_keyref`; its sha256 is the dead letter's key then.
     """
     facts = {
         "dlq_origin": f"{received.topic}/{received.partition}/{received.offset}",
@@ -63,14 +64,18 @@ async def dead_letter(
         "dlq_code_version": code_version,
         "dlq_time": rfc3339(datetime.now(UTC)),
     }
-    value, original = received.value or b"", tuple((name, content or b"") for name, content in received.headers)
+    key, value = received.key or b"", received.value or b""
+    original = tuple((name, content or b"") for name, content in received.headers)
     if blobs is not None:
         if len(value) + 2 * _HEADERS_BYTES_MAX > RECORD_BYTES_MAX:
             facts["dlq_dataref"], value = f"sha256:{await blobs.put(value)}", b""
         if sum(len(name) + len(content) for name, content in original) > _HEADERS_BYTES_MAX:
             facts["dlq_headersref"], original = f"sha256:{await blobs.put(_as_json(original))}", ()
+        if len(key) > _KEY_BYTES_MAX:
+            address = await blobs.put(key)
+            facts["dlq_keyref"], key = f"sha256:{address}", address.encode()
     added = tuple((name, text.encode()) for name, text in facts.items())
-    return Record(topic(received.topic).dead_letters(group), received.key or b"", value, original + added)
+    return Record(topic(received.topic).dead_letters(group), key, value, original + added)
 
 
 def _as_json(headers: Headers) -> bytes:

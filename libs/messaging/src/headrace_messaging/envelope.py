@@ -6,11 +6,12 @@ consumer. Payloads are codec.py's.
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from headrace_errors import InvalidMessage
 
@@ -40,6 +41,12 @@ _TEXTS = {
 _MOMENTS = {"time": "ce_time", "deadline": "ce_deadline"}
 _NUMBERS = {"priority": "ce_priority", "attempt": "ce_attempt"}
 _REQUIRED = ("ce_id", "ce_source", "ce_type")
+ATTRIBUTE_BYTES_MAX: Final = 1024
+ID_BYTES_MAX: Final = 255
+"""Attributes that name something are keys in databases and on the bus, and stay short."""
+_IDS = frozenset(
+    ("id", "tenant", "correlation_id", "causation_id", "conversation_id", "idempotency_key", "auth_type", "auth_id")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +139,16 @@ def salvage_headers(raw: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
 def read_envelope(headers: Mapping[str, str], origin: Origin, *, lenient: bool) -> Envelope:
     """Read the envelope; `lenient` derives what a stock producer leaves out (id, type, source).
 
-    InvalidMessage for a required header that is missing, a malformed time or a malformed number.
+    InvalidMessage for a required header that is missing, a text that is too long or no text, a malformed time or a
+    malformed number.
     """
     missing = [name for name in _REQUIRED if not headers.get(name)]
     if missing and not lenient:
         raise InvalidMessage(f"headers missing: {', '.join(missing)}", reason="header_missing")
     fields: dict[str, Any] = {name: headers[header] for name, header in _TEXTS.items() if header in headers}
+    for name, text in fields.items():
+        if problem := _problem(name, text):
+            raise InvalidMessage(f"{_TEXTS[name]} {problem}", reason="header_malformed")
     for name, header in _MOMENTS.items():
         if text := headers.get(header):
             fields[name] = _moment(header, text)
@@ -148,8 +159,9 @@ def read_envelope(headers: Mapping[str, str], origin: Origin, *, lenient: bool) 
 
 
 def salvage_envelope(headers: Mapping[str, str], origin: Origin) -> Envelope:
-    """Read what is readable: bad times and numbers are dropped, missing attributes derived."""
+    """Read what is readable: bad texts, times and numbers are dropped, missing attributes derived."""
     texts = {name: headers[header] for name, header in _TEXTS.items() if headers.get(header)}
+    texts = {name: text for name, text in texts.items() if not _problem(name, text)}
     return Envelope(**(_derived(origin) | texts))
 
 
@@ -167,6 +179,18 @@ def _derived(origin: Origin) -> dict[str, Any]:
     }
 
 
+def _problem(name: str, text: str) -> str:
+    """Say why a text cannot be an attribute, in the words of CloudEvents and within our limits; empty where it can."""
+    bytes_max = ID_BYTES_MAX if name in _IDS else ATTRIBUTE_BYTES_MAX
+    try:
+        size_bytes = len(text.encode())
+    except UnicodeEncodeError:
+        return "holds half of a surrogate pair"
+    if size_bytes > bytes_max:
+        return f"is over {bytes_max} bytes"
+    return "holds control characters" if any(unicodedata.category(one) == "Cc" for one in text) else ""
+
+
 def _moment(header: str, text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
@@ -174,7 +198,10 @@ def _moment(header: str, text: str) -> datetime:
         raise InvalidMessage(f"{header} is not an RFC 3339 time", reason="header_malformed") from None
     if moment.tzinfo is None:
         raise InvalidMessage(f"{header} has no time zone", reason="header_malformed")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidMessage(f"{header} lies outside of the calendar", reason="header_malformed") from None
 
 
 def _number(header: str, text: str) -> int:

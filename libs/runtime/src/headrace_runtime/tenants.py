@@ -39,7 +39,7 @@ class Tenant:
         if auth_id in self.groups_of:
             return (auth_id, *self.groups_of[auth_id], EVERYONE)
         if not self.open:
-            return (EVERYONE,) if not auth_id else None
+            return (EVERYONE,) if not auth_id and not self.groups_of else None
         return (auth_id, EVERYONE) if auth_id and auth_id != EVERYONE else (EVERYONE,)
 
 

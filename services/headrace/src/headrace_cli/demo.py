@@ -21,6 +21,7 @@ from typing import Any
 from headrace_audit.verify import verify_database
 from headrace_client import Answer, Client
 from headrace_inference.store import ModelStore, Progress
+from rich.text import Text
 
 from headrace_cli.commands.answers import show_answer
 from headrace_cli.connection import connected
@@ -51,7 +52,7 @@ class Report:
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Time a step, and say that it begins."""
-        err.print(f"[bold]{name}[/bold]")
+        err.print(name, style="bold")
         began = time.monotonic()
         yield
         self.timings_ms[name.replace(" ", "_")] = round((time.monotonic() - began) * 1000, 1)
@@ -75,9 +76,10 @@ def main() -> None:
         asyncio.run(_demo(arguments.docs, arguments.question, report))
     report.write(BUILD / "report.json")
     for problem in report.problems:
-        err.print(f"[red]problem:[/red] {problem}")
-    err.print(f"{'[red]failed' if report.problems else '[green]all held'}[/] in "
-              f"{report.timings_ms['total'] / 1000:.1f} s; the report is {BUILD / 'report.json'}")  # fmt: skip
+        err.print(f"problem: {problem}", style="red")
+    verdict = ("failed", "red") if report.problems else ("all held", "green")
+    seconds = report.timings_ms["total"] / 1000
+    err.print(Text.assemble(verdict, f" in {seconds:.1f} s; the report is {BUILD / 'report.json'}"))
     sys.exit(1 if report.problems else 0)
 
 
@@ -107,7 +109,7 @@ async def _learn_and_ask(client: Client, docs: Path, question: str, report: Repo
         statuses = await IngestRun(client, wait=True, timeout_s=600).submit_all(files, ())
     report.documents = [one.as_json() for one in statuses]
     for one in statuses:
-        err.print(f"  {one.document}: {one.state}, {one.chunks} chunks", markup=False)
+        err.print(f"  {one.document}: {one.state}, {one.chunks} chunks")
     report.problems += [f"{one.document} is {one.state}: {one.reason}" for one in statuses if one.state != "indexed"]
     if not statuses:
         report.problems.append(f"no document under {docs}")
@@ -118,13 +120,13 @@ async def _learn_and_ask(client: Client, docs: Path, question: str, report: Repo
         reconciliation = await reconcile_topics(client)
     report.reconciliation = reconciliation.as_json()
     total = reconciliation.ledger_cost
-    out.print(f"\nusage = ledger = cost topic: {reconciliation.equal}, {total:f} in all", markup=False)
+    out.print(f"\nusage = ledger = cost topic: {reconciliation.equal}, {total:f} in all")
     if not reconciliation.equal:
         report.problems.append("usage, ledger and cost topic differ")
 
 
 async def _ask(client: Client, asked: DemoQuestion, report: Report) -> None:
-    out.print(f"\n[bold cyan]{asked.text}[/]")
+    out.print(f"\n{asked.text}", style="bold cyan")
     answer = await client.ask(asked.text)
     show_answer(answer)
     _show_times(answer)
@@ -179,7 +181,7 @@ def _show_times(answer: Answer) -> None:
 
 def _show_progress(progress: Progress) -> None:
     if progress.stage != "ready":
-        err.print(f"  {progress.model}: {progress.stage} {progress.detail}", markup=False)
+        err.print(f"  {progress.model}: {progress.stage} {progress.detail}")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Brackets in a document or a reason are text, not rich's markup: whoever wants markup asks for it.
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 Code = TypeVar("Code", bound=int)
 
@@ -23,7 +25,7 @@ def print_json(document: Any, *, one_line: bool = False) -> None:
 
 def complain(sentence: str, code: Code) -> Code:
     """Say on stderr what went wrong; return the exit code that goes with it."""
-    err.print(f"[red]error:[/red] {_escaped(sentence)}")
+    err.print(Text.assemble(("error:", "red"), " ", sentence))
     return code
 
 
@@ -46,7 +48,3 @@ def progress() -> Progress:
         transient=True,
         disable=not err.is_terminal,
     )
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -9,6 +9,7 @@ import typer
 from headrace.retrieve.v1 import events_pb2
 from headrace_client import Answer, Client, NoOutcome, unanswered
 from headrace_errors import HeadraceError
+from rich.text import Text
 
 from headrace_cli.batches import Batch, RunFile, read_lines
 from headrace_cli.connection import connected
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question, at most 16 KiB.")] = "",
+    question: Annotated[str | None, typer.Argument(help="The question, at most 16 KiB.", show_default=False)] = None,
     from_file: From = None,
     concurrency: Concurrency = 8,
     data_dir: DataDir = DATA_DIR_DEFAULT,
@@ -59,11 +60,11 @@ def ask(
     }
 
     async def work() -> Exit:
+        text = _one_of(question, from_file)
         if from_file:
             return await _ask_file(from_file, concurrency, data_dir, tenant, principal, options)
-        _check_size(question)
         async with connected(data_dir, tenant, principal) as client:
-            answer = await client.ask(question, **options)  # type: ignore[arg-type] # keywords of ask
+            answer = await client.ask(text, **options)  # type: ignore[arg-type] # keywords of ask
         print_json(answer.as_json()) if as_json else show_answer(answer)
         return exit_of(answer)
 
@@ -71,7 +72,7 @@ def ask(
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="What to find.")] = "",
+    query: Annotated[str | None, typer.Argument(help="What to find.", show_default=False)] = None,
     from_file: From = None,
     concurrency: Concurrency = 8,
     limit: Annotated[int, typer.Option("-k", "--limit", min=1, max=1000, help="At most this many passages.")] = 10,
@@ -86,13 +87,13 @@ def search(
     """
 
     async def work() -> Exit:
+        text = _one_of(query, from_file)
         async with connected(data_dir, tenant, principal) as client:
             if from_file:
                 return await _search_file(client, read_lines(from_file), concurrency, limit)
-            _check_size(query)
-            passages = await client.search(query, limit=limit)
+            passages = await client.search(text, limit=limit)
         if as_json:
-            print_json(_results(query, passages))
+            print_json(_results(text, passages))
             return Exit.DONE
         shown = table("score", "document", "span", "text")
         for one in passages:
@@ -138,14 +139,15 @@ def exit_of(answer: Answer) -> Exit:
 def show_answer(answer: Answer) -> None:
     """Print an answer for people."""
     if answer.answer:
-        out.print(answer.answer, markup=False)
+        out.print(answer.answer)
     else:
-        out.print(f"[yellow]{answer.outcome}[/yellow]: {answer.reason} {answer.detail or ''}")
+        out.print(Text.assemble((answer.outcome, "yellow"), f": {answer.reason} {answer.detail or ''}"))
     for number, citation in enumerate(answer.citations, 1):
         page = f", page {citation.page}" if citation.page else ""
-        out.print(f"\n\\[{number}] [bold]{citation.document}[/bold] v{citation.version}{page}", end=" ")
-        out.print(f"[{citation.start}:{citation.end}]", markup=False, style="dim")
-        out.print(f"    “{' '.join(citation.quote.split())}”", markup=False)
+        span = f" [{citation.start}:{citation.end}]"
+        cited = (citation.document, "bold"), f" v{citation.version}{page}", (span, "dim")
+        out.print(Text.assemble(f"\n[{number}] ", *cited))
+        out.print(f"    “{' '.join(citation.quote.split())}”")
     total = answer.timings_ms.get("total")
     cost = f"{answer.cost:f} {answer.currency}" if answer.cost is not None else answer.cost_state
     style = f"{answer.style}, " if answer.style else ""
@@ -153,7 +155,6 @@ def show_answer(answer: Answer) -> None:
         f"\n{style}{sum(v for k, v in answer.usage.items() if k != 'attempts')} tokens, cost {cost}, "
         f"{f'{total:.0f} ms, ' if total else ''}request {answer.request_id}, trace {answer.trace_id}",
         style="dim",
-        markup=False,
     )
 
 
@@ -227,6 +228,14 @@ def _results(
             for one in passages
         ],
     }
+
+
+def _one_of(text: str | None, from_file: Path | None) -> str:
+    """Return the text given on the command line, empty where a file was given; ValueError for both and for neither."""
+    if (text is None) == (from_file is None):
+        raise ValueError("give the text itself or --from FILE, not both" if text else "give the text, or --from FILE")
+    _check_size(text or "")
+    return text or ""
 
 
 def _check_size(question: str) -> None:

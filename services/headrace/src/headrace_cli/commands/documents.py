@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from headrace_client import DocumentStatus
+from headrace_client import Client, DocumentStatus
+from headrace_errors import InvalidMessage, Refused
 
 from headrace_cli.connection import connected
 from headrace_cli.exits import Exit, complete
 from headrace_cli.files import FILES_MAX, Search, find_files
 from headrace_cli.ingesting import IngestRun
 from headrace_cli.options import DATA_DIR_DEFAULT, TENANT_DEFAULT, DataDir, Json, Principal, Tenant
-from headrace_cli.output import err, out, print_json, table
+from headrace_cli.output import complain, err, out, print_json, table
 
 docs = typer.Typer(no_args_is_help=True, help="List, show and forget documents.")
 
@@ -72,11 +73,11 @@ def _report(statuses: list[DocumentStatus], found: Search, forgotten: list[Docum
 def _show(statuses: list[DocumentStatus], found: Search, forgotten: list[DocumentStatus]) -> None:
     for one in statuses:
         reason = f": {one.reason}" + (f" ({one.detail})" if one.detail else "") if one.state == "failed" else ""
-        out.print(f"{one.document}  {one.state}{reason}", markup=False)
+        out.print(f"{one.document}  {one.state}{reason}")
     for one in forgotten:
-        out.print(f"{one.document}  forgotten", markup=False)
+        out.print(f"{one.document}  forgotten")
     for path, reason in found.skipped:
-        err.print(f"skipped {path}: {reason}", markup=False)
+        err.print(f"skipped {path}: {reason}")
     counts = Counter(one.state for one in statuses)
     err.print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "no documents", end="")
     err.print(f", {len(found.skipped)} skipped" if found.skipped else "")
@@ -131,7 +132,7 @@ def docs_show(
             print(stored)  # noqa: T201 - the text as it is
         else:
             for key, value in status.as_json().items():
-                out.print(f"{key}: {value}", markup=False)
+                out.print(f"{key}: {value}")
         return Exit.DONE
 
     complete(work)
@@ -150,12 +151,30 @@ def docs_rm(
     async def work() -> Exit:
         async with connected(data_dir, tenant, principal) as client:
             run = IngestRun(client, wait=True, timeout_s=60)
-            statuses = await run.settle([await client.delete(one) for one in documents], lambda: None)
+            asked, refused = await _delete_all(client, documents)
+            statuses = await run.settle(asked, lambda: None)
         if as_json:
             print_json([one.as_json() for one in statuses])
         else:
             for one in statuses:
-                out.print(f"{one.document}  {one.state}", markup=False)
-        return Exit.DONE if all(one.state == "deleted" for one in statuses) else Exit.ITEM_FAILED
+                out.print(f"{one.document}  {one.state}")
+        for document, refusal in refused:
+            complain(f"{document}: {refusal.reason}: {refusal.detail}", Exit.ITEM_FAILED)
+        if refused and not statuses:
+            return Exit.REFUSED
+        return Exit.DONE if not refused and all(one.state == "deleted" for one in statuses) else Exit.ITEM_FAILED
 
     complete(work)
+
+
+async def _delete_all(
+    client: Client, documents: list[str]
+) -> tuple[list[DocumentStatus], list[tuple[str, Refused | InvalidMessage]]]:
+    asked: list[DocumentStatus] = []
+    refused: list[tuple[str, Refused | InvalidMessage]] = []
+    for document in documents:
+        try:
+            asked.append(await client.delete(document))
+        except (Refused, InvalidMessage) as error:
+            refused.append((document, error))
+    return asked, refused

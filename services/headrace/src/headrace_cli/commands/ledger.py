@@ -132,7 +132,7 @@ def audit_verify(
             shown.add_row(chain.chain, str(chain.length), str(chain.verified), broken, chain.head_fingerprint[:16])
         out.print(shown)
         if report.flaw:
-            err.print(report.flaw, markup=False)
+            err.print(report.flaw)
     raise typer.Exit(Exit.DONE if report.verified else Exit.ITEM_FAILED)
 
 

@@ -52,7 +52,7 @@ def models_pull(
     """
 
     def show(progress: Progress) -> None:
-        err.print(f"{progress.model}: {progress.stage} {progress.detail}", markup=False)
+        err.print(f"{progress.model}: {progress.stage} {progress.detail}")
 
     async def work() -> Exit:
         store = ModelStore()

@@ -43,10 +43,12 @@ def up(
 
     Examples: [bold]headrace up[/bold] | [bold]headrace up --detach --data-dir /tmp/one[/bold]
     """
-    Tenants.load(tenants)  # a wrong file is said here, not by seven services
-    if detach:
-        complete(lambda: _up_detached(data_dir, tenants))
-    complete(lambda: _up(UpOptions(data_dir, tenants)))
+
+    async def work() -> Exit:
+        Tenants.load(tenants)  # a wrong file is said here, not by seven services
+        return await (_up_detached(data_dir, tenants) if detach else _up(UpOptions(data_dir, tenants)))
+
+    complete(work)
 
 
 def down(data_dir: DataDir = DATA_DIR_DEFAULT) -> None:
@@ -74,7 +76,7 @@ def logs(
         os.execvp("tail", ["tail", "-n", str(lines), "-F", *map(str, files)])  # noqa: S606 - tail does this well
     for file in files:
         if len(files) > 1:
-            out.print(f"[bold]{file.stem}[/bold]")
+            out.print(file.stem, style="bold")
         text = file.read_text(encoding="utf-8", errors="replace").splitlines()
         print("\n".join(text[-lines:] if lines else []))  # noqa: T201 - logs go out as they are
 
@@ -127,11 +129,11 @@ class _Shown:
             if self._states.get(service.name) != now and service.state in ("ready", "restarting", "failed"):
                 err.print(f"{time.monotonic() - self._began:6.1f} s  {service.name:<9} {service.state}")
                 for line in service.last_log_lines if service.state == "failed" else ():
-                    err.print(f"          {line}", markup=False)
+                    err.print(f"          {line}")
             self._states[service.name] = now
         if state.ready() and not self._announced:
             self._announced = True
-            err.print(f"Headrace is up: bus {state.bootstrap}. Try: [bold]headrace ingest docs --wait[/bold]")
+            err.print(f"Headrace is up: bus {state.bootstrap}. Try: `headrace ingest docs --wait`")
 
 
 async def _up_detached(data_dir: Path, tenants: Path | None) -> Exit:
@@ -210,7 +212,7 @@ async def _status(data_dir: Path, *, as_json: bool) -> Exit:
     out.print(shown)
     for service in services:
         for line in service.last_log_lines:
-            out.print(f"{service.name}: {line}", markup=False)
+            out.print(f"{service.name}: {line}")
     return Exit.DONE
 
 
