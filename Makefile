@@ -6,7 +6,7 @@ QUESTION ?=
 DATA_DIR ?= .headrace
 EXTRA ?= cpu
 
-.PHONY: help setup fmt lint typecheck arch proto proto-check unit contract integration e2e quality check test demo up down logs clean
+.PHONY: help setup fmt lint typecheck arch proto proto-check unit contract integration e2e quality check native test demo up down logs clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,9 @@ quality: setup ## answers on real questions -> build/quality/report.json (needs 
 	$(VENV)/python -m tests.quality
 
 check: lint typecheck arch proto-check ## everything that needs no test run
+
+native: setup ## make the real servers ready to start: Kafka, PostgreSQL (once; cached)
+	$(VENV)/python -m headrace_native build
 
 test: setup ## all tests
 	$(VENV)/pytest

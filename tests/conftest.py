@@ -1,0 +1,75 @@
+"""Real servers for every test that asks for one: started at first use, shared, named at the end of the run.
+
+A server that cannot be had skips the tests that want it; with HEADRACE_REQUIRE_SERVERS=1, as in CI, it fails them.
+"""
+
+import itertools
+import os
+from contextlib import ExitStack
+
+import pytest
+from headrace_messaging import Bus
+from headrace_native import ServerMissing, postgres
+from headrace_native.pool import Pool, pool
+
+REQUIRED = os.environ.get("HEADRACE_REQUIRE_SERVERS") == "1"
+POOL = pytest.StashKey[Pool]()
+DATABASES = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def native_servers(request):
+    """Hold the servers of this run, by name: `.shared("kafka")`, or `.own("kafka")` for one to break."""
+    with pool(**({"build_s_max": float("inf")} if REQUIRED else {})) as servers:
+        request.config.stash[POOL] = servers
+        yield servers
+
+
+def shared(servers, name):
+    """Return a running server, or skip (in CI: fail) the test."""
+    try:
+        return servers.shared(name)
+    except ServerMissing as missing:
+        if REQUIRED:
+            raise
+        pytest.skip(f"no {name} here: {str(missing).splitlines()[0]}")
+
+
+@pytest.fixture
+def own_server(native_servers):
+    """Start servers that only this test uses, by name; they stop with it."""
+    with ExitStack() as running:
+
+        def start(name):
+            try:
+                return running.enter_context(native_servers.own(name))
+            except ServerMissing as missing:
+                if REQUIRED:
+                    raise
+                pytest.skip(f"no {name} here: {str(missing).splitlines()[0]}")
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def native_kafka(native_servers):
+    """Name a real Kafka of one broker, shared by the whole run: make topics with names of your own."""
+    return Bus(shared(native_servers, "kafka").address)
+
+
+@pytest.fixture
+def native_postgres(native_servers):
+    """Make an empty database on a real PostgreSQL and return its URL."""
+    return postgres.create_database(shared(native_servers, "postgres"), f"test_{next(DATABASES)}")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say which real servers the run used, and which it could not have."""
+    servers = config.stash.get(POOL, None)
+    if servers is None:
+        return
+    terminalreporter.section("real servers")
+    for name, version in servers.used.items():
+        terminalreporter.line(f"{name} {version}: used")
+    for name, why in servers.missing.items():
+        terminalreporter.line(f"{name}: NOT USED: {why}")
