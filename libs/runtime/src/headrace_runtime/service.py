@@ -66,17 +66,28 @@ class Chassis:
         return self.peers[name]
 
     async def database(self, metadata: MetaData, *, file: str = "state.db") -> tuple[Database, Outbox]:
-        """Open this service's database, with an outbox whose relay runs as long as the service does."""
+        """Open this service's database, with an outbox whose relay runs as long as the service does.
+
+        It is the schema of the service's name on PostgreSQL where `sql.url` is set, else the SQLite file.
+        """
         tables = MetaData()  # a copy: a service's own declaration stays as it is, however often it is built
         for declared in metadata.sorted_tables:
             declared.to_metadata(tables)
         table = outbox_table(tables)
-        database = await Database.open(self.settings.state_dir / file, tables)
+        database = await self._open(tables, file)
         relay = Relay(database, table, self.publisher, generation=self.bus.generation)
         database.on_commit(relay.wake)
         self.databases.append(database)
         self.relays.append(relay)
         return database, Outbox(table, self.codec)
+
+    async def _open(self, tables: MetaData, file: str) -> Database:
+        sql = self.settings.sql
+        if sql.url is None:
+            return await Database.open(self.settings.state_dir / file, tables)
+        return await Database.connect(
+            sql.url.get_secret_value(), tables, schema=self.settings.service, connections_max=sql.connections_max
+        )
 
 
 Build = Callable[[S, Chassis], Awaitable[Service]]

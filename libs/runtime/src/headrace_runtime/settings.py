@@ -36,6 +36,9 @@ class SqlSettings(_Section):
     url: SecretStr | None = Field(
         None, description="postgresql+asyncpg://user:password@host/database; default: SQLite under the data-dir"
     )
+    connections_max: Annotated[int, Field(ge=3, le=100)] = Field(
+        8, description="connections to PostgreSQL, one replica of one service"
+    )
 
 
 class BlobSettings(_Section):

@@ -1,91 +1,143 @@
-"""A SQL database as a service opens it: SQLite in WAL mode by default.
+"""A service's SQL database: SQLite by path, PostgreSQL by URL, behind the same transactions.
 
-Schemas are SQLAlchemy metadata of the services. Portable Core only: PostgreSQL is the same code behind another URL.
+Schemas are SQLAlchemy metadata of the services, queries are portable Core. What differs between the two databases is in
+sqlite.py and postgres.py; what their errors mean is in failures.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from sqlalchemy import MetaData, event
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import MetaData, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-BUSY_TIMEOUT_MS = 10_000
+from headrace_storage.failures import CONNECT_ERRORS, told_as_ours
+from headrace_storage.postgres import PostgresSchema
+from headrace_storage.sqlite import SqliteFile
+
+CONNECTIONS_MAX = 8
+
+
+class Place(Protocol):
+    """Where a database lies and how its transactions begin: SqliteFile or PostgresSchema."""
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine; its connections are the database's to open."""
+        ...
+
+    @property
+    def writers_max(self) -> int:
+        """How many writing transactions this process may have open at a time."""
+        ...
+
+    async def begin_write(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
+        """Begin a writing transaction that excludes those with a key in common; without keys, every other."""
+        ...
+
+    async def lock(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
+        """Take more keys in a transaction that was begun with keys."""
+        ...
+
+    async def begin_read(self, connection: AsyncConnection) -> None:
+        """Begin a transaction that reads one snapshot and never blocks a writer."""
+        ...
 
 
 class Database:
-    """One service's database.
+    """One service's database; several replicas of a service may have the same one open on PostgreSQL.
 
-    `write()` opens a transaction that holds SQLite's writer lock from its first statement on, so that what it reads
-    cannot change before it commits; `read()` opens one that never blocks a writer. Functions given to `on_commit` run
-    after every committed `write()`: the outbox relay wakes that way.
+    A `write()` excludes every other write, on every replica: what it reads cannot change before it commits. A
+    `write(key, ...)` promises so only against writes that name one of its keys, and against writes without keys: name
+    what decides, such as the request. On SQLite there is one writer whatever the keys. Locks that are taken later, by
+    `lock`, must follow one order in all transactions; a circle ends as Unavailable.
+
+    `read()` never blocks a writer. Functions given to `on_commit` run after every committed write of this process: the
+    outbox relay wakes that way.
+
+    What the database cannot do now is Unavailable, the commit's own failure included: then nobody knows whether the
+    transaction happened, and whoever tries again must find out. A value that no column takes is InvalidMessage.
+    IntegrityError stays what it is.
     """
 
-    def __init__(self, engine: AsyncEngine, metadata: MetaData) -> None:
-        self._engine = engine
+    def __init__(self, place: Place, metadata: MetaData) -> None:
+        self._place = place
         self._metadata = metadata
-        self._writer = asyncio.Lock()
+        self._writers = asyncio.Semaphore(place.writers_max)
         self._on_commit: list[Callable[[], None]] = []
 
     @classmethod
     async def open(cls, path: Path, metadata: MetaData) -> Database:
         """Open (and where needed create) the SQLite file at `path` with the tables of `metadata`."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)))
-        event.listen(engine.sync_engine, "connect", _configure)
-        database = cls(engine, metadata)
+        database = cls(SqliteFile(path), metadata)
         async with database.write() as connection:
             await connection.run_sync(metadata.create_all)
         return database
 
+    @classmethod
+    async def connect(
+        cls, url: str, metadata: MetaData, *, schema: str, connections_max: int = CONNECTIONS_MAX
+    ) -> Database:
+        """Connect to PostgreSQL (`postgresql+asyncpg://...`), with the tables of `metadata` in `schema`."""
+        place = PostgresSchema(make_url(url), schema, connections_max=connections_max)
+        database = cls(place, metadata)
+        async with database.write() as connection:
+            await place.create_schema(connection)
+            await connection.run_sync(metadata.create_all)
+        return database
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._place.engine.dialect.name
+
     def on_commit(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after every committed `write()`."""
+        """Call `callback` after every committed write."""
         self._on_commit.append(callback)
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self, *keys: str) -> AsyncIterator[AsyncConnection]:
         """Open a writing transaction; it commits on leaving, or rolls back on an error."""
-        # One writer at a time in this process: waiting in Python is fair, SQLite's busy wait is not.
-        async with self._writer, self._engine.connect() as connection:
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        async with self._writers, self._connection() as connection:
+            await self._place.begin_write(connection, keys)
             try:
                 yield connection
             except BaseException:
-                await connection.rollback()
+                with suppress(DBAPIError):  # a connection that is gone has rolled back
+                    await connection.rollback()
                 raise
             await connection.commit()
         for callback in self._on_commit:
             callback()
 
+    async def lock(self, connection: AsyncConnection, *keys: str) -> None:
+        """Take more keys in a `write(key, ...)`, once it is known which decide; read again what was read before."""
+        await self._place.lock(connection, keys)
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Open a reading transaction: one snapshot for all its statements."""
-        async with self._engine.connect() as connection:
-            await connection.exec_driver_sql("BEGIN")
+        async with self._connection() as connection:
+            await self._place.begin_read(connection)
             try:
                 yield connection
             finally:
-                await connection.rollback()
+                with suppress(DBAPIError):
+                    await connection.rollback()
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._engine.dispose()
+        await self._place.engine.dispose()
 
-
-def _configure(connection: Any, _record: object) -> None:
-    # The driver would open transactions by itself, too late for BEGIN IMMEDIATE; we say BEGIN ourselves.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",  # a committed row survives power loss
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as opened:
+            with told_as_ours(DBAPIError, *CONNECT_ERRORS):
+                connection = await opened.enter_async_context(self._place.engine.connect())
+            with told_as_ours(DBAPIError):
+                yield connection
