@@ -32,13 +32,13 @@ class MemoryRegistry:
     """Versions in memory; a change that raises leaves nothing behind."""
 
     kept: dict[tuple[str, str, int], DocumentVersion] = field(default_factory=dict)
-    events: set[str] = field(default_factory=set)
+    submissions: set[tuple[str, str, str]] = field(default_factory=set)
 
     @asynccontextmanager
     async def change(self, tenant: str, document: str) -> AsyncIterator["MemoryChange"]:
-        change = MemoryChange(tenant, document, dict(self.kept), set(self.events))
+        change = MemoryChange(tenant, document, dict(self.kept), set(self.submissions))
         yield change
-        self.kept, self.events = change.kept, change.events
+        self.kept, self.submissions = change.kept, change.submissions
 
     async def newest(self, tenant: str, document: str) -> DocumentVersion | None:
         return next(iter(_newest_first(self.kept, tenant, document)), None)
@@ -68,14 +68,15 @@ class MemoryChange:
     tenant: str
     document: str
     kept: dict[tuple[str, str, int], DocumentVersion]
-    events: set[str]
+    submissions: set[tuple[str, str, str]]
 
     async def versions(self) -> Sequence[DocumentVersion]:
         return _newest_first(self.kept, self.tenant, self.document)
 
-    async def submitted_before(self, event_id: str) -> bool:
-        known = event_id in self.events
-        self.events.add(event_id)
+    async def submitted_before(self, fingerprint: str) -> bool:
+        submission = (self.tenant, self.document, fingerprint)
+        known = submission in self.submissions
+        self.submissions.add(submission)
         return known
 
     async def put(self, version: DocumentVersion) -> None:
@@ -169,10 +170,10 @@ class FakeParser:
 
 
 class OpenTenancy:
-    """One tenant, with one principal."""
+    """Two tenants; the first has one principal."""
 
     def declared(self, tenant: str) -> bool:
-        return tenant == "acme"
+        return tenant in ("acme", "globex")
 
     def knows(self, tenant: str, principal: str) -> bool:
         return (tenant, principal) == ("acme", "staff")
@@ -201,9 +202,9 @@ class World:
         self.now += timedelta(milliseconds=250)
         return self.now
 
-    def cause(self, event_id: str = "") -> Cause:
+    def cause(self, event_id: str = "", source: str = "/test") -> Cause:
         self.events += 1
-        return Cause(event_id or f"event-{self.events}", "run-1", "alice")
+        return Cause(event_id or f"event-{self.events}", "run-1", "alice", source=source)
 
     async def submit(
         self,
@@ -213,10 +214,11 @@ class World:
         allow: tuple[str, ...] = (),
         tenant: str = "acme",
         event_id: str = "",
+        source: str = "/test",
         limits: IntakeLimits | None = None,
     ) -> DocumentVersion:
         request = Request(tenant, name, allow=allow)
-        return await self._take_in(request, content, self.cause(event_id), limits=limits or IntakeLimits())
+        return await self._take_in(request, content, self.cause(event_id, source), limits=limits or IntakeLimits())
 
     async def digest_all(self) -> None:
         for version in await self.registry.waiting(100):

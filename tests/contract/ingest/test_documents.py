@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from headrace_errors import Overloaded, Refused
 from headrace_ingest import handlers
+from headrace_ingest.adapters.events import outgoing
 from headrace_ingest.domain.admission import IntakeLimits
 from headrace_ingest.domain.documents import State
 from headrace_ingest.domain.facts import Decided, DocumentDeleted
@@ -82,6 +83,43 @@ async def test_a_redelivered_submission_changes_nothing(world) -> None:
     await world.submit(b"new", event_id="second")
     assert (await world.submit(b"old", event_id="first")).version == 1
     assert await world.registry.states() == {1: "chunked", 2: "submitted"}
+
+
+async def test_a_redelivered_submission_without_a_version_of_its_own_is_answered(world) -> None:
+    """It said nothing new when it came, so the document as it stands is the answer."""
+    await world.index(b"same")
+    await world.submit(b"same", event_id="again")
+    assert (await world.submit(b"same", event_id="again")).version == 1
+
+
+async def test_producers_may_choose_the_same_event_id(world) -> None:
+    """An event id says nothing across tenants, documents and sources."""
+    await world.submit(b"one", event_id="1")
+    assert (await world.submit(b"two", event_id="1", name="b.txt")).document == "b.txt"
+    assert (await world.submit(b"three", event_id="1", tenant="globex", name="c.txt")).tenant == "globex"
+    await world.submit(b"four", event_id="1", source="/other")
+    assert await world.registry.states() == {1: "failed", 2: "submitted"}
+
+
+async def test_a_reused_event_id_does_not_lose_a_change(world) -> None:
+    """Other bytes, other readers and a deletion each count, though the producer numbers them alike; repeats do not."""
+    await world.submit(b"old", event_id="1")
+    assert (await world.submit(b"new", event_id="1")).version == 2
+    assert (await world.submit(b"new", event_id="1", allow=("staff",))).version == 3
+    buried = await world.forget("a.txt", world.cause("1"))
+    assert (buried.version, buried.deleted) == (4, True)
+    assert (await world.submit(b"new", event_id="1")).version == 2
+    assert (await world.forget("a.txt", world.cause("1"))).version == 4
+
+
+async def test_what_is_told_of_documents_has_ids_of_its_own(world) -> None:
+    """Also when their producers chose the same event id: consumers drop an id that they know."""
+    await world.submit(b"one", event_id="1")
+    await world.submit(b"two", event_id="1")
+    await world.submit(b"one", event_id="1", name="b.txt")
+    await world.submit(b"one", event_id="1", tenant="globex")
+    told = [outgoing(fact, world.now).envelope.id for fact in world.registry.told]
+    assert len(told) == len(set(told))
 
 
 async def test_a_failed_version_changes_nothing_and_can_be_tried_again(world) -> None:

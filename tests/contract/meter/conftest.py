@@ -106,7 +106,7 @@ class Meter:
         self.rules = Rules(read_prices({"version": "v1", "rates": RATES}, currency="USD"), self.budgets, self.told)
 
     async def use(self, usage: Usage, event_id: str | None = None) -> int | None:
-        event = delivery(event_id or usage.usage_id)
+        event = delivery(event_id or usage.usage_id, tenant=usage.tenant)
         return await record_usage(usage, transaction=self.ledger.transaction(event), rules=self.rules)
 
     async def settle(self, usage: Usage) -> int | None:
@@ -128,7 +128,7 @@ class Meter:
         await release(tenant, reservation_id, transaction=self.ledger.transaction(None))
 
     async def close(self, request="r1", *, attempts=1, embedding_tokens=0, tenant="acme") -> None:
-        transaction = self.ledger.transaction(delivery(f"outcome-{request}"))
+        transaction = self.ledger.transaction(delivery(f"outcome-{request}", tenant=tenant))
         await close_request(
             tenant, request, attempts=attempts, embedding_tokens=embedding_tokens, transaction=transaction
         )
@@ -145,9 +145,9 @@ class Meter:
             return await ledger.account(tenant, period)
 
 
-def delivery(event_id: str) -> Event:
+def delivery(event_id: str, *, tenant: str) -> Event:
     """Make a delivered event with this id."""
-    envelope = Envelope(id=event_id, type="t", source="/test", time=NOON)
+    envelope = Envelope(id=event_id, type="t", source="/test", time=NOON, tenant=tenant)
     return Event(envelope, UsageRecorded(), "t", "k", 0, 0, NOON)
 
 

@@ -39,6 +39,31 @@ async def test_a_usage_told_by_another_event_is_booked_once(meter, make_usage):
     assert (await meter.account()).spent_picos == COST
 
 
+@pytest.mark.parametrize("verb", ["use", "settle"])
+async def test_a_usage_id_is_the_tenants_own(meter, make_usage, verb):
+    """Another tenant's usage of the same id is another one: neither its cost is told, nor is it taken for a repeat."""
+    book, theirs = getattr(meter, verb), make_usage(tenant="globex", quantities={"input_tokens": 1})
+    assert await book(theirs) == 10**6
+    assert await book(make_usage()) == COST
+    assert await book(theirs) == 10**6
+
+    assert (await meter.account()).spent_picos == COST
+    assert (await meter.account("globex")).spent_picos == 10**6
+    assert (await meter.report(tenant="globex")).usages == 1
+    assert sum(one.cost_picos for one in (await meter.report()).sums) == COST
+    assert len((await meter.ledger.published())[0]) == 3
+
+
+async def test_the_same_usage_id_of_two_tenants_is_rated_later_for_each(meter, make_usage):
+    """Both are kept without a price, and both are booked once there is one."""
+    for tenant in ("acme", "globex"):
+        await meter.use(make_usage(model="new", tenant=tenant))
+
+    rates = [{"model": "new", "from": "2026-01-01", "per_million": {"input_tokens": "1", "output_tokens": "2"}}]
+    assert await meter.rerate(rates) == 2
+    assert (await meter.account("globex")).spent_picos == (await meter.account()).spent_picos == COST
+
+
 async def test_a_failed_attempt_stands_in_the_ledger(meter, make_usage):
     """No tokens, one row: quantity 0 on the meter `requests`."""
     await meter.use(make_usage(status="failed", quantities={}))

@@ -96,11 +96,16 @@ async def test_a_call_is_recorded_with_its_tokens_before_it_is_answered():
 
 def test_a_repeated_call_of_a_request_is_the_same_fact():
     """Same request, model and texts: same id. Another of them: another id. Without a request: never the same."""
-    same = query_usage_id("r1", "m", ["a", "b"])
-    assert same == query_usage_id("r1", "m", ["a", "b"])
-    others = [query_usage_id("r2", "m", ["a", "b"]), query_usage_id("r1", "n", ["a", "b"])]
-    others += [query_usage_id("r1", "m", ["a"]), query_usage_id("", "m", ["a"]), query_usage_id("", "m", ["a"])]
-    assert len({same, *others}) == 6
+    same = query_usage_id("acme", "r1", "m", ["a", "b"])
+    assert same == query_usage_id("acme", "r1", "m", ["a", "b"])
+    others = [query_usage_id("acme", "r2", "m", ["a", "b"]), query_usage_id("acme", "r1", "n", ["a", "b"])]
+    others += [query_usage_id("globex", "r1", "m", ["a", "b"])]
+    others += [
+        query_usage_id("acme", "r1", "m", ["a"]),
+        query_usage_id("acme", "", "m", ["a"]),
+        query_usage_id("acme", "", "m", ["a"]),
+    ]
+    assert len({same, *others}) == 7
 
 
 @given(st.integers(0, 200), st.integers(1, 50))

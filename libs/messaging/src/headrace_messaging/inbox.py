@@ -1,6 +1,7 @@
 """The inbox: which events had their effect, and from where to read on, stored in the transaction of that effect.
 
-It makes an effect happen once per event id, whatever is delivered twice: by a crash, a rebalance, or a producer.
+It makes an effect happen once per tenant and event id, whatever is delivered twice: by a crash, a rebalance, or a
+producer. An id is its tenant's own: another tenant that chooses the same one takes nothing away.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def inbox_tables(metadata: MetaData) -> InboxTables:
     events = Table(
         "inbox_events",
         metadata,
+        Column("tenant", String(255), primary_key=True),
         Column("event_id", String(255), primary_key=True),
         Column("accepted_at_ms", BigInteger, nullable=False, index=True),
     )
@@ -77,9 +79,10 @@ class Inbox:
     async def accept(self, connection: AsyncConnection, event: Event[Message]) -> bool:
         """Say, in the caller's transaction, whether the event is new; if not, its effect must not happen again."""
         events, now_ms = self._tables.events, int(time.time() * 1000)
-        known = exists().where(events.c.event_id == event.envelope.id)
-        new = select(literal(event.envelope.id), literal(now_ms)).where(~known)
-        inserted = await connection.execute(insert(events).from_select(["event_id", "accepted_at_ms"], new))
+        tenant, event_id = event.envelope.tenant, event.envelope.id
+        known = exists().where(events.c.tenant == tenant, events.c.event_id == event_id)
+        new = select(literal(tenant), literal(event_id), literal(now_ms)).where(~known)
+        inserted = await connection.execute(insert(events).from_select(["tenant", "event_id", "accepted_at_ms"], new))
         await self._store_offset(connection, event)
         await self._prune(connection, now_ms)
         return inserted.rowcount == 1

@@ -49,15 +49,15 @@ class Usage:
     ended_at: datetime
 
 
-def query_usage_id(request_id: str, model_sha256: str, texts: Sequence[str]) -> str:
-    """Derive a query's usage id, so that a call repeated for the same request is booked once.
+def query_usage_id(tenant: str, request_id: str, model_sha256: str, texts: Sequence[str]) -> str:
+    """Derive a query's usage id, so that a call repeated for the same request of a tenant is booked once.
 
     A call outside a request is nobody's repeat: its id is random.
     """
     if not request_id:
         return str(uuid.uuid4())
     digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"headrace-{USAGE_STAGE}:{request_id}/{model_sha256}/{digest}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"headrace-{USAGE_STAGE}:{tenant}/{request_id}/{model_sha256}/{digest}"))
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

@@ -30,7 +30,7 @@ async def embed_texts(
     model = embedder.model
     await usage.record(
         Usage(
-            id=query_usage_id(request_id, model.sha256, texts),
+            id=query_usage_id(tenant, request_id, model.sha256, texts),
             tenant=tenant,
             request_id=request_id,
             document="",

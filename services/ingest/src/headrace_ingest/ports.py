@@ -20,8 +20,8 @@ class Change(Protocol):
         """Return its newest versions, newest first; at most 50."""
         ...
 
-    async def submitted_before(self, event_id: str) -> bool:
-        """Remember a submission by its event; return whether it was known already."""
+    async def submitted_before(self, fingerprint: str) -> bool:
+        """Remember a submission of this document by its fingerprint; return whether it was known already."""
         ...
 
     async def put(self, version: DocumentVersion) -> None:

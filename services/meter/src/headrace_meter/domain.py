@@ -18,13 +18,16 @@ from headrace_meter.prices import REQUESTS, Price, PriceList
 
 THRESHOLDS_PERCENT = (50, 80, 100)
 
+UsageKey = tuple[str, str]
+"""A tenant and a usage id of its: another tenant may have chosen the same id."""
+
 UsageStatus = Literal["completed", "failed", "unknown", "cancelled"]
 ReservationState = Literal["held", "unknown", "settled", "released"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one attempt used; `usage_id` is the event's id. Quantities are disjoint and not negative."""
+    """What one attempt used; `usage_id` is the tenant's own. Quantities are disjoint and not negative."""
 
     usage_id: str
     attempt_id: str
@@ -42,6 +45,11 @@ class Usage:
     reservation_id: str = ""
     attempt: int = 1
     estimated: bool = False
+
+    @property
+    def key(self) -> UsageKey:
+        """What names it in the ledger."""
+        return (self.tenant, self.usage_id)
 
     @property
     def period(self) -> str:

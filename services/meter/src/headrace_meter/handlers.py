@@ -87,11 +87,11 @@ async def release(tenant: str, reservation_id: str, *, transaction: Transaction)
 
 
 async def record_usage(usage: Usage, *, transaction: Transaction, rules: Rules) -> int | None:
-    """Book what an attempt used, once by its usage id; return its cost in picos, None where it has no price yet."""
+    """Book what an attempt used, once by its key; return its cost in picos, None where it has no price yet."""
     async with transaction as ledger:
         # The same fact comes as an event and may come as a call: the inbox knows the first, the ledger both.
-        if not await ledger.first_time() or await ledger.has_usage(usage.usage_id):
-            return await ledger.cost_picos(usage.usage_id)
+        if not await ledger.first_time() or await ledger.has_usage(usage.key):
+            return await ledger.cost_picos(usage.key)
         await ledger.add_usage(usage)
         cost = await _book(ledger, usage, rules)
         await _close_if_over(ledger, usage.tenant, usage.request_id)
@@ -111,7 +111,7 @@ async def close_request(
 
 async def rate_unrated(*, new_transaction: Callable[[], Transaction], rules: Rules) -> int:
     """Book the unrated usages that have a price by now and return how many; run at start, when prices may be new."""
-    booked, after = 0, ""
+    booked, after = 0, ("", "")
     while True:
         async with new_transaction() as ledger:
             usages = await ledger.take_unrated(RERATED_MAX, after=after)
@@ -119,7 +119,7 @@ async def rate_unrated(*, new_transaction: Callable[[], Transaction], rules: Rul
                 booked += await _rebook(ledger, usage, rules)
         if not usages:
             return booked
-        after = usages[-1].usage_id
+        after = usages[-1].key
 
 
 async def get_usage(selection: Selection, group_by: Sequence[str], *, book: UsageBook) -> UsageReport:
@@ -143,7 +143,7 @@ async def _book(ledger: LedgerTransaction, usage: Usage, rules: Rules) -> int | 
         charges = rate(usage, rules.prices)
     except ModelUnpriced as error:
         # It ran, so it is neither refused nor counted as 0; what is held for it stays held until it has a price.
-        await ledger.add_unrated(usage.usage_id, error.detail)
+        await ledger.add_unrated(usage.key, error.detail)
         rules.observed.unrated(usage, error.detail)
         return None
     await ledger.add_charges(usage, charges)
@@ -161,7 +161,7 @@ async def _rebook(ledger: LedgerTransaction, usage: Usage, rules: Rules) -> int:
         rate(usage, rules.prices)
     except ModelUnpriced:
         return 0
-    await ledger.drop_unrated(usage.usage_id)
+    await ledger.drop_unrated(usage.key)
     await _book(ledger, usage, rules)
     await _close_if_over(ledger, usage.tenant, usage.request_id)
     return 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from headrace_meter.domain import Account, Charge, RequestProgress, Reservation, Usage
+from headrace_meter.domain import Account, Charge, RequestProgress, Reservation, Usage, UsageKey
 
 Clock = Callable[[], datetime]
 """The time in UTC."""
@@ -21,11 +21,11 @@ class LedgerTransaction(Protocol):
         """Take the delivery into the inbox; False when it was there already. A call without an event is always new."""
         ...
 
-    async def has_usage(self, usage_id: str) -> bool:
+    async def has_usage(self, key: UsageKey) -> bool:
         """Tell whether the usage was booked or kept as unrated, by whichever way it came."""
         ...
 
-    async def cost_picos(self, usage_id: str) -> int | None:
+    async def cost_picos(self, key: UsageKey) -> int | None:
         """Return what a booked usage cost; None for one without a price, or not here."""
         ...
 
@@ -37,15 +37,15 @@ class LedgerTransaction(Protocol):
         """Book the charges of a usage that is here, and announce a cost row for each."""
         ...
 
-    async def add_unrated(self, usage_id: str, reason: str) -> None:
+    async def add_unrated(self, key: UsageKey, reason: str) -> None:
         """Note that a usage that is here has no price, to be rated later."""
         ...
 
-    async def take_unrated(self, usages_max: int, *, after: str) -> Sequence[Usage]:
-        """Return up to `usages_max` unrated usages with ids above `after`, in order of id."""
+    async def take_unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
+        """Return up to `usages_max` unrated usages with keys above `after`, in order of key."""
         ...
 
-    async def drop_unrated(self, usage_id: str) -> None:
+    async def drop_unrated(self, key: UsageKey) -> None:
         """Forget that a usage is unrated: it is being booked in this transaction."""
         ...
 

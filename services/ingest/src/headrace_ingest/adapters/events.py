@@ -1,7 +1,8 @@
 """Facts as events: the messages of proto/headrace/{document,ingest,audit}/v1 in their envelopes.
 
-An event's id follows from what caused its version and from how often that was sent on its way, so that the same step
-makes the same id however often a crash repeats it.
+An event's id follows from the version, from what caused it and from how often it was sent on its way, so that the same
+step makes the same id however often a crash repeats it. The producer's event id alone would not do: another tenant may
+choose the same.
 """
 
 from datetime import datetime
@@ -64,7 +65,7 @@ def _event(
     key: str = "",
 ) -> Outgoing:
     envelope = Envelope(
-        id=event_id(version.cause.event_id, stage, version.attempt, index),
+        id=event_id(_origin(version), stage, version.attempt, index),
         type=topic,
         source=f"/headrace/{SERVICE}",
         time=now,
@@ -74,6 +75,11 @@ def _event(
         auth_id=version.cause.principal,
     )
     return Outgoing(topic, key or f"{version.tenant}/{version.document}", payload, envelope)
+
+
+def _origin(version: DocumentVersion) -> str:
+    cause = version.cause
+    return "\n".join((version.tenant, version.document, str(version.version), cause.source, cause.event_id))
 
 
 def _chunks(fact: ChunksCreated) -> ingest.ChunksCreated:

@@ -37,15 +37,17 @@ class SqlChange:
         query = select(VERSIONS).where(tuple_(VERSIONS.c.tenant, VERSIONS.c.document) == self._key)
         return await _read(self._connection, query.order_by(VERSIONS.c.version.desc()).limit(VERSIONS_READ_MAX))
 
-    async def submitted_before(self, event_id: str) -> bool:
-        """Remember an event; return whether it was known. Forgets those too old to be delivered again."""
+    async def submitted_before(self, fingerprint: str) -> bool:
+        """Remember a submission; return whether it was known. Forgets those too old to be delivered again."""
         now = self._clock()
         oldest_us = microseconds(now - SUBMISSIONS_KEPT)
         await self._connection.execute(delete(SUBMISSIONS).where(SUBMISSIONS.c.seen_at_us < oldest_us))
-        known = select(func.count()).select_from(SUBMISSIONS).where(SUBMISSIONS.c.event_id == event_id)
+        tenant, document = self._key
+        key = {"tenant": tenant, "document": document, "fingerprint": fingerprint}
+        known = select(func.count()).select_from(SUBMISSIONS).filter_by(**key)
         if await self._connection.scalar(known):
             return True
-        await self._connection.execute(insert(SUBMISSIONS).values(event_id=event_id, seen_at_us=microseconds(now)))
+        await self._connection.execute(insert(SUBMISSIONS).values(**key, seen_at_us=microseconds(now)))
         return False
 
     async def put(self, version: DocumentVersion) -> None:

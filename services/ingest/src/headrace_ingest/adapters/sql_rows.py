@@ -34,15 +34,18 @@ VERSIONS = Table(
     Column("submission_id", String(255), nullable=False),
     Column("principal", String(255), nullable=False),
     Column("traceparent", String(64), nullable=False),
+    Column("source", Text, nullable=False),
     Column("accepted_at_us", BigInteger, nullable=False),
     Column("changed_at_us", BigInteger, nullable=False),
     Index("versions_by_state", "state", "deleted", "accepted_at_us"),
 )
 
-SUBMISSIONS = Table(  # which events were taken in: a redelivery must not bring an older file back
+SUBMISSIONS = Table(  # which submissions were taken in: a redelivery must not bring an older file back
     "submissions",
     METADATA,
-    Column("event_id", String(255), primary_key=True),
+    Column("tenant", String(255), primary_key=True),
+    Column("document", String(1024), primary_key=True),
+    Column("fingerprint", String(64), primary_key=True),
     Column("seen_at_us", BigInteger, nullable=False, index=True),
 )
 
@@ -57,7 +60,7 @@ _PLAIN = (
     *("tenant", "document", "version", "deleted", "content_sha256", "media_type", "size_bytes", "attempt"),
     *("text_sha256", "title", "chunks", "pages", "reason", "detail"),
 )
-_CAUSE = ("event_id", "submission_id", "principal", "traceparent")
+_CAUSE = ("event_id", "submission_id", "principal", "traceparent", "source")
 
 
 def to_row(version: DocumentVersion) -> dict[str, Any]:

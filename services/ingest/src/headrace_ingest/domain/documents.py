@@ -5,6 +5,8 @@ are each the next version. A version ends exactly once: indexed, failed or delet
 left to the ports.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,12 +32,28 @@ OPEN = frozenset({State.SUBMITTED, State.CHUNKED})
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What a version follows from: ids for events, a trace to continue, and who asked."""
+    """What a version follows from: ids for events, a trace to continue, and who asked.
+
+    `event_id` was chosen by a producer: it says something only together with `source`, its tenant and its document.
+    """
 
     event_id: str
     submission_id: str
     principal: str = ""
     traceparent: str = ""
+    source: str = ""
+
+    def same_event(self, other: "Cause") -> bool:
+        """Whether both come from the same event of the same producer."""
+        return (self.source, self.event_id) == (other.source, other.event_id)
+
+    def fingerprint(self, *content: str) -> str:
+        """Return what names this event and what it asks for, in hexadecimal.
+
+        CloudEvents promises that source and id name one event. A producer that breaks the promise and reuses an id for
+        another content must not lose that content: so the content counts, too.
+        """
+        return hashlib.sha256(json.dumps([self.source, self.event_id, *content]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,11 @@ class Submission:
     media_type: str
     allow: tuple[str, ...]
     cause: Cause
+
+    @property
+    def fingerprint(self) -> str:
+        """What a redelivery of the same submission shares with it, and no other submission of the document does."""
+        return self.cause.fingerprint(self.content_sha256, self.media_type, *sorted(set(self.allow)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,7 +99,7 @@ def subscriptions(use_cases: EventUseCases, *, blobs: Blobs) -> list[Subscriptio
 def _cause(event: Event[Any]) -> Cause:
     known = event.envelope
     traceparent = inject_context().get("traceparent", "")
-    return Cause(known.id, known.correlation_id or known.id, known.auth_id, traceparent)
+    return Cause(known.id, known.correlation_id or known.id, known.auth_id, traceparent, known.source)
 
 
 async def _tell_failure(event: Event[Any], ending: Ending) -> Sequence[Outgoing]:

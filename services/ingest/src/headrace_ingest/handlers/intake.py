@@ -1,6 +1,6 @@
 """What comes from producers: a document to learn or to forget."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from headrace_errors import Overloaded, Refused
@@ -22,6 +22,8 @@ from headrace_ingest.domain.names import shown_name
 from headrace_ingest.domain.parsed import ParsingError, Reason
 from headrace_ingest.handlers.steps import send_again, supersede
 from headrace_ingest.ports import Blobs, Change, Clock, Registry
+
+_DELETION = "deletion"  # stands for the content in a deletion's fingerprint
 
 
 async def take_in(
@@ -57,8 +59,9 @@ async def submit(submission: Submission, *, registry: Registry, clock: Clock, op
         raise Overloaded(f"{open_max} documents are under way", retry_after_s=2.0)
     async with registry.change(submission.tenant, submission.document) as change:
         versions = await change.versions()
-        if await change.submitted_before(submission.cause.event_id):
-            return _version_of(submission.cause, versions)
+        known = await change.submitted_before(submission.fingerprint)
+        if known and (made := _version_of(submission.cause, versions, lambda one: one.holds(submission))):
+            return made
         current = standing(versions)
         if current and current.holds(submission):
             return await _repeat(current, submission.cause, change)
@@ -92,8 +95,9 @@ async def forget(tenant: str, document: str, cause: Cause, *, registry: Registry
         versions = await change.versions()
         if not versions:
             raise Refused(f"no document {shown_name(document)}", reason=Reason.UNKNOWN_DOCUMENT)
-        if await change.submitted_before(cause.event_id):
-            return _version_of(cause, versions)
+        known = await change.submitted_before(cause.fingerprint(_DELETION))
+        if known and (made := _version_of(cause, versions, lambda one: one.deleted)):
+            return made
         current = standing(versions)
         if current and current.deleted:
             return await send_again(current, change) if current.open else current
@@ -124,6 +128,9 @@ def _next_number(versions: Sequence[DocumentVersion]) -> int:
     return versions[0].version + 1 if versions else 1
 
 
-def _version_of(cause: Cause, versions: Sequence[DocumentVersion]) -> DocumentVersion:
-    """Return the version that a submission became when it came the first time."""
-    return next((version for version in versions if version.cause.event_id == cause.event_id), versions[0])
+def _version_of(
+    cause: Cause, versions: Sequence[DocumentVersion], asked_for: Callable[[DocumentVersion], bool]
+) -> DocumentVersion | None:
+    """Return the version that an event became when it came the first time; else the newest, for it was no version."""
+    made = (version for version in versions if version.cause.same_event(cause) and asked_for(version))
+    return next(made, versions[0] if versions else None)

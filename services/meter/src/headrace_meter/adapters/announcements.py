@@ -25,13 +25,13 @@ class Announcements:
         self._clock = clock
 
     def cost(self, usage: Usage, charge: Charge) -> Outgoing:
-        """Return the cost row of a charge: its id is derived from the usage's id and the meter."""
+        """Return the cost row of a charge: its id is derived from the usage's key and the meter."""
         row = cost_pb2.CostRecorded()
         json_format.ParseDict(focus_row(usage, charge, self._prices), row)
         envelope = new_envelope(
             topics.COST_RECORDED,
             source=_SOURCE,
-            id=event_id(usage.usage_id, f"cost.{charge.meter}"),
+            id=event_id("/".join(usage.key), f"cost.{charge.meter}"),
             time=self._clock(),
             tenant=usage.tenant,
             correlation_id=usage.request_id or usage.usage_id,

@@ -12,16 +12,16 @@ from typing import Any
 
 from headrace_messaging import Event
 
-from headrace_meter.domain import Account, Charge, RequestProgress, Reservation, Usage
+from headrace_meter.domain import Account, Charge, RequestProgress, Reservation, Usage, UsageKey
 from headrace_meter.ports import Selection, Sum, UsageReport
 
 
 @dataclass
 class _State:
-    inbox: set[str] = field(default_factory=set)
-    usages: dict[str, Usage] = field(default_factory=dict)
-    charges: dict[str, tuple[Charge, ...]] = field(default_factory=dict)
-    unrated: set[str] = field(default_factory=set)
+    inbox: set[tuple[str, str]] = field(default_factory=set)
+    usages: dict[UsageKey, Usage] = field(default_factory=dict)
+    charges: dict[UsageKey, tuple[Charge, ...]] = field(default_factory=dict)
+    unrated: set[UsageKey] = field(default_factory=set)
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
     reservations: dict[tuple[str, str], Reservation] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class MemoryLedger:
     def _sums(self, chosen: Sequence[Usage], group_by: Sequence[str]) -> list[Sum]:
         sums: dict[tuple[tuple[str, ...], str], tuple[int, int]] = {}
         for usage in chosen:
-            for charge in self._state.charges[usage.usage_id]:
+            for charge in self._state.charges[usage.key]:
                 place = (tuple(_label(usage, charge, name) for name in group_by), charge.meter)
                 quantity, cost = sums.get(place, (0, 0))
                 sums[place] = (quantity + charge.quantity, cost + charge.cost_picos)
@@ -87,39 +87,40 @@ class MemoryTransaction:
         """Take the delivery into the inbox."""
         if self._event is None:
             return True
-        known = self._event.envelope.id in self._state.inbox
-        self._state.inbox.add(self._event.envelope.id)
+        delivery = (self._event.envelope.tenant, self._event.envelope.id)
+        known = delivery in self._state.inbox
+        self._state.inbox.add(delivery)
         return not known
 
-    async def has_usage(self, usage_id: str) -> bool:
+    async def has_usage(self, key: UsageKey) -> bool:
         """Tell whether the usage is here."""
-        return usage_id in self._state.usages
+        return key in self._state.usages
 
-    async def cost_picos(self, usage_id: str) -> int | None:
+    async def cost_picos(self, key: UsageKey) -> int | None:
         """Return what a booked usage cost."""
-        charges = self._state.charges.get(usage_id)
+        charges = self._state.charges.get(key)
         return None if charges is None else sum(charge.cost_picos for charge in charges)
 
     async def add_usage(self, usage: Usage) -> None:
         """Keep a usage."""
-        self._state.usages[usage.usage_id] = usage
+        self._state.usages[usage.key] = usage
 
     async def add_charges(self, usage: Usage, charges: Sequence[Charge]) -> None:
         """Book the charges of a usage."""
-        self._state.charges[usage.usage_id] = tuple(charges)
+        self._state.charges[usage.key] = tuple(charges)
         self._state.costs.extend(charges)
 
-    async def add_unrated(self, usage_id: str, reason: str) -> None:  # noqa: ARG002 - nobody asks a fake why
+    async def add_unrated(self, key: UsageKey, reason: str) -> None:  # noqa: ARG002 - nobody asks a fake why
         """Note that a usage has no price."""
-        self._state.unrated.add(usage_id)
+        self._state.unrated.add(key)
 
-    async def take_unrated(self, usages_max: int, *, after: str) -> Sequence[Usage]:
-        """Return unrated usages in order of id."""
+    async def take_unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
+        """Return unrated usages in order of key."""
         return [self._state.usages[one] for one in sorted(self._state.unrated) if one > after][:usages_max]
 
-    async def drop_unrated(self, usage_id: str) -> None:
+    async def drop_unrated(self, key: UsageKey) -> None:
         """Forget that a usage is unrated."""
-        self._state.unrated.discard(usage_id)
+        self._state.unrated.discard(key)
 
     async def account(self, tenant: str, period: str) -> Account:
         """Return a tenant's month."""
@@ -164,8 +165,8 @@ class MemoryTransaction:
         self._state.outcomes.setdefault((tenant, request_id), (attempts, embedding_tokens))
 
     def _booked(self, tenant: str, request_id: str) -> Iterator[Usage]:
-        for usage_id in self._state.charges:
-            usage = self._state.usages[usage_id]
+        for key in self._state.charges:
+            usage = self._state.usages[key]
             if (usage.tenant, usage.request_id) == (tenant, request_id):
                 yield usage
 

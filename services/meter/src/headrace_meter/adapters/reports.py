@@ -21,7 +21,7 @@ _COLUMNS = {
     "meter": CHARGES.c.meter,
     "day": USAGES.c.day,
 }
-_RATED = CHARGES.join(USAGES, USAGES.c.usage_id == CHARGES.c.usage_id)
+_RATED = CHARGES.join(USAGES, and_(USAGES.c.tenant == CHARGES.c.tenant, USAGES.c.usage_id == CHARGES.c.usage_id))
 _EMBED = "embed"
 
 

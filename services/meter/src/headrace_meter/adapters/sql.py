@@ -14,14 +14,14 @@ from headrace_messaging import Event
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox
 from headrace_storage import Database
-from sqlalchemy import Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.reports import progress_of
 from headrace_meter.adapters.rows import usage_of, usage_row
 from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, UNRATED, USAGES
-from headrace_meter.domain import Account, Charge, RequestProgress, Reservation, Usage
+from headrace_meter.domain import Account, Charge, RequestProgress, Reservation, Usage, UsageKey
 
 
 class SqlLedger:
@@ -69,14 +69,14 @@ class SqlLedgerTransaction:
         """Take the delivery into the inbox; a call is always new."""
         return self._event is None or await self._inbox.accept(self._connection, self._event)
 
-    async def has_usage(self, usage_id: str) -> bool:
+    async def has_usage(self, key: UsageKey) -> bool:
         """Tell whether the usage is here, rated or not."""
-        query = select(USAGES.c.usage_id).where(USAGES.c.usage_id == usage_id)
+        query = select(USAGES.c.usage_id).where(_of(USAGES, key))
         return (await self._connection.execute(query)).one_or_none() is not None
 
-    async def cost_picos(self, usage_id: str) -> int | None:
+    async def cost_picos(self, key: UsageKey) -> int | None:
         """Return what a booked usage cost; None without charges."""
-        query = select(func.sum(CHARGES.c.cost_picos)).where(CHARGES.c.usage_id == usage_id)
+        query = select(func.sum(CHARGES.c.cost_picos)).where(_of(CHARGES, key))
         cost = (await self._connection.execute(query)).scalar_one()
         return None if cost is None else int(cost)
 
@@ -86,27 +86,28 @@ class SqlLedgerTransaction:
 
     async def add_charges(self, usage: Usage, charges: Sequence[Charge]) -> None:
         """Book the charges of a usage, and put a cost row for each into the outbox."""
-        await self._connection.execute(insert(CHARGES), [_charge_row(charge) for charge in charges])
+        await self._connection.execute(insert(CHARGES), [_charge_row(usage, charge) for charge in charges])
         await self._outbox.add(self._connection, *(self._announcements.cost(usage, charge) for charge in charges))
 
-    async def add_unrated(self, usage_id: str, reason: str) -> None:
+    async def add_unrated(self, key: UsageKey, reason: str) -> None:
         """Note that a usage has no price."""
-        await self._connection.execute(insert(UNRATED).values(usage_id=usage_id, reason=reason))
+        tenant, usage_id = key
+        await self._connection.execute(insert(UNRATED).values(tenant=tenant, usage_id=usage_id, reason=reason))
 
-    async def take_unrated(self, usages_max: int, *, after: str) -> Sequence[Usage]:
-        """Return unrated usages in order of id."""
+    async def take_unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
+        """Return unrated usages in order of key."""
         query = (
             select(USAGES)
-            .join(UNRATED, UNRATED.c.usage_id == USAGES.c.usage_id)
-            .where(USAGES.c.usage_id > after)
-            .order_by(USAGES.c.usage_id)
+            .join(UNRATED, and_(UNRATED.c.tenant == USAGES.c.tenant, UNRATED.c.usage_id == USAGES.c.usage_id))
+            .where(tuple_(USAGES.c.tenant, USAGES.c.usage_id) > after)
+            .order_by(USAGES.c.tenant, USAGES.c.usage_id)
             .limit(usages_max)
         )
         return [usage_of(dict(row)) for row in (await self._connection.execute(query)).mappings()]
 
-    async def drop_unrated(self, usage_id: str) -> None:
+    async def drop_unrated(self, key: UsageKey) -> None:
         """Forget that a usage is unrated."""
-        await self._connection.execute(delete(UNRATED).where(UNRATED.c.usage_id == usage_id))
+        await self._connection.execute(delete(UNRATED).where(_of(UNRATED, key)))
 
     async def account(self, tenant: str, period: str) -> Account:
         """Return a tenant's month, locked."""
@@ -175,8 +176,14 @@ class SqlLedgerTransaction:
         await self._connection.execute(insert(OUTCOMES).values(row))
 
 
-def _charge_row(charge: Charge) -> dict[str, Any]:
+def _of(table: Table, key: UsageKey) -> ColumnElement[bool]:
+    tenant, usage_id = key
+    return and_(table.c.tenant == tenant, table.c.usage_id == usage_id)
+
+
+def _charge_row(usage: Usage, charge: Charge) -> dict[str, Any]:
     return {
+        "tenant": usage.tenant,
         "usage_id": charge.usage_id,
         "meter": charge.meter,
         "quantity": charge.quantity,

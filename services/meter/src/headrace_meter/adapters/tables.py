@@ -7,16 +7,16 @@ ledger. `accounts` and `reservations` say what is held now, and could be compute
 from __future__ import annotations
 
 from headrace_messaging.inbox import inbox_tables
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
 USAGES = Table(
     "usages",
     METADATA,
+    Column("tenant", String(128), primary_key=True),
     Column("usage_id", String(64), primary_key=True),
     Column("attempt_id", String(64), nullable=False),
-    Column("tenant", String(128), nullable=False),
     Column("request_id", String(128), nullable=False),
     Column("feature", String(128), nullable=False),
     Column("operation", String(32), nullable=False),
@@ -38,7 +38,8 @@ Index("usages_by_time", USAGES.c.tenant, USAGES.c.started_us)
 CHARGES = Table(
     "charges",
     METADATA,
-    Column("usage_id", String(64), ForeignKey(USAGES.c.usage_id), primary_key=True),
+    Column("tenant", String(128), primary_key=True),
+    Column("usage_id", String(64), primary_key=True),
     Column("meter", String(32), primary_key=True),
     Column("quantity", BigInteger, nullable=False),
     Column("price_micros", BigInteger, nullable=False),
@@ -46,14 +47,17 @@ CHARGES = Table(
     Column("price_version", String(64), nullable=False),
     Column("cost_picos", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
+    ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
 )
 
 # Usages that had no price when they came; a row goes when its usage is booked.
 UNRATED = Table(
     "unrated",
     METADATA,
-    Column("usage_id", String(64), ForeignKey(USAGES.c.usage_id), primary_key=True),
+    Column("tenant", String(128), primary_key=True),
+    Column("usage_id", String(64), primary_key=True),
     Column("reason", Text, nullable=False),
+    ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
 )
 
 ACCOUNTS = Table(
