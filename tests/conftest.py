@@ -11,10 +11,11 @@ import pytest
 from headrace_messaging import Bus
 from headrace_native import ServerMissing, postgres
 from headrace_native.pool import Pool, pool
+from headrace_runtime.settings import BlobSettings
 
 REQUIRED = os.environ.get("HEADRACE_REQUIRE_SERVERS") == "1"
 POOL = pytest.StashKey[Pool]()
-DATABASES = itertools.count(1)
+NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +61,21 @@ def native_kafka(native_servers):
 @pytest.fixture
 def native_postgres(native_servers):
     """Make an empty database on a real PostgreSQL and return its URL."""
-    return postgres.create_database(shared(native_servers, "postgres"), f"test_{next(DATABASES)}")
+    return postgres.create_database(shared(native_servers, "postgres"), f"test_{next(NUMBERS)}")
+
+
+@pytest.fixture
+def native_s3(native_servers):
+    """Name a real S3-compatible store, with a prefix that only this test uses."""
+    server = shared(native_servers, "s3")
+    settings = {name.removeprefix("HEADRACE_BLOBS__").lower(): value for name, value in server.environment.items()}
+    return BlobSettings(**settings | {"url": f"{settings['url']}/test-{next(NUMBERS)}"})
+
+
+@pytest.fixture(scope="session")
+def native_weaviate(native_servers):
+    """Return the real Weaviate (a `Server`), shared by the whole run: make collections with names of your own."""
+    return shared(native_servers, "weaviate")
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -26,18 +26,21 @@ class Artefact:
 
     name: str
     version: str
-    depends_on: str
+    depends_on: Callable[[], str]
     make: Callable[[Path], None]
 
     @property
     def folder(self) -> Path:
         """Where it is, or will be."""
-        key = hashlib.sha256(self.depends_on.encode()).hexdigest()[:_KEY_DIGITS]
+        key = hashlib.sha256(self.depends_on().encode()).hexdigest()[:_KEY_DIGITS]
         return _root() / f"{self.name}-{self.version}-{key}"
 
     def is_built(self) -> bool:
         """Tell whether it is there."""
-        return self.folder.is_dir()
+        try:
+            return self.folder.is_dir()
+        except ServerMissing:  # not even the toolchain is
+            return False
 
     def build(self) -> Path:
         """Build it unless it is there, and return its folder."""

@@ -36,7 +36,7 @@ def _resolve(folder: Path) -> None:
     verify(folder / "jars", _SHA256)
 
 
-JARS = Artefact("kafka", VERSION, depends_on=_POM + _SHA256, make=_resolve)
+JARS = Artefact("kafka", VERSION, depends_on=lambda: _POM + _SHA256, make=_resolve)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Recipe:
     name: str
     version: Callable[[], str]
     is_built: Callable[[], bool]
-    build: Callable[[], None]
+    build: Callable[[], object]
     build_s: int
     """About how long `build` takes on two cores with nothing cached."""
     serve: Callable[[Path], AbstractContextManager[Server]]

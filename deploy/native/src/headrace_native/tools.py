@@ -38,11 +38,11 @@ def install(packages: Sequence[str]) -> None:
 
 
 def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """Run a build step and return its output; ServerMissing with the output's end when it fails."""
+    """Run a build step and return its output; ServerMissing with the end of what it said when it fails."""
     done = subprocess.run(
         command, env={**os.environ, **(environment or {})}, cwd=cwd, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
-        raise ServerMissing(f"`{' '.join(command)}` failed ({done.returncode}):\n{done.stdout[-2000:]}")
+        raise ServerMissing(f"`{' '.join(command)}` failed ({done.returncode}):\n{(done.stdout + done.stderr)[-2000:]}")
     return done.stdout
