@@ -59,6 +59,11 @@ class Running:
         return self.seen
 
 
+def usage_in(events: list[Event]) -> list[Event]:
+    """Return the usage events."""
+    return [event for event in events if event.topic == topics.USAGE_RECORDED]
+
+
 def chunks(document: str, texts: list[str], *, version: int = 1, deleted: bool = False) -> Outgoing:
     """Return a part as ingest publishes it."""
     part = ingest_pb2.ChunksCreated(
@@ -133,6 +138,18 @@ async def test_a_query_is_embedded_and_its_usage_published_once(bus, tmp_path):
         assert len({event.envelope.id for event in events}) == 1
         assert {(event.payload.tenant, event.payload.request_id) for event in events} == {("acme", "r1")}
         assert events[0].payload.quantities[0].quantity == 10
+
+
+async def test_usage_outlives_the_bus(bus, tmp_path):
+    """What a bus forgot, of a query and of a document, is told to the next one under the same ids."""
+    async with running(bus, tmp_path) as service:
+        await service.embed("where does the water go")
+        await service.publisher.publish(chunks("u.md", ["the river"]))
+        told = usage_in(await service.published(lambda seen: len(usage_in(seen)) >= 2))
+    with embedded_bus(tmp_path / "another-bus") as new_bus:
+        async with running(new_bus, tmp_path) as service:
+            again = await service.published(lambda seen: len(usage_in(seen)) >= 2)
+            assert {event.envelope.id for event in usage_in(again)} == {event.envelope.id for event in told}
 
 
 async def test_a_stream_is_answered_in_order_and_info_tells_the_limits(bus, tmp_path):

@@ -140,16 +140,22 @@ def chunks_event(*texts: str, deleted: bool = False) -> Event[ingest_pb2.ChunksC
     return Event(envelope, part, topics.CHUNKS_CREATED, "acme/a.md", 0, 7, NOW)
 
 
-def handler(embedder):
-    """Return the handler of ingest's chunks."""
-    (subscription,) = kafka.subscriptions(embedder=embedder, slice_texts_max=2, clock=ticking())
+def handler(embedder, kept=None):
+    """Return the handler of ingest's chunks; it keeps usage in `kept`."""
+
+    async def keep(usage):
+        if kept is not None:
+            kept.append(usage)
+
+    (subscription,) = kafka.subscriptions(embedder=embedder, keep_usage=keep, slice_texts_max=2, clock=ticking())
     return subscription.handler
 
 
 async def test_chunks_become_vectors_and_usage_on_their_keys():
-    """The part is passed on whole beside its vectors, on the document's key; usage goes on the tenant's."""
-    event = chunks_event("abc", "de")
-    vectors, usage = await handler(FakeEmbedder())(event)
+    """The part is passed on whole beside its vectors, on the document's key; usage is kept first, on the tenant's."""
+    event, kept = chunks_event("abc", "de"), []
+    (vectors,) = await handler(FakeEmbedder(), kept)(event)
+    (usage,) = kept
     assert (vectors.topic, vectors.key) == (topics.CHUNKS_EMBEDDED, "acme/a.md")
     assert vectors.payload.part == event.payload
     assert np.frombuffer(vectors.payload.vectors.data, "<f4").tolist() == [3, 0, 2, 1]
@@ -164,8 +170,10 @@ async def test_chunks_become_vectors_and_usage_on_their_keys():
 
 async def test_a_redelivery_makes_the_same_events():
     """Ids are derived from the parent's, so consumers know a repeat."""
-    first, second = [await handler(FakeEmbedder())(chunks_event("abc")) for _ in range(2)]
+    kept = []
+    first, second = [await handler(FakeEmbedder(), kept)(chunks_event("abc")) for _ in range(2)]
     assert [one.envelope.id for one in first] == [one.envelope.id for one in second]
+    assert kept[0].envelope.id == kept[1].envelope.id
 
 
 async def test_a_deletion_is_passed_on_without_a_model():
@@ -180,8 +188,10 @@ async def test_a_deletion_is_passed_on_without_a_model():
 
 async def test_a_document_without_text_passes_without_usage():
     """No chunks: no rows, no tokens, but the version goes on."""
-    (passed,) = await handler(FakeEmbedder())(chunks_event())
+    kept = []
+    (passed,) = await handler(FakeEmbedder(), kept)(chunks_event())
     assert passed.payload.vectors.rows == 0
+    assert not kept
 
 
 async def test_an_overload_reaches_the_subscriber():

@@ -12,6 +12,9 @@ from sqlalchemy.engine import Row
 
 from headrace_messaging.event import Record
 
+OutboxRow = dict[str, Any]
+"""The columns of an event that is not stored yet."""
+
 CHAINS: Final = 16
 """Rows of one key are in one chain; chains are relayed side by side, each in order."""
 
@@ -34,7 +37,7 @@ def outbox_table(metadata: MetaData) -> Table:
     )
 
 
-def to_row(record: Record) -> dict[str, Any]:
+def to_row(record: Record) -> OutboxRow:
     """Return the columns of a record that is to be sent."""
     return {
         "chain": zlib.crc32(record.topic.encode() + b"/" + record.key) % CHAINS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from headrace_messaging import Bus, Codec, Publisher, StoredOffsets, Subscription
-from headrace_messaging.outbox import Outbox, Relay, outbox_table
+from headrace_messaging.outbox import Outbox, Relay, RelayOptions, outbox_table
 from headrace_storage import Database, ObjectBlobs
 from sqlalchemy import MetaData
 
@@ -65,7 +65,9 @@ class Chassis:
             self.peers[name] = Peer(name, address)
         return self.peers[name]
 
-    async def database(self, metadata: MetaData, *, file: str = "state.db") -> tuple[Database, Outbox]:
+    async def database(
+        self, metadata: MetaData, *, file: str = "state.db", relaying: RelayOptions | None = None
+    ) -> tuple[Database, Outbox]:
         """Open this service's database, with an outbox whose relay runs as long as the service does.
 
         It is the schema of the service's name on PostgreSQL where `sql.url` is set, else the SQLite file.
@@ -75,7 +77,7 @@ class Chassis:
             declared.to_metadata(tables)
         table = outbox_table(tables)
         database = await self._open(tables, file)
-        relay = Relay(database, table, self.publisher, generation=self.bus.generation)
+        relay = Relay(database, table, self.publisher, generation=self.bus.generation, options=relaying)
         database.on_commit(relay.wake)
         self.databases.append(database)
         self.relays.append(relay)

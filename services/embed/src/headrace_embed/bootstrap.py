@@ -7,11 +7,13 @@ from headrace_inference.encoder import Encoder
 from headrace_inference.null_encoder import NULL_MODEL, NullEncoder
 from headrace_inference.onnx_encoder import OnnxEncoder
 from headrace_inference.store import ModelStore, Progress, split_dirs
+from headrace_messaging.outbox import RelayOptions
 from headrace_runtime import Chassis, Service
 from headrace_telemetry import get_logger
+from sqlalchemy import MetaData
 
-from headrace_embed.adapters.bus_usage import BusUsage
 from headrace_embed.adapters.local_model import LocalModel
+from headrace_embed.adapters.outbox_usage import RELAY_GATHERS_MS, OutboxUsage
 from headrace_embed.domain import TextLimits
 from headrace_embed.entrypoints import grpc, kafka
 from headrace_embed.settings import Settings
@@ -27,12 +29,15 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         threads=settings.threads,
     )
     model = LocalModel(lambda: open_encoder(settings), limits)
+    usage = OutboxUsage(*await chassis.database(MetaData(), relaying=RelayOptions(gather_ms=RELAY_GATHERS_MS)))
     return Service(
-        subscriptions=kafka.subscriptions(embedder=model, slice_texts_max=settings.request_texts_max, clock=_now),
+        subscriptions=kafka.subscriptions(
+            embedder=model, keep_usage=usage.keep, slice_texts_max=settings.request_texts_max, clock=_now
+        ),
         rpcs=[
             grpc.rpc(
                 embedder=model,
-                usage=BusUsage(chassis.publisher),
+                usage=usage,
                 limits=TextLimits(settings.request_texts_max, settings.text_bytes_max),
                 clock=_now,
             )

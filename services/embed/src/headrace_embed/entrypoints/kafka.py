@@ -1,6 +1,6 @@
 """Chunks in, vectors out, on the document's own key and in its order; what cannot be embedded fails its document."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from headrace import topics
 from headrace.embed.v1 import events_pb2
@@ -18,8 +18,14 @@ FAILED_STAGE = "embed.failed"
 ChunksCreated = Event[ingest_pb2.ChunksCreated]
 
 
-def subscriptions(*, embedder: Embedder, slice_texts_max: int, clock: Clock) -> list[Subscription]:
-    """Return the subscription to ingest's chunks."""
+KeepUsage = Callable[[Outgoing], Awaitable[None]]
+"""Keeps a usage event; returns once nothing can lose it."""
+
+
+def subscriptions(
+    *, embedder: Embedder, keep_usage: KeepUsage, slice_texts_max: int, clock: Clock
+) -> list[Subscription]:
+    """Return the subscription to ingest's chunks. Vectors go straight to the bus: ingest sends a lost part again."""
 
     async def on_chunks_created(event: ChunksCreated) -> Sequence[Outgoing]:
         part = event.payload
@@ -44,7 +50,8 @@ def subscriptions(*, embedder: Embedder, slice_texts_max: int, clock: Clock) -> 
             started_at=started_at,
             ended_at=clock(),
         )
-        return [vectors, _usage_event(event, usage)]
+        await keep_usage(_usage_event(event, usage))
+        return [vectors]
 
     return [Subscription(topics.CHUNKS_CREATED, on_chunks_created, ended=document_failed)]
 
