@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from headrace_messaging.watermark import Watermark
 
 Place = tuple[str, int]
 """A topic and a partition number."""
+NEVER_COMMITTED: Final = -1
 
 
 class Progress:
-    """One partition during one assignment: its watermark, what runs, and what is committed."""
+    """One partition during one assignment: its watermark, what runs, and what is committed.
 
-    def __init__(self, place: Place, position: int, end: int, *, dense: bool) -> None:
+    A group's first commit is its starting position: from then on a log that begins later shows as a loss.
+    """
+
+    def __init__(self, place: Place, position: int, end: int, *, committed: int, dense: bool) -> None:
         self.place = place
         self.end_at_assignment = end
         self.watermark = Watermark(position, dense=dense)
-        self.committed = position
+        self.committed = committed
         self.current = True
         self._running = 0
         self._idle = asyncio.Event()
@@ -53,6 +58,8 @@ class Assignment:
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.known = False
+        """Whether we know what is ours, be it nothing: not before the first assignment, nor between two."""
         self._partitions: dict[Place, Progress] = {}
 
     def __iter__(self) -> Iterator[Progress]:
@@ -68,12 +75,14 @@ class Assignment:
     def assign(self, started: Iterable[Progress]) -> None:
         """Take partitions, each from its starting position."""
         self.epoch += 1
+        self.known = True
         for progress in started:
             self._partitions[progress.place] = progress
 
     def revoke(self) -> list[Progress]:
         """Stop all intake: nothing queued starts any more. Return what may still run, to be drained and committed."""
         self.epoch += 1
+        self.known = False
         revoked = list(self._partitions.values())
         for progress in revoked:
             progress.current = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
@@ -70,8 +71,8 @@ class Subscriber:
 
     @property
     def ready(self) -> bool:
-        """Whether it has partitions and takes messages."""
-        return self._running and len(self._assignment) > 0 and not self._stopping.is_set()
+        """Whether it takes the messages of its share; where there are more replicas than partitions, that is none."""
+        return self._running and self._assignment.known and not self._stopping.is_set()
 
     @property
     def alive(self) -> bool:
@@ -159,11 +160,18 @@ class Subscriber:
                 self._permits.release()
                 consumer.rewind(place)
                 return
+            if not self._has_room(progress):
+                self._permits.release()
+                consumer.hold(place, until=partial(self._has_room, progress))
+                return
             if not progress.watermark.deliver(record.offset):
                 self._permits.release()
                 continue
             self._in_flight += 1
             self._lane_of(record).put_nowait((record, progress))
+
+    def _has_room(self, progress: Progress) -> bool:
+        return progress.watermark.pending < self._options.ahead_max
 
     def _lane_of(self, record: Received) -> _Lane:
         # A message without a key keeps its partition's order.
@@ -193,9 +201,7 @@ class Subscriber:
     async def _commit_regularly(self, consumer: GroupConsumer) -> None:
         while True:
             await asyncio.sleep(self._options.commit_interval_ms / 1000)
-            for progress in self._assignment:
-                if progress.current:
-                    await consumer.commit(progress)
+            await consumer.commit(progress for progress in self._assignment if progress.current)
             self._record_lag()
 
     def _record_lag(self) -> None:

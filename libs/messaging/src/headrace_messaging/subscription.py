@@ -43,6 +43,9 @@ class SubscriberOptions:
     lanes: int = 32
     in_flight_max: int = 256
     """Messages fetched and not done; intake stops there."""
+    ahead_max: int = 2_000
+    """Messages of one partition done or in flight beyond its watermark; intake of the partition stops there. It bounds
+    memory, and what is done again after a crash, while one message holds the watermark up."""
     fetch_max_records: int = 500
     commit_interval_ms: int = 200
     drain_ms: int = 20_000

@@ -26,6 +26,14 @@ class KafkaSettings(_Section):
         description="assign: one replica a service, no membership (embedded bus); group: consumer groups",
     )
     generation: str = Field("", description="the embedded bus's generation id; empty on a bus that persists")
+    instance: str = Field(
+        "",
+        description="this replica's name, its own among its service's: one that comes back under it within the session "
+        "finds its partitions as it left them (static membership); empty: each start is a new member",
+    )
+    session_timeout_ms: Annotated[int, Field(ge=6_000)] = Field(
+        10_000, description="a replica that is silent for so long loses its partitions; brokers refuse less than 6 s"
+    )
     lanes: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="keys handled at the same time, a subscriber")
     in_flight_max: Annotated[int, Field(ge=1)] = Field(128, description="messages fetched and not done, a subscriber")
 

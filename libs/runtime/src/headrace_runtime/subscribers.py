@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace_messaging import Subscriber, SubscriberOptions, Subscription
+from headrace_messaging import Subscriber, SubscriberOptions
 
 from headrace_runtime.service import Chassis, Service
+from headrace_runtime.settings import ServiceSettings
 
 
 class Subscribers:
@@ -26,7 +27,22 @@ class Subscribers:
         """
         kafka = chassis.settings.kafka
         wanted = [(service.subscriptions, kafka.lanes), (service.waiting_subscriptions, kafka.in_flight_max)]
-        return cls([_subscriber(topics, lanes, service, chassis, version) for topics, lanes in wanted if topics])
+        present = [(topics, lanes) for topics, lanes in wanted if topics]
+        return cls(
+            [
+                Subscriber(
+                    chassis.bus,
+                    topics,
+                    group=chassis.settings.service,
+                    publisher=chassis.publisher,
+                    codec=chassis.codec,
+                    options=_options(chassis.settings, lanes, number),
+                    offsets=service.offsets,
+                    code_version=version,
+                )
+                for number, (topics, lanes) in enumerate(present)
+            ]
+        )
 
     @property
     def ready(self) -> bool:
@@ -53,19 +69,13 @@ class Subscribers:
             one.stop()
 
 
-def _subscriber(
-    subscriptions: Sequence[Subscription], lanes: int, service: Service, chassis: Chassis, version: str
-) -> Subscriber:
-    settings = chassis.settings
-    return Subscriber(
-        chassis.bus,
-        subscriptions,
-        group=settings.service,
-        publisher=chassis.publisher,
-        codec=chassis.codec,
-        options=SubscriberOptions(
-            lanes=lanes, in_flight_max=settings.kafka.in_flight_max, drain_ms=int(settings.drain_s * 1000)
-        ),
-        offsets=service.offsets,
-        code_version=version,
+def _options(settings: ServiceSettings, lanes: int, number: int) -> SubscriberOptions:
+    kafka = settings.kafka
+    return SubscriberOptions(
+        lanes=lanes,
+        in_flight_max=kafka.in_flight_max,
+        drain_ms=int(settings.drain_s * 1000),
+        session_timeout_ms=kafka.session_timeout_ms,
+        # Each subscriber is a member of its own: two under one name would put each other out.
+        group_instance_id=f"{kafka.instance}-{number}" if kafka.instance else None,
     )

@@ -1,0 +1,161 @@
+"""Replicas of one service on a real Kafka, the faults that befall them, and what an outsider counts of it all."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+from bus_driving import partitions_of, until
+from headrace.topics import QUERY_REQUESTED, topic
+
+SCRIPT = Path(__file__).parent / "member_process.py"
+GROUP = "moderate"
+PLACES = [TopicPartition(QUERY_REQUESTED, number) for number in range(topic(QUERY_REQUESTED).partitions)]
+OPTIONS = {"lanes": 8, "in_flight_max": 32, "ahead_max": 32}
+
+
+async def renew_topics(bootstrap, names, *, replicas=1):
+    """Make topics anew, empty, with a leader for each partition; what groups committed on them is forgotten."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        present = set(await admin.list_topics())
+        if gone := [name for name in names if name in present]:
+            await admin.delete_topics(gone)
+        async with asyncio.timeout(30):
+            while present & set(names):
+                await asyncio.sleep(0.05)
+                present = set(await admin.list_topics())
+            await admin.create_topics([NewTopic(name, partitions_of(name), replicas) for name in names])
+            for name in names:
+                while not await _led(admin, name):  # noqa: ASYNC110 - the controller tells nobody
+                    await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
+async def _led(admin, name):
+    (described,) = await admin.describe_topics([name])
+    found = described["partitions"]
+    return len(found) == partitions_of(name) and all(each["leader"] >= 0 for each in found)
+
+
+@dataclass
+class Member:
+    """One replica that runs."""
+
+    name: str
+    process: asyncio.subprocess.Process
+
+    def signal(self, number):
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    async def stop(self):
+        """End it in order; it must leave with status 0."""
+        self.signal(signal.SIGTERM)
+        assert await asyncio.wait_for(self.process.wait(), 40) == 0
+
+    async def kill(self):
+        """End it at once."""
+        self.signal(signal.SIGKILL)
+        await self.process.wait()
+
+
+class Members:
+    """The replicas of one test, and the group's offsets as an outsider sees them."""
+
+    def __init__(self, bootstrap, folder, *, work_s=0.01, **options):
+        self._bootstrap, self._folder, self._work_s = bootstrap, folder, work_s
+        self._options = OPTIONS | options
+        self.running = []
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        self._watching = None
+        self.committed = defaultdict(list)
+
+    async def __aenter__(self):
+        await self._admin.start()
+        self._watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_):
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
+        await self._admin.close()
+        for member in self.running:
+            if member.process.returncode is None:
+                await member.kill()
+
+    async def start(self, name, **options):
+        """Start a replica; it has not joined yet."""
+        arguments = [self._bootstrap, str(self._folder / f"{name}.log"), str(self._work_s)]
+        output = (self._folder / f"{name}.out").open("ab")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, SCRIPT, *arguments, json.dumps(self._options | options), stdout=output, stderr=output,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        )  # fmt: skip
+        output.close()
+        self.running.append(member := Member(name, process))
+        return member
+
+    async def coordinator(self):
+        """Return the number of the broker that coordinates the group."""
+        return await self._admin.find_coordinator(GROUP)
+
+    def deliveries(self, name=None):
+        """Return (time, partition, key, number) of every call of a handler, in time; of one replica or of all."""
+        logs = [self._folder / f"{name}.log"] if name else self._folder.glob("*.log")
+        lines = [line.split() for log in logs if log.exists() for line in log.read_text().splitlines()]
+        return sorted((int(at), int(partition), key, int(number)) for at, partition, key, number in lines)
+
+    def handled(self, name=None):
+        """Return the numbers that were handled at least once."""
+        return {number for *_, number in self.deliveries(name)}
+
+    def partitions(self, name):
+        """Return the partitions of which a replica handled something, among the latest of its deliveries."""
+        return {partition for _, partition, *_ in self.deliveries(name)[-100:]}
+
+    def duplicates(self):
+        """Return how many calls were not the first of their message."""
+        return sum(count - 1 for count in Counter(number for *_, number in self.deliveries()).values())
+
+    def said(self, name, what):
+        """Return how often a replica logged something."""
+        return (self._folder / f"{name}.out").read_text().count(what)
+
+    def assert_order(self):
+        """Assert that the first deliveries of every key came in the order of publication."""
+        first = defaultdict(dict)
+        for _, _, key, number in self.deliveries():
+            first[key].setdefault(number, None)
+        broken = {key: list(numbers) for key, numbers in first.items() if list(numbers) != sorted(numbers)}
+        assert not broken
+
+    def assert_commits_never_go_back(self):
+        """Assert that nobody who lost a partition moved its offset back."""
+        assert self.committed
+        assert all(offsets == sorted(offsets) for offsets in self.committed.values()), dict(self.committed)
+
+    async def until_idle(self, numbers, within_s=60):
+        """Wait until every number was handled and everything is committed."""
+        await until(lambda: self.handled() >= set(numbers), within_s)
+        await until(lambda: sum(offsets[-1] for offsets in self.committed.values()) >= len(numbers), within_s)
+
+    async def _watch(self):
+        while True:
+            try:
+                found = await self._admin.list_consumer_group_offsets(GROUP, partitions=PLACES)
+            except (KafkaError, OSError, TimeoutError):
+                found = {}  # its coordinator is away
+            for place, offset in found.items():
+                if offset.offset >= 0 and self.committed[place][-1:] != [offset.offset]:
+                    self.committed[place].append(offset.offset)
+            await asyncio.sleep(0.1)
