@@ -3,12 +3,15 @@
 A server that cannot be had skips the tests that want it; with HEADRACE_REQUIRE_SERVERS=1, as in CI, it fails them.
 """
 
+import asyncio
 import itertools
 import os
 from contextlib import ExitStack
 
 import pytest
+from headrace.topics import environments
 from headrace_messaging import Bus
+from headrace_messaging.provisioning import Cluster, mend, wanted_topics
 from headrace_native import ServerMissing, postgres
 from headrace_native.pool import Pool, pool
 from headrace_runtime.settings import BlobSettings
@@ -56,6 +59,18 @@ def own_server(native_servers):
 def native_kafka(native_servers):
     """Name a real Kafka of one broker, shared by the whole run: make topics with names of your own."""
     return Bus(shared(native_servers, "kafka").address)
+
+
+@pytest.fixture(scope="session")
+def provisioned_kafka(native_kafka):
+    """Name the shared Kafka with every declared topic, and what comes with them, for the development environment."""
+
+    async def provision():
+        async with Cluster.connect(native_kafka.bootstrap) as cluster:
+            await mend(cluster, wanted_topics(environments()["development"]))
+
+    asyncio.run(provision())
+    return native_kafka
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from headrace import topics
 from headrace_errors import InvalidMessage
 from headrace_messaging import Codec, Event, Received
 
 from headrace_client.endpoints import Endpoints
 
-FETCH_WAIT_MS = 10
+FETCH_WAIT_EMBEDDED_MS = 10  # its long polls do not wake on data
+FETCH_WAIT_MS = 500
+_POLL_MS = 50
 
 
 class NoOutcome(TimeoutError):
@@ -34,13 +35,15 @@ class TopicReader:
             auto_offset_reset="earliest",
             isolation_level="read_committed" if not endpoints.embedded else "read_uncommitted",
             check_crcs=not endpoints.embedded,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_wait_ms=FETCH_WAIT_EMBEDDED_MS if endpoints.embedded else FETCH_WAIT_MS,
         )
 
     async def start(self) -> None:
         """Fix the position: whatever is published after this returns is seen."""
         await self._consumer.start()
-        partitions = [TopicPartition(self._topic, number) for number in range(topics.topic(self._topic).partitions)]
+        # As many as there are, which an environment may have overridden. The consumer itself offers no way to ask.
+        numbers = await self._consumer._client._wait_on_metadata(self._topic)  # noqa: SLF001
+        partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
         self._consumer.assign(partitions)
         # Explicit offsets: a seek to an end by name can lose to the reset that assign() began.
         offsets = await (self._consumer.beginning_offsets if self._from_beginning else self._consumer.end_offsets)(
@@ -61,7 +64,7 @@ class TopicReader:
         ends = await self._consumer.end_offsets(self._consumer.assignment())
         missing = {tp for tp, end in ends.items() if await self._consumer.position(tp) < end}
         while missing:
-            for tp, raws in (await self._consumer.getmany(*missing, timeout_ms=FETCH_WAIT_MS)).items():
+            for tp, raws in (await self._consumer.getmany(*missing, timeout_ms=_POLL_MS)).items():
                 for raw in raws:
                     event = await self._decoded(raw)
                     if event and raw.offset < ends[tp]:

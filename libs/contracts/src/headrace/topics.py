@@ -53,6 +53,7 @@ class Topic:
     cleanup: Literal["delete", "compact"]
     inbox: bool
     claim_check: bool
+    max_message_bytes: int
 
     def dead_letters(self, group: str) -> str:
         """Name the dead-letter topic of `group` for this topic."""
@@ -63,11 +64,29 @@ class Topic:
         return f"{self.name}.{group}.retry.{delay}"
 
 
+@dataclass(frozen=True)
+class Derived:
+    """What comes with the declared topics: how long dead letters are kept, how long retries wait, who has an outbox."""
+
+    dead_letters_retention_ms: int
+    retry_delays_ms: Mapping[str, int]
+    outbox_services: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """How topics are made in one environment. `overrides` gives a topic other `partitions` or `retention_ms`."""
+
+    name: str
+    replication: int
+    min_insync_replicas: int
+    overrides: Mapping[str, Mapping[str, int]]
+
+
 @cache
 def topics() -> Mapping[str, Topic]:
     """Return every topic by its full name, in the order of the file."""
-    text = importlib.resources.files("headrace").joinpath("topics.yaml").read_text(encoding="utf-8")
-    declared = yaml.safe_load(text)
+    declared = _declared()
     return MappingProxyType(
         {name: _topic(name, declared["defaults"] | entry) for name, entry in declared["topics"].items()}
     )
@@ -79,6 +98,35 @@ def topic(name: str) -> Topic:
         return topics()[name]
     except KeyError:
         raise KeyError(f"unknown topic {name!r}: declare it in proto/topics.yaml") from None
+
+
+def outbox_checkpoint(service: str) -> str:
+    """Name the compacted topic in which a service's outbox relay notes what its last transaction published."""
+    return f"headrace.{service}.outbox-checkpoint.v1"
+
+
+@cache
+def derived() -> Derived:
+    """Return what comes with the declared topics."""
+    declared = _declared()["derived"]
+    return Derived(
+        dead_letters_retention_ms=declared["dead_letters"]["retention_ms"],
+        retry_delays_ms=MappingProxyType(declared["retries"]["delays_ms"]),
+        outbox_services=tuple(declared["outbox_checkpoints"]["services"]),
+    )
+
+
+@cache
+def environments() -> Mapping[str, Environment]:
+    """Return the environments by name."""
+    return MappingProxyType({name: Environment(name, **entry) for name, entry in _declared()["environments"].items()})
+
+
+@cache
+def _declared() -> dict[str, Any]:
+    text = importlib.resources.files("headrace").joinpath("topics.yaml").read_text(encoding="utf-8")
+    declared: dict[str, Any] = yaml.safe_load(text)
+    return declared
 
 
 def _topic(name: str, entry: dict[str, Any]) -> Topic:

@@ -1,8 +1,8 @@
 """`run(Settings, build)`: the life of a service process, from its settings to its graceful stop.
 
-Start: settings, telemetry, `build`, gRPC server (not ready), bus, recovery, subscriber, ready. Stop, on SIGTERM or
-SIGINT or when a part dies: not ready, stop fetching, drain, commit, relay the outbox, close the server, flush. A dead
-part makes the process exit with status 1: restarting is the supervisor's work, not ours.
+Start: settings, telemetry, topics as declared, `build`, gRPC server (not ready), bus, recovery, subscriber, ready. On
+SIGTERM or SIGINT or when a part dies: not ready, stop fetching, drain, commit, relay the outbox, close the server,
+flush. A dead part makes the process exit with status 1: restarting is the supervisor's work, not ours.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import structlog
+from headrace.topics import environments
 from headrace_messaging import Bus, Codec, Publisher
+from headrace_messaging.provisioning import TopicsMismatch, require_topics
 from headrace_storage import ObjectBlobs
 from headrace_telemetry import Telemetry, configure, get_logger
 from pydantic import ValidationError
@@ -95,6 +97,9 @@ async def _supervised(settings: S, build: Build[S], telemetry: Telemetry, versio
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
         await serve(settings, build, stopping, version=version)
+    except TopicsMismatch as mismatch:  # what to do is in its words, not in its traceback
+        _log.error("topics.mismatch", detail=str(mismatch), deviations=len(mismatch.deviations))
+        return 1
     except Exception:
         _log.exception("service.died")
         return 1
@@ -110,6 +115,7 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
     chassis = _chassis(settings)
     ready = asyncio.Event()
     introspection = Introspection(settings.service, version, chassis.relays, ready.is_set)
+    await require_topics(chassis.bus, settings.service, environments()[settings.kafka.environment])
     service = await build(settings, chassis)
     server = RpcServer(settings.grpc, [*service.rpcs, introspection.rpc()])
     await server.start()

@@ -9,12 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from headrace.topics import environments
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _declared_environment(name: str) -> str:
+    if name not in environments():
+        raise ValueError(f"proto/topics.yaml declares no environment {name!r}, but {', '.join(environments())}")
+    return name
 
 
 class KafkaSettings(_Section):
@@ -24,6 +31,9 @@ class KafkaSettings(_Section):
     mode: Literal["assign", "group"] = Field(
         "assign",
         description="assign: one replica a service, no membership (embedded bus); group: consumer groups",
+    )
+    environment: Annotated[str, AfterValidator(_declared_environment)] = Field(
+        "development", description="which environment of proto/topics.yaml the topics of a real Kafka are made for"
     )
     generation: str = Field("", description="the embedded bus's generation id; empty on a bus that persists")
     instance: str = Field(

@@ -1,4 +1,4 @@
-"""`up`, `down`, `status`, `logs`, `topics`: the platform itself."""
+"""`up`, `down`, `status`, `logs`: the platform itself."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from headrace import topics as declared_topics
 from headrace_runtime import Tenants
 
 from headrace_cli.exits import Exit, complete
@@ -28,7 +27,7 @@ POLL_S = 0.1
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (up, down, status, logs, topics):
+    for command in (up, down, status, logs):
         app.command()(command)
 
 
@@ -79,29 +78,6 @@ def logs(
             out.print(file.stem, style="bold")
         text = file.read_text(encoding="utf-8", errors="replace").splitlines()
         print("\n".join(text[-lines:] if lines else []))  # noqa: T201 - logs go out as they are
-
-
-def topics(as_json: Json = False) -> None:
-    """List the topics with their owners, consumers and encodings, as proto/topics.yaml declares them."""
-    rows: list[dict[str, Any]] = [
-        {
-            "name": topic.name,
-            "owner": topic.owner,
-            "consumers": list(topic.consumers),
-            "message": topic.message.DESCRIPTOR.full_name,
-            "encoding": topic.encoding,
-            "key": topic.key,
-            "partitions": topic.partitions,
-        }
-        for topic in declared_topics.topics().values()
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    shown = table("topic", "owner", "consumers", "encoding", "key")
-    for row in rows:
-        shown.add_row(row["name"], row["owner"], ", ".join(row["consumers"]) or "-", row["encoding"], row["key"])
-    out.print(shown)
 
 
 async def _up(options: UpOptions) -> Exit:
