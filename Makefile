@@ -6,10 +6,10 @@ QUESTION ?=
 DATA_DIR ?= .headrace
 EXTRA ?= cpu
 
-.PHONY: help setup fmt lint typecheck arch proto proto-check unit contract integration e2e quality check native test demo up down logs clean
+.PHONY: help setup fmt lint typecheck arch proto proto-check asyncapi release-contracts unit contract integration e2e quality check native test demo up down logs clean
 
 help: ## print the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: .venv/.ready ## make .venv with everything in it, from PyPI alone
 .venv/.ready: pyproject.toml uv.lock
@@ -34,8 +34,10 @@ arch: setup ## who may import whom
 proto: setup ## generate the stubs of libs/contracts
 	$(VENV)/python proto/generate.py
 
-proto-check: setup ## fail where the stubs drifted from proto/
+proto-check: setup ## fail where stubs or docs/asyncapi.yaml drifted, or the last release's readers would break
 	$(VENV)/python proto/generate.py --check
+	cd proto && ../$(VENV)/python -m asyncapi --check
+	$(VENV)/python proto/release.py --check
 
 unit: setup ## fast tests without I/O
 	$(VENV)/pytest tests/architecture tests/unit
@@ -51,6 +53,12 @@ e2e: setup ## the whole platform from outside
 
 quality: setup ## answers on real questions -> build/quality/report.json (needs HEADRACE_EVAL_DATA)
 	$(VENV)/python -m tests.quality
+
+asyncapi: setup ## describe topics and messages -> docs/asyncapi.yaml
+	cd proto && ../$(VENV)/python -m asyncapi
+
+release-contracts: setup ## keep messages and topics as released in libs/contracts' version
+	$(VENV)/python proto/release.py
 
 check: lint typecheck arch proto-check ## everything that needs no test run
 
