@@ -5,11 +5,16 @@ DOCS ?= docs
 QUESTION ?=
 DATA_DIR ?= .headrace
 EXTRA ?= cpu
+# What the platform stands on: embedded, or native (real servers, started for the length of the command).
+PROFILE ?= embedded
+SERVERS ?= kafka
+ON_SERVERS = $(VENV)/python -m headrace_native run --with $(SERVERS)
 
-.PHONY: help setup fmt lint typecheck arch proto proto-check asyncapi release-contracts unit contract integration e2e quality check native test demo up down logs clean
+.PHONY: help setup fmt lint typecheck arch proto proto-check asyncapi release-contracts unit contract integration e2e
+.PHONY: quality check native test demo up up-native down logs clean
 
 help: ## print the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: .venv/.ready ## make .venv with everything in it, from PyPI alone
 .venv/.ready: pyproject.toml uv.lock
@@ -68,11 +73,14 @@ native: setup ## make the real servers ready to start: Kafka, PostgreSQL (once; 
 test: setup ## all tests
 	$(VENV)/pytest
 
-demo: setup ## ingest DOCS, ask three questions (or QUESTION), prove the answers -> build/demo/report.json
-	@$(VENV)/python -m headrace_cli.demo --docs "$(DOCS)" --question "$(QUESTION)"
+demo: setup ## ingest DOCS, ask three questions (or QUESTION), prove the answers -> build/demo/report.json; PROFILE=native: on real servers
+	@$(if $(filter native,$(PROFILE)),$(ON_SERVERS) --) $(VENV)/python -m headrace_cli.demo --docs "$(DOCS)" --question "$(QUESTION)"
 
 up: setup ## start the platform on DATA_DIR; Ctrl-C stops it
 	@$(VENV)/headrace up --data-dir $(DATA_DIR)
+
+up-native: setup ## the same on real servers (SERVERS); their data is kept under DATA_DIR too
+	@$(ON_SERVERS) --data $(DATA_DIR)/native -- $(VENV)/headrace up --data-dir $(DATA_DIR)
 
 down: ## stop the platform of DATA_DIR
 	@$(VENV)/headrace down --data-dir $(DATA_DIR)

@@ -75,7 +75,14 @@ def _run(recipes: Sequence[Recipe], command: Sequence[str], data: Path | None) -
             server = running.enter_context(recipe.serve(folder / recipe.name))
             environment |= server.environment
             sys.stderr.write(f"{recipe.name} {server.version} at {_without_password(server.address)}\n")
-        return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+        return _wait_for(subprocess.Popen(command, env={**os.environ, **environment}))
+
+
+def _wait_for(command: subprocess.Popen[bytes]) -> int:
+    """Wait until the command ends by itself: what is meant to stop it reaches it, and the servers stop after it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to the command as well
+    signal.signal(signal.SIGTERM, lambda *_: command.terminate())
+    return command.wait()
 
 
 def _without_password(address: str) -> str:

@@ -44,9 +44,10 @@ def program_with_replaces(name: str, module: str, version: str, package: str) ->
         source = Path(json.loads(tools.run(["go", "mod", "download", "-json", at]))["Dir"])
         shutil.copyfile(source / "go.sum", folder / "go.sum")
         (folder / "go.mod").write_text(f"module headrace.native/{name}\n")
-        replaces = json.loads(tools.run(["go", "mod", "edit", "-json", str(source / "go.mod")]))["Replace"]
-        lines = [f"-replace={_at(one['Old'])}={_at(one['New'])}" for one in replaces]
-        tools.run(["go", "mod", "edit", f"-require={at}", *lines], cwd=folder)
+        declared = json.loads(tools.run(["go", "mod", "edit", "-json", str(source / "go.mod")]))
+        lines = [f"-replace={_at(one['Old'])}={_at(one['New'])}" for one in declared["Replace"]]
+        # Its go line too: without it the whole module graph would be asked for, also what no build needs.
+        tools.run(["go", "mod", "edit", f"-go={declared['Go']}", f"-require={at}", *lines], cwd=folder)
         _go("build", "-mod=mod", "-o", str(folder / "bin" / name), package, cwd=folder)
 
     return Artefact(name, version, depends_on=lambda: f"{at} {package} {_toolchain()}", make=make)

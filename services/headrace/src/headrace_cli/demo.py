@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import sys
 import time
@@ -30,7 +31,7 @@ from headrace_cli.files import find_files
 from headrace_cli.ingesting import IngestRun
 from headrace_cli.output import err, out, table
 from headrace_cli.reconciling import reconcile_topics
-from headrace_cli.supervisor import PlatformFile, Supervisor, UpOptions
+from headrace_cli.supervisor import PlatformFile, Profile, Supervisor, UpOptions
 
 BUILD = Path("build") / "demo"
 MODELS = ("all-minilm-l6-v2", "smollm2-135m-instruct")
@@ -89,7 +90,7 @@ async def _demo(docs: Path, question: str, report: Report) -> None:
     with report.timed("models"):
         store = ModelStore()
         await asyncio.gather(*(asyncio.to_thread(store.ensure, name, _show_progress) for name in MODELS))
-    supervisor = Supervisor(UpOptions(data_dir))
+    supervisor = Supervisor(UpOptions(data_dir, profile=Profile.of(os.environ)))
     running = asyncio.create_task(supervisor.run())
     try:
         with report.timed("start the services"):

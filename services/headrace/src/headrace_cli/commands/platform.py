@@ -13,11 +13,13 @@ from typing import Annotated
 
 import typer
 from headrace_runtime import Tenants
+from rich.console import Console
 
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import DATA_DIR_DEFAULT, DataDir, Json
 from headrace_cli.output import complain, err, out, print_json, table
-from headrace_cli.supervisor import PlatformFile, PlatformState, Supervisor, UpOptions
+from headrace_cli.supervisor import PlatformFile, PlatformState, Profile, Supervisor, UpOptions
+from headrace_cli.supervisor.profile import VARIABLE
 from headrace_cli.supervisor.supervisor import ask_status
 
 START_S = 180.0
@@ -37,21 +39,24 @@ def up(
     tenants: Annotated[
         Path | None, typer.Option("--tenants", help="Tenants, principals, budgets, prices (YAML).", exists=True)
     ] = None,
+    profile: Annotated[
+        Profile, typer.Option("--profile", envvar=VARIABLE, help="native: on the servers that HEADRACE_* name.")
+    ] = Profile.EMBEDDED,
 ) -> None:
-    """Start the embedded platform: a bus and every service, one process each. Ctrl-C stops it.
+    """Start the platform: a bus of its own or a real Kafka, and every service, one process each. Ctrl-C stops it.
 
     Examples: [bold]headrace up[/bold] | [bold]headrace up --detach --data-dir /tmp/one[/bold]
     """
 
     async def work() -> Exit:
         Tenants.load(tenants)  # a wrong file is said here, not by seven services
-        return await (_up_detached(data_dir, tenants) if detach else _up(UpOptions(data_dir, tenants)))
+        return await (_up_detached if detach else _up)(UpOptions(data_dir, tenants, profile))
 
     complete(work)
 
 
 def down(data_dir: DataDir = DATA_DIR_DEFAULT) -> None:
-    """Stop the platform that runs on the data-dir. Its state stays; its bus does not: it is ephemeral."""
+    """Stop the platform that runs on the data-dir. Its state stays; an embedded bus does not: it is ephemeral."""
     complete(lambda: _down(data_dir))
 
 
@@ -82,13 +87,16 @@ def logs(
 
 async def _up(options: UpOptions) -> Exit:
     shown = _Shown()
-    err.print(
-        f"Starting Headrace on {options.data_dir.absolute()} (embedded: one machine, the bus is ephemeral and believes "
-        "a declared `ce_tenant`)."
-    )
+    err.print(f"Starting Headrace on {options.data_dir.absolute()} ({_PROFILES[options.profile]}).")
     await Supervisor(options, shown.show).run()
     err.print("Stopped.")
     return Exit.DONE
+
+
+_PROFILES = {
+    Profile.EMBEDDED: "embedded: one machine, the bus is ephemeral and believes a declared `ce_tenant`",
+    Profile.NATIVE: "native: one machine, real servers; the bus believes a declared `ce_tenant`",
+}
 
 
 class _Shown:
@@ -109,15 +117,17 @@ class _Shown:
             self._states[service.name] = now
         if state.ready() and not self._announced:
             self._announced = True
-            err.print(f"Headrace is up: bus {state.bootstrap}. Try: `headrace ingest docs --wait`")
+            _print_parts(state, err)
+            err.print("Headrace is up. Try: `headrace ingest docs --wait`")
 
 
-async def _up_detached(data_dir: Path, tenants: Path | None) -> Exit:
-    file = PlatformFile(data_dir)
+async def _up_detached(options: UpOptions) -> Exit:
+    file = PlatformFile(options.data_dir)
     log = file.data_dir / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "headrace_cli", "up", "--data-dir", str(file.data_dir)]
-    command += ["--tenants", str(tenants)] if tenants else []
+    command += ["--profile", options.profile]
+    command += ["--tenants", str(options.tenants_file)] if options.tenants_file else []
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
@@ -179,9 +189,10 @@ async def _status(data_dir: Path, *, as_json: bool) -> Exit:
             "generation": state.generation,
             "kind": state.profile,
         }
-        print_json({"pid": state.pid, "data_dir": state.data_dir, "bus": bus, "services": rows})
+        print_json({"pid": state.pid, "data_dir": state.data_dir, "bus": bus, "parts": state.parts, "services": rows})
         return Exit.DONE
-    out.print(f"pid {state.pid}, bus {state.bootstrap} (pid {state.bus_pid}, {state.profile}, ephemeral)")
+    out.print(f"pid {state.pid}, profile {state.profile}")
+    _print_parts(state, out)
     shown = table("service", "pid", "state", "restarts", "lag", "in flight", "outbox")
     for row in rows:
         shown.add_row(*(_cell(row[key]) for key in _STATUS_KEYS))
@@ -190,6 +201,11 @@ async def _status(data_dir: Path, *, as_json: bool) -> Exit:
         for line in service.last_log_lines:
             out.print(f"{service.name}: {line}")
     return Exit.DONE
+
+
+def _print_parts(state: PlatformState, console: Console) -> None:
+    for part, what in state.parts.items():
+        console.print(f"  {part:<8} {what}")
 
 
 _STATUS_KEYS = ("name", "pid", "state", "restarts", "lag", "in_flight", "outbox_pending")

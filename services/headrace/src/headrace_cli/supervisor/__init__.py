@@ -1,4 +1,4 @@
-"""The supervisor of the embedded platform: one child process a service and one for the bus.
+"""The supervisor of a platform on one machine: one child process a service, and one for the embedded bus.
 
 It starts, restarts and stops; it reads no message and keeps no state but `run/platform.json`.
 """
@@ -11,6 +11,7 @@ from headrace_cli.supervisor.platform_file import (
     ServiceState,
     State,
 )
+from headrace_cli.supervisor.profile import Profile
 from headrace_cli.supervisor.supervisor import Supervisor, UpOptions
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "NotRunning",
     "PlatformFile",
     "PlatformState",
+    "Profile",
     "ServiceState",
     "State",
     "Supervisor",

@@ -50,7 +50,10 @@ class ServiceState:
 
 @dataclass
 class PlatformState:
-    """The whole platform. `bootstrap` is the bus's host:port, `generation` its id."""
+    """The whole platform. `bootstrap` is the bus's host:port, `generation` its id (embedded only).
+
+    `parts` says for people what the platform stands on: bus, sql, vectors, blobs.
+    """
 
     pid: int
     data_dir: str
@@ -58,6 +61,7 @@ class PlatformState:
     generation: str = ""
     bus_pid: int | None = None
     profile: str = "embedded"
+    parts: dict[str, str] = field(default_factory=dict)
     tenants_file: str | None = None
     services: dict[str, ServiceState] = field(default_factory=dict)
 

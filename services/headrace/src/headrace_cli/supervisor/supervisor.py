@@ -1,4 +1,4 @@
-"""Brings the platform up and keeps it up: the bus first, then every service; a dead bus takes all services along."""
+"""Brings the platform up and keeps it up: the bus first, then every service; a dead embedded bus takes all along."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +16,13 @@ import grpc
 from headrace.runtime.v1 import introspection_service_pb2 as pb
 from headrace.runtime.v1 import introspection_service_pb2_grpc as pb_grpc
 
-from headrace_cli.supervisor.child import Child, bound_log, last_lines
+from headrace_cli.supervisor.bus import start_bus
+from headrace_cli.supervisor.child import Child, bound_log
 from headrace_cli.supervisor.platform_file import PlatformFile, PlatformState, ServiceState
+from headrace_cli.supervisor.profile import Profile, parts_of
 from headrace_cli.topology import SERVICES
 
 STOP_GRACE_S = 20.0
-BUS_START_S = 20.0
 READY_POLL_S = 0.1
 LOG_CHECK_S = 10.0
 
@@ -36,6 +35,7 @@ class UpOptions:
 
     data_dir: Path
     tenants_file: Path | None = None
+    profile: Profile = Profile.EMBEDDED
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -46,7 +46,9 @@ class Supervisor:
         self._options = options
         self._file = PlatformFile(options.data_dir)
         tenants = str(options.tenants_file.absolute()) if options.tenants_file else None
-        self._state = PlatformState(os.getpid(), str(self._file.data_dir), tenants_file=tenants)
+        self._state = PlatformState(
+            os.getpid(), str(self._file.data_dir), profile=options.profile, tenants_file=tenants
+        )
         self._on_change = on_change
         self._stopping = asyncio.Event()
         self._children: dict[str, Child] = {}
@@ -68,41 +70,25 @@ class Supervisor:
 
     async def _one_generation(self) -> None:
         """Live as long as one bus does."""
-        bus = await self._start_bus()
+        bus = await start_bus(self._options.profile, self._file.data_dir, os.environ)
+        self._state.bootstrap, self._state.generation, self._state.bus_pid = bus.bootstrap, bus.generation, bus.pid
+        self._state.parts = parts_of(self._options.profile, bus.bootstrap, os.environ)
         try:
-            self._make_children()
+            self._make_children(bus.settings())
             runs = [asyncio.create_task(child.run()) for child in self._children.values()]
             watches = [asyncio.create_task(self._watch_readiness()), asyncio.create_task(self._watch_logs())]
-            ends = [asyncio.create_task(bus.wait()), asyncio.create_task(self._stopping.wait())]
+            ends = [asyncio.create_task(bus.ended()), asyncio.create_task(self._stopping.wait())]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in (*watches, *ends):
                 task.cancel()
             await self._stop_children(runs, STOP_GRACE_S if self._stopping.is_set() else 0.0)
         finally:
-            await _end(bus)
+            await bus.stop()
 
-    async def _start_bus(self) -> asyncio.subprocess.Process:
-        log = self._file.data_dir / "logs" / "bus.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as errors:
-            bus = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "headrace_devbroker", "--data-dir", str(self._file.data_dir),
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
-                env={**os.environ, "HEADRACE_PARENT_PID": str(os.getpid())},
-            )  # fmt: skip
-        try:
-            hello = json.loads(await asyncio.wait_for(_first_line(bus), BUS_START_S))
-        except (TimeoutError, ValueError):
-            await _end(bus)
-            raise RuntimeError("the bus did not start:\n" + "\n".join(last_lines(log))) from None
-        self._state.bootstrap, self._state.generation = hello["bootstrap"], hello["generation"]
-        self._state.bus_pid = bus.pid
-        return bus
-
-    def _make_children(self) -> None:
+    def _make_children(self, bus_settings: Mapping[str, str]) -> None:
         names = [spec.name for spec in SERVICES]
         addresses = dict(zip(names, _free_addresses(len(names)), strict=True))
-        shared = self._shared_environment(addresses)
+        shared = {**bus_settings, **self._shared_environment(addresses)}
         earlier = self._state.services
         self._state.services = {}
         for spec in SERVICES:
@@ -116,9 +102,6 @@ class Supervisor:
     def _shared_environment(self, addresses: Mapping[str, str]) -> dict[str, str]:
         tenants = {"HEADRACE_TENANTS_FILE": self._state.tenants_file} if self._state.tenants_file else {}
         return {
-            "HEADRACE_KAFKA__BOOTSTRAP": self._state.bootstrap,
-            "HEADRACE_KAFKA__MODE": "assign",
-            "HEADRACE_KAFKA__GENERATION": self._state.generation,
             "HEADRACE_DATA_DIR": str(self._file.data_dir),
             "HEADRACE_PEERS": json.dumps(dict(addresses)),
             "PYTHONUNBUFFERED": "1",
@@ -175,22 +158,6 @@ async def ask_status(address: str, *, timeout_s: float) -> pb.GetStatusResponse 
         except grpc.aio.AioRpcError:
             return None
         return response
-
-
-async def _first_line(process: asyncio.subprocess.Process) -> bytes:
-    if process.stdout is None:
-        raise RuntimeError("the bus was started without a pipe")
-    return await process.stdout.readline()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), 5)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
 
 
 def _free_addresses(count: int) -> list[str]:

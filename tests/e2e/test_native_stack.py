@@ -1,0 +1,41 @@
+"""The platform on real servers, from outside: the same commands, and it says what it stands on."""
+
+import pytest
+from headrace_testkit import Platform, running_platform
+
+DOCUMENT = "The spillway of Tarn Dam opens at 312 metres. It was built in 1931 by Ada Fell."
+QUESTION = "At what level does the spillway of Tarn Dam open?"
+
+
+@pytest.fixture
+def stack(own_server):
+    """Start a Kafka of the test's own, and return the settings that point to it."""
+    return {"HEADRACE_PROFILE": "native", "HEADRACE_GENERATE__MODEL": "null", **own_server("kafka").environment}
+
+
+@pytest.mark.e2e
+def test_the_main_job_on_real_servers(stack, tmp_path):
+    """Ingest, ask, cite and reconcile hold on a real Kafka; a restart of the platform finds what it left there."""
+    document = tmp_path / "dam.md"
+    document.write_text(DOCUMENT)
+    with running_platform(tmp_path / "data", environment=stack) as platform:
+        status = platform.status()
+        assert status["bus"]["kind"] == "native"
+        assert status["parts"]["bus"] == f"Apache Kafka at {stack['HEADRACE_KAFKA__BOOTSTRAP']}"
+        assert platform.run("ingest", str(document), "--wait").code == 0
+        first = platform.run("ask", QUESTION, "--json").json()
+        assert first["outcome"] == "answered"
+        assert [citation["document"] for citation in first["citations"]] == ["dam.md"]
+    with running_platform(tmp_path / "data", environment=stack) as platform:
+        outcomes = platform.run("tail", "answer.completed", "--from-beginning", "--until-end").lines()
+        assert [outcome["payload"]["request_id"] for outcome in outcomes] == [first["request_id"]]
+        assert platform.run("ask", QUESTION, "--json").json()["outcome"] == "answered"
+
+
+@pytest.mark.e2e
+def test_a_native_platform_needs_a_kafka(tmp_path):
+    """Without one the command says which setting is missing, and how to get it."""
+    platform = Platform(tmp_path / "data", {"HEADRACE_PROFILE": "native", "HEADRACE_KAFKA__BOOTSTRAP": ""})
+    ran = platform.run("up")
+    assert ran.code == 2
+    assert "HEADRACE_KAFKA__BOOTSTRAP" in ran.err
