@@ -6,17 +6,25 @@ from contextlib import ExitStack
 
 import pytest
 from headrace_testkit import running_platform
-from headrace_testkit.hostile_provider import INVENTED_DOCUMENT, INVENTED_NAME, INVENTED_QUOTE, hostile_provider
+from headrace_testkit.hostile_provider import (
+    INVENTED_DOCUMENT,
+    INVENTED_NAME,
+    INVENTED_QUOTE,
+    USAGE_LIES,
+    hostile_provider,
+)
 
 from .folders import QUESTIONS, write_documents
 
 pytestmark = pytest.mark.e2e
+CONTEXT_TOKENS = 4096
 SCRIPTS = {
     "invents": (["invent"], "answered", 1),
     "busy": (["429", "invent"], "answered", 2),
     "broken": (["500", "invent"], "answered", 2),
     "hangs": (["hang"], "failed", 3),
     "cuts": (["cut", "invent"], "answered", 2),
+    "lies": (["lies_about_usage"], "answered", 1),
 }
 
 
@@ -29,7 +37,7 @@ def hosted(tmp_path_factory):
         cards = [
             {
                 "name": name, "kind": "openai", "base_url": provider.base_url, "model": name, "provider": "hostile",
-                "context_tokens": 4096, "output_tokens_max": 64, "timeout_s": 2, "retry_wait_min_ms": 10,
+                "context_tokens": CONTEXT_TOKENS, "output_tokens_max": 64, "timeout_s": 2, "retry_wait_min_ms": 10,
             }
             for name, provider in providers.items()
         ]  # fmt: skip
@@ -63,8 +71,25 @@ def test_one_outcome_and_one_cost_row_for_each_attempt(hosted, name):
         assert invented not in json.dumps(answer)
     assert {one["document"] for one in answer["citations"]} == ({"tides.md"} if outcome == "answered" else set())
     assert len(providers[name].calls) == answer["usage"]["attempts"] == attempts
+    rows = cost_rows(platform, answer["request_id"])
+    assert len({row["ResourceId"] for row in rows}) == attempts
+    assert set(Counter((row["ResourceId"], row["SkuMeter"]) for row in rows).values()) == {1}
+
+
+def test_usage_that_cannot_be_true_is_estimated_and_billed(hosted):
+    """Whatever a provider tells, the outcome's costs are rated, and its cost rows say that they are estimates."""
+    platform, _providers = hosted
+    for _lie in USAGE_LIES:
+        answer = platform.run("ask", next(iter(QUESTIONS)), "--model", "lies", "--json").json()
+        assert (answer["outcome"], answer["cost_state"]) == ("answered", "rated")
+        rows = cost_rows(platform, answer["request_id"])
+        assert {row["SkuMeter"] for row in rows} == {"input_tokens", "output_tokens"}
+        assert all(row["x_Estimated"] and 0 < int(row["ConsumedQuantity"]) <= CONTEXT_TOKENS for row in rows)
+
+
+def cost_rows(platform, request_id):
+    """Return the distinct cost rows of a request's model calls: the topic may hold an event twice."""
     rows = platform.run("tail", "cost.recorded", "--from-beginning", "--until-end").lines()
-    own = [row["payload"] for row in rows if row["payload"].get("x_RequestId") == answer["request_id"]]
-    generated = {(row["ResourceId"], row["SkuMeter"]) for row in own if row["x_Endpoint"] == "generate"}
-    assert len({resource for resource, _meter in generated}) == attempts
-    assert set(Counter(generated).values()) == {1}
+    distinct = {row["id"]: row["payload"] for row in rows}
+    own = [row for row in distinct.values() if row.get("x_RequestId") == request_id]
+    return [row for row in own if row["x_Endpoint"] == "generate"]

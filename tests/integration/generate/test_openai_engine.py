@@ -8,7 +8,7 @@ from headrace_generate.adapters.openai_engine import OpenAiEngine
 from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import AttemptFailed, Message, TokenUse, Written
 from headrace_generate.ports import ModelCall
-from headrace_testkit.hostile_provider import hostile_provider
+from headrace_testkit.hostile_provider import USAGE_LIES, hostile_provider
 
 MESSAGES = (Message("system", "Be brief."), Message("user", "Why?"))
 
@@ -19,8 +19,9 @@ def card(base_url: str, **changes) -> ModelCard:
 
 
 async def ask(base_url: str, *, seconds: float = 20, **changes) -> Written:
-    engine = OpenAiEngine(card(base_url, **changes))
-    call = ModelCall("attempt-1", "request-1", 1, MESSAGES, 50, datetime.now(UTC) + timedelta(seconds=seconds))
+    model = card(base_url, **changes)
+    engine, deadline = OpenAiEngine(model), datetime.now(UTC) + timedelta(seconds=seconds)
+    call = ModelCall("attempt-1", "request-1", 1, MESSAGES, model.output_tokens_max, deadline)
     try:
         return await engine.generate(call, lambda _tokens: None)
     finally:
@@ -32,6 +33,22 @@ async def test_an_answer_comes_with_the_providers_own_counts():
     with hostile_provider("reply", reply="Because it rains.") as provider:
         written = await ask(provider.base_url)
     assert written == Written("Because it rains.", "stop", TokenUse(120, 40, 20), "hostile-1", "hostile")
+
+
+async def test_counts_that_cannot_be_true_are_not_believed():
+    """Negative, more cached than read, missing, beyond every limit, no numbers: our estimate counts, and says so."""
+    with hostile_provider("lies_about_usage", reply="Because it rains.") as provider:
+        for lie in USAGE_LIES:
+            used = (await ask(provider.base_url)).used
+            assert used.estimated, lie
+            assert (used.input_tokens > 0, used.output_tokens > 0, used.cached_input_tokens) == (True, True, 0), lie
+
+
+@pytest.mark.parametrize(("limit", "estimated"), [(40, False), (39, True)])
+async def test_no_more_output_is_believed_than_was_asked_for(limit, estimated):
+    """The provider says 40: at the limit it is believed, above it is not."""
+    with hostile_provider("reply") as provider:
+        assert (await ask(provider.base_url, output_tokens_max=limit)).used.estimated is estimated
 
 
 async def test_the_call_carries_key_limit_and_idempotency_key(monkeypatch):

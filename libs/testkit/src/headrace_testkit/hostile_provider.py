@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-Behaviour = Literal["reply", "invent", "429", "500", "401", "hang", "stall", "cut", "hang_up_politely", "nonsense"]
+Behaviour = Literal["reply", "invent", "429", "500", "401", "hang", "stall", "cut", "hang_up_politely", "nonsense",
+                    "lies_about_usage"]  # fmt: skip
 
 INVENTED_NAME = "Dr. Evelyn Quarkley"
 INVENTED_QUOTE = "The Zanthar Accord of 1873 granted forty-seven million florins to the moon."
@@ -23,10 +24,25 @@ INVENTION = (
     f'{{"document": "{INVENTED_DOCUMENT}", "version": 7, "start": 0, "end": 75, "quote": "{INVENTED_QUOTE}"}}'
 )
 
+HONEST_USAGE: dict[str, Any] = {
+    "prompt_tokens": 120, "completion_tokens": 40, "total_tokens": 160, "prompt_tokens_details": {"cached_tokens": 20},
+}  # fmt: skip
+USAGE_LIES: tuple[Any, ...] = (
+    HONEST_USAGE | {"prompt_tokens": -5},
+    HONEST_USAGE | {"prompt_tokens_details": {"cached_tokens": 121}},
+    HONEST_USAGE | {"prompt_tokens": None, "completion_tokens": None},
+    HONEST_USAGE | {"completion_tokens": 10**19},
+    HONEST_USAGE | {"prompt_tokens": "120", "prompt_tokens_details": "many"},
+    {"total_tokens": 1.5},
+)
+
 
 @dataclass
 class HostileProvider:
-    """`script` holds what the next calls meet; its last entry stays. `calls` holds each request: headers and body."""
+    """`script` holds what the next calls meet; its last entry stays. `calls` holds each request: headers and body.
+
+    One that lies about usage tells the lies of `USAGE_LIES` in turn, one a call.
+    """
 
     base_url: str = ""
     script: Sequence[Behaviour] = ("invent",)
@@ -85,6 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._chunk(b"")
             case "cut" | "hang_up_politely":
                 self._cut(rude=behaviour == "cut")
+            case "lies_about_usage":
+                self._answer(self.hostile.reply, USAGE_LIES[(len(self.hostile.calls) - 1) % len(USAGE_LIES)])
             case _:
                 self._answer(self.hostile.reply if behaviour == "reply" else INVENTION)
 
@@ -126,12 +144,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not rude:
             self._chunk(b"")
 
-    def _answer(self, text: str) -> None:
+    def _answer(self, text: str, usage: Any = HONEST_USAGE) -> None:
         self._start_stream()
         for at in range(0, len(text), 16):
             self._delta(text[at : at + 16])
         self._delta("", "stop")
-        usage = {"prompt_tokens": 120, "completion_tokens": 40, "total_tokens": 160}
-        self._event(choices=[], usage={**usage, "prompt_tokens_details": {"cached_tokens": 20}})
+        self._event(choices=[], usage=usage)
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ import openai
 from headrace_errors import DeadlineExceeded
 
 from headrace_generate.catalogue import ModelCard
-from headrace_generate.domain import AttemptFailed, FinishReason, Message, TokenUse, Written
+from headrace_generate.domain import NOTHING_USED, AttemptFailed, FinishReason, Message, TokenUse, Written
 from headrace_generate.ports import ModelCall, Progress
 
 # No tokenizer of a hosted model is at hand. English text has about 4 bytes a token; 3 errs on the safe side for most
@@ -43,7 +44,8 @@ class OpenAiEngine:
         remaining_s = (call.deadline - datetime.now(UTC)).total_seconds()
         if remaining_s <= 0:
             raise DeadlineExceeded("no time was left for the provider")
-        reply = _Reply(input_tokens=self.count_tokens(call.messages))
+        limits = _TokenLimits(self._card.context_tokens, call.output_tokens_max)
+        reply = _Reply(self.count_tokens(call.messages), limits)
         timeout_s = min(remaining_s, self._card.timeout_s)
         try:
             async with asyncio.timeout(timeout_s):  # the client's own counts from the last byte, not from the first
@@ -82,11 +84,26 @@ class OpenAiEngine:
         }
 
 
-class _Reply:
-    """What has arrived of one stream."""
+@dataclass(frozen=True)
+class _TokenLimits:
+    """What a call can have used at most."""
 
-    def __init__(self, input_tokens: int) -> None:
-        self._input_tokens = input_tokens
+    input_tokens: int
+    output_tokens: int
+
+    def allow(self, used: TokenUse) -> bool:
+        counts = (used.input_tokens, used.output_tokens, used.cached_input_tokens)
+        if any(type(count) is not int for count in counts):
+            return False
+        within = 0 <= used.input_tokens <= self.input_tokens and 0 <= used.output_tokens <= self.output_tokens
+        return within and 0 <= used.cached_input_tokens <= used.input_tokens
+
+
+class _Reply:
+    """What has arrived of one stream. `input_tokens` is our own estimate of the prompt."""
+
+    def __init__(self, input_tokens: int, limits: _TokenLimits) -> None:
+        self._input_tokens, self._limits = input_tokens, limits
         self._text: list[str] = []
         self._finish = ""
         self._usage: Any = None
@@ -105,12 +122,17 @@ class _Reply:
                 self._text.append(choice.delta.content)
 
     def used(self) -> TokenUse:
-        """Return what the provider said, or what is known: a prompt that was answered was read."""
-        if self._usage:
-            details = self._usage.prompt_tokens_details
-            cached = (details.cached_tokens or 0) if details else 0
-            return TokenUse(self._usage.prompt_tokens, self._usage.completion_tokens, cached)
-        return TokenUse(self._input_tokens, self.pieces, estimated=True) if self.pieces else TokenUse()
+        """Return what the provider said, if it can be true, else what is known: a prompt that was answered was read.
+
+        The numbers are booked, so they are checked like any other input: the SDK types them and looks at none.
+        """
+        if self._usage is None and not self.pieces:
+            return NOTHING_USED
+        said = _said(self._usage)
+        return said if said and self._limits.allow(said) else self._estimated()
+
+    def _estimated(self) -> TokenUse:
+        return TokenUse(self._input_tokens, self.pieces, estimated=True)
 
     def broken(self) -> str:
         return "provider_cut" if self._text else "provider_unreachable"
@@ -120,6 +142,15 @@ class _Reply:
             raise AttemptFailed("provider_cut", used=self.used())
         finish = FINISHES.get(self._finish, "stop")
         return Written("".join(self._text), finish, self.used(), self._id, self._model)
+
+
+def _said(usage: Any) -> TokenUse | None:
+    """Read a usage as it came, whatever its numbers are; None for one without its parts."""
+    try:
+        cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
+        return TokenUse(usage.prompt_tokens, usage.completion_tokens, 0 if cached is None else cached)
+    except AttributeError:
+        return None
 
 
 def _refused_by_provider(error: openai.APIStatusError) -> AttemptFailed:
