@@ -15,8 +15,8 @@ from sqlalchemy import MetaData, Table, select
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ORIGIN = Origin("event-1", "acme", ("everyone",), NOW + timedelta(seconds=60), "talk-1", "alice", "help", 3)
-STARTED = Attempt(ORIGIN, "r1", 1, "instance-1", "small", "headrace", NOW)
-DRAFT = Draft("Yes.", "written", (CitedSpan("a.md", 1, 0, 4, "Yes."),), "stop", 7, {"rails": 1.5})
+STARTED = Attempt(ORIGIN, "r1", 1, "instance-1", "small", "headrace", NOW, embedding_tokens=7)
+DRAFT = Draft("Yes.", "written", (CitedSpan("a.md", 1, 0, 4, "Yes."),), "stop", {"rails": 1.5})
 COMPLETED = replace(STARTED, state="completed", ended_at=NOW, used=TokenUse(10, 5, 2), draft=DRAFT)
 
 

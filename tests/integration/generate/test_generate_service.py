@@ -70,6 +70,9 @@ async def test_a_request_without_an_answer_ends_with_its_reason(outside, new_pro
         "late": (expired, "expired"),
     }
     assert outside.of(topics.USAGE_RECORDED) == {}
+    embedded = {name: end.usage.embedding_tokens for name, end in ends.items()}
+    assert embedded.pop("elsewhere") > 10
+    assert embedded == {"stranger": 0, "poisoned": 0, "late": 0}
 
 
 async def test_nothing_that_a_provider_invents_reaches_a_draft(outside, new_process, tmp_path):
@@ -113,6 +116,7 @@ async def test_each_provider_call_is_one_attempt_with_one_usage_record(outside, 
             assert ends[name].answer == reply
         else:
             assert (ends[name].outcome, ends[name].reason) == (answer_pb2.OUTCOME_FAILED, "unavailable")
+            assert ends[name].usage.embedding_tokens > 0
 
 
 async def test_kill_9_at_any_moment_loses_no_request_and_runs_no_attempt_twice(outside, new_process, tmp_path):

@@ -16,7 +16,7 @@ async def test_an_answer_quotes_the_evidence_verbatim(world, query):
     for span in attempt.draft.citations:
         assert text[span.start : span.end] == span.quote
     assert "1889" in attempt.draft.answer
-    assert attempt.draft.embedding_tokens > 7
+    assert attempt.embedding_tokens > 7
 
 
 async def test_what_the_model_invents_does_not_reach_the_draft(world, query):
@@ -94,6 +94,7 @@ async def test_attempts_are_bounded_and_the_last_one_ends_the_request(world, que
     world.engine.script = [AttemptFailed("provider_500")]
     attempt = await world.ask(query)
     assert (attempt.closing, attempt.draft, attempt.number) == (True, None, 3)
+    assert attempt.embedding_tokens > 7, "the evidence was embedded all the same"
     assert world.journal.published == ["failed 1", "failed 2", "failed 3"]
 
 

@@ -7,7 +7,7 @@ from headrace_runtime.context import CallContext, current_call
 from headrace_runtime.grpc_client import Peer
 from headrace_runtime.grpc_server import Rpc
 from headrace_runtime.lifecycle import run, serve
-from headrace_runtime.requests import DEADLINE_DEFAULT_S, call_of, end_request
+from headrace_runtime.requests import DEADLINE_DEFAULT_S, EmbeddedTokens, call_of, end_request
 from headrace_runtime.service import Build, Chassis, Service
 from headrace_runtime.settings import GrpcSettings, KafkaSettings, ServiceSettings, TelemetrySettings
 from headrace_runtime.tenants import EVERYONE, Tenant, Tenants
@@ -18,6 +18,7 @@ __all__ = [
     "Build",
     "CallContext",
     "Chassis",
+    "EmbeddedTokens",
     "GrpcSettings",
     "KafkaSettings",
     "Peer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,20 +22,47 @@ OUTCOMES = {
 }
 
 
-def end_request(stage: str) -> Ended:
+class EmbeddedTokens:
+    """What embedding took for requests that are under way; their endings tell it, lest costs be called complete early.
+
+    It is a note in memory: a request that ends after a restart of the service tells what its message carried. Of more
+    than `requests_max` requests, the oldest are forgotten.
+    """
+
+    def __init__(self, requests_max: int = 10_000) -> None:
+        self._requests_max = requests_max
+        self._noted: OrderedDict[tuple[str, str], dict[int, int]] = OrderedDict()
+
+    def note(self, tenant: str, request_id: str, texts: Sequence[str], tokens: int) -> None:
+        """Note a call of embed. The same texts again count once: embed bills them once."""
+        if not request_id:
+            return
+        self._noted.setdefault((tenant, request_id), {})[hash(tuple(texts))] = tokens
+        if len(self._noted) > self._requests_max:
+            self._noted.popitem(last=False)
+
+    def take(self, tenant: str, request_id: str) -> int:
+        """Return the tokens noted for a request, and forget them."""
+        return sum(self._noted.pop((tenant, request_id), {}).values())
+
+
+def end_request(stage: str, embedded: EmbeddedTokens) -> Ended:
     """Return the `ended` of a request's topic: it publishes `request.ended`, which only moderate consumes.
 
-    Usage, model and timings that the message already carried go along.
+    Timings and embedding tokens that the message already carried go along, and the tokens noted in this service.
     """
 
     async def ended(event: Event[Any], ending: Ending) -> Sequence[Outgoing]:
         carried = event.payload
+        request_id = getattr(carried, "request_id", "") or event.envelope.correlation_id or event.envelope.id
+        tokens = getattr(carried, "embedding_tokens", 0) + embedded.take(event.envelope.tenant, request_id)
         payload = request_pb2.RequestEnded(
-            request_id=getattr(carried, "request_id", "") or event.envelope.correlation_id or event.envelope.id,
+            request_id=request_id,
             outcome=OUTCOMES[ending.outcome],
             reason=ending.reason,
             detail=ending.detail,
             stage=stage,
+            usage=answer_pb2.Usage(embedding_tokens=tokens),
             timings_ms=getattr(carried, "timings_ms", {}),
         )
         return [follow(event, topics.REQUEST_ENDED, payload, stage=f"{stage}.ended")]

@@ -7,7 +7,7 @@ import random
 import uuid
 from datetime import UTC, datetime
 
-from headrace_runtime import Chassis, Service
+from headrace_runtime import Chassis, EmbeddedTokens, Service
 from headrace_telemetry import get_logger
 
 from headrace_generate.adapters.peers import EmbedPeer, MeterBudget, ModerateRails
@@ -31,7 +31,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     journal = SqlJournal(database, outbox)
     models = ServedModels(load_catalogue(settings.models_file, settings.model), settings, _now)
     rails = ModerateRails(chassis.peer("moderate"))
-    embedder, meter = EmbedPeer(chassis.peer("embed")), MeterBudget(chassis.peer("meter"))
+    embedded = EmbeddedTokens()
+    embedder, meter = EmbedPeer(chassis.peer("embed"), embedded), MeterBudget(chassis.peer("meter"))
     policy = EvidencePolicy(threshold=settings.evidence_threshold)
     writing = Writing(load_prompt, policy, str(uuid.uuid4()), _now, _wait, _log_evidence)
 
@@ -54,7 +55,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
                 await abandon(attempt, journal=journal, clock=_now, closing=False)
 
     return Service(
-        subscriptions=kafka.subscriptions(answer=answer, journal=journal),
+        subscriptions=kafka.subscriptions(answer=answer, journal=journal, embedded=embedded),
         rpcs=[grpc.rpc(answer=answer, journal=journal, rails=rails, models=models)],
         before_ready=prepare,
         tasks=[models.run_forever],

@@ -104,13 +104,15 @@ class Draft:
     style: Literal["written", "quoted"]
     citations: tuple[CitedSpan, ...]
     finish_reason: FinishReason
-    embedding_tokens: int
     timings_ms: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One model call of a request, from its entry in the journal to its end. Billed by its id, once."""
+    """One model call of a request, from its entry in the journal to its end. Billed by its id, once.
+
+    `embedding_tokens` is what embedding took for the request until then, here and in retrieve.
+    """
 
     origin: Origin
     request_id: str
@@ -119,6 +121,7 @@ class Attempt:
     model: str
     provider: str
     started_at: datetime
+    embedding_tokens: int = 0
     state: AttemptState = "started"
     ended_at: datetime | None = None
     used: TokenUse = NOTHING_USED

@@ -123,7 +123,16 @@ async def make_attempt(
         now = writing.clock()
         if now >= query.origin.deadline:
             raise DeadlineExceeded("the deadline passed before the model was asked")
-        attempt = Attempt(query.origin, query.request_id, number, writing.owner, card.name, card.provider, now)
+        attempt = Attempt(
+            query.origin,
+            query.request_id,
+            number,
+            writing.owner,
+            card.name,
+            card.provider,
+            now,
+            embedding_tokens=task.embedding_tokens,
+        )
         with task.timings.stage("reserve"):
             await meter.reserve(
                 attempt,
@@ -200,6 +209,5 @@ def _draft(task: _Task, written: Written) -> Draft:
         style=composed.style.value,
         citations=tuple(spans),
         finish_reason=written.finish_reason,
-        embedding_tokens=task.embedding_tokens,
         timings_ms=task.timings.so_far(),
     )

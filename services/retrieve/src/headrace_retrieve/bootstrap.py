@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from headrace_runtime import Chassis, Service
+from headrace_runtime import Chassis, EmbeddedTokens, Service
 
 from headrace_retrieve.adapters.embed_peer import EmbedPeer
 from headrace_retrieve.adapters.lance_store import LanceVectorStore
@@ -19,9 +19,10 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     """Wire the service on the embedded store; it takes work once the store's folder is its own."""
     upkeep = Upkeep(vector_index_rows_min=settings.vector_index_rows_min)
     store = await LanceVectorStore.open(settings.store_dir, upkeep=upkeep)
+    embedded = EmbeddedTokens()
     retrieval = Retrieval(
         store=store,
-        embedder=EmbedPeer(chassis.peer("embed"), timeout_s=settings.embed_timeout_s),
+        embedder=EmbedPeer(chassis.peer("embed"), embedded, timeout_s=settings.embed_timeout_s),
         limits=Limits(settings.passages_default, settings.passages_max, settings.wait_for_max),
         waiting=asyncio.Semaphore(settings.waiting_max),
         clock=time.monotonic,
@@ -32,7 +33,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 
     return Service(
         subscriptions=[kafka.documents(store=store)],
-        waiting_subscriptions=[kafka.questions(store=store, retrieval=retrieval)],
+        waiting_subscriptions=[kafka.questions(store=store, retrieval=retrieval, embedded=embedded)],
         rpcs=[grpc.rpc(retrieval=retrieval)],
         tasks=[tidy],
         closers=[store.close],

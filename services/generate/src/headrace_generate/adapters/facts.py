@@ -91,7 +91,7 @@ def draft_of(attempt: Attempt, draft: Draft, attempts: Sequence[Attempt]) -> gen
         answer=draft.answer,
         citations=[citation_of(span) for span in draft.citations],
         style=STYLES[draft.style],
-        usage=sum_of(attempts, draft.embedding_tokens),
+        usage=sum_of(attempts),
         model=attempt.model,
         attempt=attempt.number,
         finish_reason=draft.finish_reason,
@@ -107,19 +107,22 @@ def end_of(attempt: Attempt, attempts: Sequence[Attempt]) -> request_pb2.Request
         reason="unavailable",
         detail=f"attempt {attempt.number} was the last: {attempt.reason}",
         stage="generate",
-        usage=sum_of(attempts, 0),
+        usage=sum_of(attempts),
         model=attempt.model,
     )
 
 
-def sum_of(attempts: Sequence[Attempt], embedding_tokens: int) -> answer_pb2.Usage:
-    """Return the tokens of all attempts together."""
+def sum_of(attempts: Sequence[Attempt], *, embedding_tokens: int = 0) -> answer_pb2.Usage:
+    """Return the tokens of all attempts together; at least `embedding_tokens` of embedding.
+
+    Each attempt tells all that embedding took until it, and one that repeats it takes the same: so the most counts.
+    """
     used = reduce(TokenUse.__add__, (each.used for each in attempts), NOTHING_USED)
     return answer_pb2.Usage(
         input_tokens=used.input_tokens,
         output_tokens=used.output_tokens,
         cached_input_tokens=used.cached_input_tokens,
-        embedding_tokens=embedding_tokens,
+        embedding_tokens=max([embedding_tokens, *(each.embedding_tokens for each in attempts)]),
         attempts=len(attempts),
     )
 

@@ -14,7 +14,7 @@ from headrace.moderate.v1 import moderate_service_pb2 as moderate_pb
 from headrace.moderate.v1 import moderate_service_pb2_grpc as moderate_grpc
 from headrace.usage.v1 import usage_pb2
 from headrace_errors import Refused
-from headrace_runtime import CallContext, Peer
+from headrace_runtime import CallContext, EmbeddedTokens, Peer
 
 from headrace_generate.answering import Passage
 from headrace_generate.domain import Attempt, Origin
@@ -77,28 +77,32 @@ class MeterBudget:
 
 
 class EmbedPeer:
-    """The vectors of embed."""
+    """The vectors of embed. What they took is noted in `embedded`, for a request that ends without an attempt."""
 
-    def __init__(self, peer: Peer) -> None:
-        self._peer, self._stub = peer, embed_grpc.EmbedServiceStub(peer.channel)
+    def __init__(self, peer: Peer, embedded: EmbeddedTokens) -> None:
+        self._peer, self._stub, self._embedded = peer, embed_grpc.EmbedServiceStub(peer.channel), embedded
 
     def on_behalf_of(self, origin: Origin, request_id: str) -> RequestEmbed:
         """Return an embedding function for one request."""
-        return RequestEmbed(self._peer, self._stub, context_of(origin, request_id))
+        return RequestEmbed(self._peer, self._stub, context_of(origin, request_id), self._embedded)
 
 
 class RequestEmbed:
     """Embeds for one request and counts its tokens."""
 
-    def __init__(self, peer: Peer, stub: embed_grpc.EmbedServiceStub, context: CallContext) -> None:
-        self._peer, self._stub, self._context = peer, stub, context
+    def __init__(
+        self, peer: Peer, stub: embed_grpc.EmbedServiceStub, context: CallContext, embedded: EmbeddedTokens
+    ) -> None:
+        self._peer, self._stub, self._context, self._embedded = peer, stub, context, embedded
         self.tokens = 0
 
     async def __call__(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
         """Return a row of length 1 for each text, in order."""
         request = embed_pb.EmbedRequest(texts=texts, priority=embed_pb.PRIORITY_QUERY)
         response = await self._peer.call(self._stub.Embed, request, self._context, timeout_s=CALL_TIMEOUT_S)
-        self.tokens += sum(response.tokens)
+        tokens = sum(response.tokens)
+        self.tokens += tokens
+        self._embedded.note(self._context.tenant, self._context.request_id, texts, tokens)
         vectors = response.vectors
         return np.frombuffer(vectors.data, dtype="<f4").reshape(vectors.rows, vectors.dimensions)
 

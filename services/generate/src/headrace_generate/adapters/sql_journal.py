@@ -9,7 +9,7 @@ from typing import Any
 from headrace_messaging.outbox import Outbox
 from headrace_storage import Database
 from pydantic import TypeAdapter
-from sqlalchemy import Boolean, Column, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, String, Table, Text, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,6 +28,7 @@ ATTEMPTS = Table(
     Column("model", String(255), nullable=False),
     Column("provider", String(255), nullable=False),
     Column("state", String(16), nullable=False, index=True),
+    Column("embedding_tokens", BigInteger, nullable=False),
     Column("started_at", String(40), nullable=False),
     Column("ended_at", String(40)),
     Column("origin", Text, nullable=False),
@@ -36,6 +37,7 @@ ATTEMPTS = Table(
     Column("closing", Boolean, nullable=False),
     Column("draft", Text),
 )
+_PLAIN = ("request_id", "number", "owner", "model", "provider", "state", "embedding_tokens")
 _ORIGIN, _USED, _DRAFT = TypeAdapter(Origin), TypeAdapter(TokenUse), TypeAdapter(Draft)
 
 
@@ -98,7 +100,7 @@ def _is(attempt: Attempt) -> tuple[Any, ...]:
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:
-    plain = {name: getattr(attempt, name) for name in ("request_id", "number", "owner", "model", "provider", "state")}
+    plain = {name: getattr(attempt, name) for name in _PLAIN}
     return {
         **plain,
         "tenant": attempt.origin.tenant,
@@ -113,7 +115,7 @@ def _row(attempt: Attempt) -> dict[str, Any]:
 
 
 def _attempt(row: Row[Any]) -> Attempt:
-    plain = {name: getattr(row, name) for name in ("request_id", "number", "owner", "model", "provider", "state")}
+    plain = {name: getattr(row, name) for name in _PLAIN}
     return Attempt(
         **plain,
         origin=_ORIGIN.validate_json(row.origin),

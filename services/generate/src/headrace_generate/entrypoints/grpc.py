@@ -81,7 +81,7 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
             answer=answer,
             citations=citations,
             style=STYLES[draft.style],
-            usage=sum_of(made, draft.embedding_tokens),
+            usage=sum_of(made),
             model=attempt.model,
             finish_reason=draft.finish_reason,
         )

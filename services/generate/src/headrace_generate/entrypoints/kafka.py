@@ -11,7 +11,7 @@ from headrace.request.v1 import request_pb2
 from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
 from headrace_errors import InvalidMessage
 from headrace_messaging import Ending, Event, Outgoing, Subscription
-from headrace_runtime import DEADLINE_DEFAULT_S, end_request
+from headrace_runtime import DEADLINE_DEFAULT_S, EmbeddedTokens, end_request
 
 from headrace_generate.adapters.facts import sum_of
 from headrace_generate.answering import TermStatistics
@@ -23,12 +23,14 @@ Answer = Callable[[Query], Awaitable[Attempt]]
 Retrieved = Event[retrieve_pb2.ContextRetrieved]
 
 
-def subscriptions(*, answer: Answer, journal: Journal) -> list[Subscription]:
+def subscriptions(*, answer: Answer, journal: Journal, embedded: EmbeddedTokens) -> list[Subscription]:
     """Return what generate listens to, and what becomes of a message that cannot be handled."""
-    end = end_request("generate")
+    end = end_request("generate", embedded)
 
     async def on_context_retrieved(event: Retrieved) -> Sequence[Outgoing]:
-        await answer(query_of(event))
+        query = query_of(event)
+        await answer(query)
+        embedded.take(query.origin.tenant, query.request_id)
         return ()
 
     async def ended(event: Event[Any], ending: Ending) -> Sequence[Outgoing]:
@@ -36,8 +38,7 @@ def subscriptions(*, answer: Answer, journal: Journal) -> list[Subscription]:
         payload = outgoing.payload
         if isinstance(payload, request_pb2.RequestEnded):
             made = await journal.attempts(event.envelope.tenant, payload.request_id)
-            embedded = event.payload.embedding_tokens if event.readable else 0
-            payload.usage.CopyFrom(sum_of(made, embedded))
+            payload.usage.CopyFrom(sum_of(made, embedding_tokens=payload.usage.embedding_tokens))
             payload.model = made[-1].model if made else ""
         return [outgoing]
 

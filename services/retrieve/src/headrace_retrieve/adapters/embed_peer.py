@@ -6,17 +6,20 @@ import struct
 
 from headrace.embed.v1 import embed_service_pb2 as pb
 from headrace.embed.v1 import embed_service_pb2_grpc as pb_grpc
-from headrace_runtime import CallContext, Peer
+from headrace_runtime import CallContext, EmbeddedTokens, Peer
 
 from headrace_retrieve.ports import EmbeddedQuery, QueryEmbedder
 from headrace_retrieve.wire import model_name, vectors_from
 
 
 class EmbedPeer:
-    """The embed service; `on_behalf_of` a call it is a `QueryEmbedder`."""
+    """The embed service; `on_behalf_of` a call it is a `QueryEmbedder`.
 
-    def __init__(self, peer: Peer, *, timeout_s: float) -> None:
-        self._peer, self._timeout_s = peer, timeout_s
+    What it took is noted in `embedded`, for a request that ends in spite of it.
+    """
+
+    def __init__(self, peer: Peer, embedded: EmbeddedTokens, *, timeout_s: float) -> None:
+        self._peer, self._embedded, self._timeout_s = peer, embedded, timeout_s
         self._stub = pb_grpc.EmbedServiceStub(peer.channel)
 
     def on_behalf_of(self, call: CallContext) -> QueryEmbedder:
@@ -27,6 +30,8 @@ class EmbedPeer:
             response = await self._peer.call(self._stub.Embed, request, call, timeout_s=self._timeout_s)
             vectors = vectors_from(response.vectors)
             vector = struct.unpack(f"<{vectors.dimensions}f", vectors.data)
-            return EmbeddedQuery(vector, model_name(response.model), sum(response.tokens))
+            tokens = sum(response.tokens)
+            self._embedded.note(call.tenant, call.request_id, [text], tokens)
+            return EmbeddedQuery(vector, model_name(response.model), tokens)
 
         return embed

@@ -9,7 +9,7 @@ from headrace.embed.v1 import events_pb2 as embed_pb2
 from headrace.moderate.v1 import events_pb2 as moderate_pb2
 from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
 from headrace_messaging import Ending, Event, Outgoing, Subscription, follow
-from headrace_runtime import call_of, end_request
+from headrace_runtime import EmbeddedTokens, call_of, end_request
 
 from headrace_retrieve.domain import Tenant
 from headrace_retrieve.entrypoints.retrieval import Retrieval
@@ -46,7 +46,7 @@ def documents(*, store: VectorStore) -> Subscription:
     return Subscription(topics.CHUNKS_EMBEDDED, on_chunks_embedded, ended=document_failed)
 
 
-def questions(*, store: VectorStore, retrieval: Retrieval) -> Subscription:
+def questions(*, store: VectorStore, retrieval: Retrieval, embedded: EmbeddedTokens) -> Subscription:
     """Return the subscription to admitted questions, which may wait for documents."""
 
     async def on_query_admitted(event: QueryAdmitted) -> Sequence[Outgoing]:
@@ -54,6 +54,7 @@ def questions(*, store: VectorStore, retrieval: Retrieval) -> Subscription:
         call = call_of(event, asked.principals)
         found = await retrieval.find(call, asked.question, limit=asked.passages_max, wait_for=asked.wait_for)
         words = await store.term_statistics(Tenant(call.tenant), asked.question)
+        embedded.take(call.tenant, call.request_id)
         payload = retrieve_pb2.ContextRetrieved(
             request_id=call.request_id,
             question=asked.question,
@@ -69,7 +70,7 @@ def questions(*, store: VectorStore, retrieval: Retrieval) -> Subscription:
         )
         return [follow(event, topics.CONTEXT_RETRIEVED, payload, stage=CONTEXT_STAGE)]
 
-    return Subscription(topics.QUERY_ADMITTED, on_query_admitted, ended=end_request("retrieve"))
+    return Subscription(topics.QUERY_ADMITTED, on_query_admitted, ended=end_request("retrieve", embedded))
 
 
 async def document_failed(event: ChunksEmbedded, ending: Ending) -> Sequence[Outgoing]:
