@@ -7,8 +7,18 @@ import headrace_errors
 import pytest
 from headrace.meter.v1 import meter_service_pb2 as pb
 from headrace.meter.v1 import meter_service_pb2_grpc as pb_grpc
-from headrace_errors import DeadlineExceeded, InvalidMessage, Overloaded, QuotaExceeded, Refused, Unavailable
+from headrace_errors import (
+    DeadlineExceeded,
+    InvalidMessage,
+    Overloaded,
+    PeerBug,
+    QuotaExceeded,
+    Refused,
+    Unavailable,
+    reaction_of,
+)
 from headrace_runtime import CallContext, GrpcSettings, Peer, Rpc, current_call
+from headrace_runtime.grpc_client import error_of
 from headrace_runtime.grpc_server import RpcServer
 
 
@@ -83,12 +93,28 @@ async def test_an_error_arrives_as_the_class_that_was_raised(served, error):
 
 
 async def test_a_bug_reveals_its_class_only(served):
-    """The text of an unexpected exception stays in the log."""
+    """The text of an unexpected exception stays in the log. It is a bug for the caller too: asking again is no help."""
     meter, peer = served
     meter.error = ValueError("secret text")
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(PeerBug) as caught:
         await release(peer)
     assert "secret" not in str(caught.value)
+    assert reaction_of(caught.value).kafka == "bug"
+
+
+async def test_a_call_that_the_peer_does_not_have_is_a_bug(served):
+    """An older peer will not learn it by being asked again."""
+    _meter, peer = served
+    stub = pb_grpc.MeterServiceStub(peer.channel)
+    with pytest.raises(PeerBug):
+        await peer.call(stub.Price, pb.PriceRequest(), context_of_now(), timeout_s=5)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE])
+def test_what_the_transport_says_of_a_broken_connection_is_an_outage(code):
+    """A peer that was killed in the middle of an answer is asked again; only our own INTERNAL is marked as a bug."""
+    nothing = grpc.aio.Metadata()
+    assert isinstance(error_of(grpc.aio.AioRpcError(code, nothing, nothing, "RST_STREAM"), "meter"), Unavailable)
 
 
 async def test_a_call_without_a_deadline_is_refused(served):

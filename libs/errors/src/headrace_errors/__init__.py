@@ -8,7 +8,8 @@
     ├── Unavailable         something needed does not answer; trying again may help
     └── DeadlineExceeded    the time is up
 
-Anything else is a bug. Standard library only; the engines that react live in libs/messaging and libs/runtime.
+Anything else is a bug; PeerBug is one in another service. Standard library only; the engines that react live in
+libs/messaging and libs/runtime.
 """
 
 from headrace_errors._reactions import REACTIONS, Reaction, reaction_of
@@ -17,6 +18,7 @@ from headrace_errors._taxonomy import (
     HeadraceError,
     InvalidMessage,
     Overloaded,
+    PeerBug,
     QuotaExceeded,
     Refused,
     Unavailable,
@@ -28,6 +30,7 @@ __all__ = [
     "HeadraceError",
     "InvalidMessage",
     "Overloaded",
+    "PeerBug",
     "QuotaExceeded",
     "Reaction",
     "Refused",

@@ -54,3 +54,16 @@ class DeadlineExceeded(HeadraceError):
     """The time is up."""
 
     default_reason = "expired"
+
+
+class PeerBug(Exception):
+    """A bug in another service, or a call that it does not have: for the caller a bug as well, outside of the taxonomy.
+
+    Asking again would meet it again. `detail` names the peer and never holds content.
+    """
+
+    reason = "bug"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail

@@ -22,6 +22,7 @@ from headrace_runtime.context import CallContext, set_current_call
 
 TENANT, PRINCIPALS, REQUEST_ID = "headrace-tenant", "headrace-principals", "headrace-request-id"
 REASON, RETRY_AFTER_MS = "headrace-reason", "headrace-retry-after-ms"
+BUG = "bug"  # the reason of an INTERNAL that is ours: the transport makes some of its own, of connections that break
 # Asked by tools that know neither tenants nor deadlines; they reveal nothing of any tenant.
 _OPEN_SERVICES = ("/grpc.", "/headrace.runtime.v1.")
 
@@ -90,7 +91,8 @@ async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> A
         except Exception as error:  # a bug's text stays in the log
             status = "INTERNAL"
             _log.exception("rpc.bug", method=method)
-            await context.abort(grpc.StatusCode.INTERNAL, f"internal error: {type(error).__name__}; see the log")
+            detail = f"internal error: {type(error).__name__}; see the log"
+            await context.abort(grpc.StatusCode.INTERNAL, detail, ((REASON, BUG),))
         finally:
             current.set_attribute("rpc.grpc.status_code", getattr(grpc.StatusCode, status).value[0])
             elapsed = time.monotonic() - started

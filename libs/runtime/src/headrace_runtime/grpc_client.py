@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ from headrace_errors import (
     HeadraceError,
     InvalidMessage,
     Overloaded,
+    PeerBug,
     QuotaExceeded,
     Refused,
     Unavailable,
@@ -22,7 +23,7 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from headrace_runtime.context import CallContext
-from headrace_runtime.grpc_calls import PRINCIPALS, REASON, REQUEST_ID, RETRY_AFTER_MS, TENANT
+from headrace_runtime.grpc_calls import BUG, PRINCIPALS, REASON, REQUEST_ID, RETRY_AFTER_MS, TENANT
 
 Response = TypeVar("Response")
 _OPTIONS = [
@@ -53,7 +54,8 @@ class Peer:
     ) -> Any:
         """Await one answer. The call's deadline is the context's, or `timeout_s` where that is sooner.
 
-        Raises what the peer raised, by the table in libs/errors; Unavailable when it does not answer.
+        Raises what the peer raised, by the table in libs/errors; Unavailable when it does not answer, PeerBug when it
+        never will.
         """
         name, attributes = _described(method)
         with span(name, kind=SpanKind.CLIENT, attributes=attributes):
@@ -103,10 +105,18 @@ def metadata_of(context: CallContext, trace_context: Context | None = None) -> d
     }
 
 
-def error_of(error: grpc.aio.AioRpcError, peer: str) -> HeadraceError:
-    """Translate a failed call into the taxonomy."""
+def error_of(error: grpc.aio.AioRpcError, peer: str) -> HeadraceError | PeerBug:
+    """Translate a failed call into the taxonomy; what is broken in the peer is no outage that would pass."""
     trailing = {str(key): str(value) for key, value in error.trailing_metadata() or ()}
-    reason, detail = trailing.get(REASON), error.details() or error.code().name.lower()
+    code, detail = error.code(), error.details() or error.code().name.lower()
+    bug = code is grpc.StatusCode.INTERNAL and trailing.get(REASON) == BUG
+    if bug or code in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNKNOWN):
+        return PeerBug(f"{peer}: {detail}")
+    return _expected(error, trailing, detail, peer)
+
+
+def _expected(error: grpc.aio.AioRpcError, trailing: Mapping[str, str], detail: str, peer: str) -> HeadraceError:
+    reason = trailing.get(REASON)
     match error.code():
         case grpc.StatusCode.INVALID_ARGUMENT:
             return InvalidMessage(detail, reason=reason)

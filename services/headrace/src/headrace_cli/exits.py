@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 from headrace_client import NoOutcome
-from headrace_errors import DeadlineExceeded, HeadraceError, Refused
+from headrace_errors import DeadlineExceeded, HeadraceError, PeerBug, Refused
 
 from headrace_cli.output import complain
 from headrace_cli.supervisor import AlreadyRunning, NotRunning
@@ -38,7 +38,7 @@ def complete(work: Callable[[], Coroutine[Any, Any, Exit]]) -> None:
         code = complain(f"refused: {error.reason}: {error.detail}", Exit.REFUSED)
     except (DeadlineExceeded, NoOutcome) as error:
         code = complain(f"expired: {error}", Exit.EXPIRED)
-    except HeadraceError as error:
+    except (HeadraceError, PeerBug) as error:
         code = complain(f"failed: {error.reason}: {error.detail}", Exit.ITEM_FAILED)
     except KeyboardInterrupt:
         code = complain("interrupted", Exit.ITEM_FAILED)

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Protocol
 
 from headrace_client import DocumentStatus
-from headrace_errors import DeadlineExceeded, HeadraceError, Overloaded, Unavailable
+from headrace_errors import DeadlineExceeded, HeadraceError, Overloaded, PeerBug, Unavailable
 
 from headrace_cli.files import FILE_BYTES_MAX, Found
 from headrace_cli.output import progress
@@ -119,7 +119,7 @@ class IngestRun:
         try:
             content = await asyncio.to_thread(file.path.read_bytes)
             return await self._accepted(file.document, content, allow)
-        except HeadraceError as error:
+        except (HeadraceError, PeerBug) as error:
             return replace(failed, reason=error.reason, detail=error.detail)
         except OSError as error:
             return replace(failed, reason="unreadable", detail=error.strerror)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from headrace.retrieve.v1 import events_pb2
 from headrace_client import Answer, Client, NoOutcome, unanswered
-from headrace_errors import HeadraceError
+from headrace_errors import HeadraceError, PeerBug
 from rich.text import Text
 
 from headrace_cli.batches import Batch, RunFile, read_lines
@@ -174,7 +174,7 @@ async def _ask_file(
                 answer = await client.ask(question, request_id=key, idempotency_key=key, **options)
             except ValueError as error:
                 answer = unanswered(key, question, reason="question_too_long", detail=str(error))
-            except (HeadraceError, NoOutcome) as error:
+            except (HeadraceError, NoOutcome, PeerBug) as error:
                 answer = unanswered(key, question, reason=getattr(error, "reason", "no_outcome"), detail=str(error))
             return answer.as_json()
 
@@ -193,7 +193,7 @@ async def _search_file(client: Client, queries: list[str], concurrency: int, lim
         try:
             _check_size(query)
             return _results(query, await client.search(query, limit=limit))
-        except HeadraceError as error:
+        except (HeadraceError, PeerBug) as error:
             return _results(query, [], reason=error.reason, detail=error.detail)
         except ValueError as error:
             return _results(query, [], reason="question_too_long", detail=str(error))
