@@ -39,6 +39,7 @@ class Neighbours(
 
     def __init__(self) -> None:
         self.reserved: list[meter_pb.ReserveRequest] = []
+        self.checked: list[moderate_pb.CheckRequest] = []
         self.address = ""
 
     async def Embed(self, request: embed_pb.EmbedRequest, _context: Any) -> embed_pb.EmbedResponse:  # noqa: N802
@@ -53,6 +54,7 @@ class Neighbours(
         return embed_pb.EmbedResponse(vectors=vectors, tokens=[len(text.split()) for text in request.texts])
 
     async def Check(self, request: moderate_pb.CheckRequest, _context: Any) -> moderate_pb.CheckResponse:  # noqa: N802
+        self.checked.append(request)
         verdicts = [
             moderate_pb.Verdict(
                 action=moderate_pb.ACTION_BLOCK if "ignore all" in text else moderate_pb.ACTION_ALLOW, text=text

@@ -62,6 +62,9 @@ class FakeRails:
 
     blocked: str = "\0"
 
+    async def question(self, text: str, _origin: Origin, _request_id: str) -> str:
+        return text
+
     async def admit(self, passages: Sequence[Passage], _origin: Origin, _request_id: str) -> tuple[Passage, ...]:
         return tuple(passage for passage in passages if self.blocked not in passage.text)
 
@@ -75,11 +78,15 @@ class FakeMeter:
 
     refusal: Exception | None = None
     reserved: list[tuple[str, int, int]] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
 
     async def reserve(self, attempt: Attempt, *, input_tokens: int, output_tokens: int) -> None:
         if self.refusal:
             raise self.refusal
         self.reserved.append((attempt.id, input_tokens, output_tokens))
+
+    async def release(self, attempt: Attempt) -> None:
+        self.released.append(attempt.id)
 
 
 class WordEmbed:

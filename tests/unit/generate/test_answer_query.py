@@ -66,6 +66,33 @@ async def test_no_model_runs_without_a_reservation(world, query):
     with pytest.raises(QuotaExceeded):
         await world.ask(query)
     assert (await world.attempts(), world.engine.calls) == ((), [])
+    assert world.meter.released == [], "nothing was held"
+
+
+@pytest.mark.parametrize("failure", [Unavailable("no disk"), asyncio.CancelledError()], ids=["outage", "caller left"])
+async def test_what_is_held_for_an_attempt_that_could_not_start_is_given_back(world, query, failure, monkeypatch):
+    """Between the reservation and the journal: no model ran, so nothing stays held."""
+
+    async def fail(_attempt):
+        raise failure
+
+    monkeypatch.setattr(world.journal, "start", fail)
+    with pytest.raises(type(failure)):
+        await world.ask(query)
+    assert world.meter.released == [attempt_id("acme", "r1", 1)]
+    assert world.engine.calls == []
+
+
+async def test_a_reservation_that_another_instance_uses_is_left_to_it(world, query, monkeypatch):
+    """Both hold it under the attempt's id; the one whose entry came first runs the model."""
+
+    async def taken(_attempt):
+        return False
+
+    monkeypatch.setattr(world.journal, "start", taken)
+    with pytest.raises(Unavailable):
+        await world.ask(query)
+    assert world.meter.released == []
 
 
 async def test_no_model_runs_after_the_deadline(world, expired):

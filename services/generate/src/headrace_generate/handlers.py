@@ -133,18 +133,32 @@ async def make_attempt(
             now,
             embedding_tokens=task.embedding_tokens,
         )
-        with task.timings.stage("reserve"):
-            await meter.reserve(
-                attempt,
-                input_tokens=task.served.engine.count_tokens(messages),
-                output_tokens=card.output_tokens_max,
-            )
-        if not await journal.start(attempt):
-            raise Unavailable("another instance answers this request")
+        await _start(task, attempt, messages, journal=journal, meter=meter)
         ended, retry_after_s = await _run(task, attempt, messages, journal=journal, writing=writing, progress=progress)
     if ended.state == "failed" and not ended.closing:
         await writing.wait(card, number, retry_after_s, query.origin.deadline)
     return ended
+
+
+async def _start(
+    task: _Task, attempt: Attempt, messages: tuple[Message, ...], *, journal: Journal, meter: Meter
+) -> None:
+    """Reserve an attempt and enter it; what is held for one that could not be entered is given back."""
+    try:
+        with task.timings.stage("reserve"):
+            await meter.reserve(
+                attempt,
+                input_tokens=task.served.engine.count_tokens(messages),
+                output_tokens=task.served.card.output_tokens_max,
+            )
+        entered = await journal.start(attempt)
+    except Refused:
+        raise  # by meter: nothing is held
+    except BaseException:
+        await asyncio.shield(meter.release(attempt))
+        raise
+    if not entered:  # the attempt is another instance's, and so is its reservation, which has the same id
+        raise Unavailable("another instance answers this request")
 
 
 async def _run(

@@ -75,6 +75,9 @@ class Journal(Protocol):
 class Rails(Protocol):
     """The rails, in moderate."""
 
+    async def question(self, text: str, origin: Origin, request_id: str) -> str:
+        """Return a question as it may go on. Raises Refused when a rail blocks it."""
+
     async def admit(self, passages: Sequence[Passage], origin: Origin, request_id: str) -> tuple[Passage, ...]:
         """Return the passages that may be used. A text that would have to be masked is dropped: quotes are verbatim."""
 
@@ -87,6 +90,9 @@ class Meter(Protocol):
 
     async def reserve(self, attempt: Attempt, *, input_tokens: int, output_tokens: int) -> None:
         """Hold the most that an attempt can cost. Raises QuotaExceeded, or Refused for a model without a price."""
+
+    async def release(self, attempt: Attempt) -> None:
+        """Give back what is held for an attempt that did not start, if anything is. Best effort: raises nothing."""
 
 
 class QueryEmbed(Embed, Protocol):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +15,16 @@ from headrace.meter.v1 import meter_service_pb2_grpc as meter_grpc
 from headrace.moderate.v1 import moderate_service_pb2 as moderate_pb
 from headrace.moderate.v1 import moderate_service_pb2_grpc as moderate_grpc
 from headrace.usage.v1 import usage_pb2
-from headrace_errors import Refused
+from headrace_errors import HeadraceError, PeerBug, Refused
 from headrace_runtime import CallContext, EmbeddedTokens, Peer
+from headrace_telemetry import get_logger
 
 from headrace_generate.answering import Passage
 from headrace_generate.domain import Attempt, Origin
 
 CALL_TIMEOUT_S = 30.0
+RELEASE_TIMEOUT_S = 5.0
+_log = get_logger()
 
 
 class ModerateRails:
@@ -35,14 +40,15 @@ class ModerateRails:
         usable = {moderate_pb.ACTION_ALLOW, moderate_pb.ACTION_FLAG}
         return tuple(passage for passage, one in zip(passages, verdicts, strict=True) if one.action in usable)
 
+    async def question(self, text: str, origin: Origin, request_id: str) -> str:
+        """Return a question as it may go on. See the port."""
+        (verdict,) = await self._check(moderate_pb.STAGE_INPUT, [text], origin, request_id)
+        return _let_through(verdict, "a rail does not let the question in")
+
     async def release(self, texts: Sequence[str], origin: Origin, request_id: str) -> tuple[str, ...]:
         """Return the texts as they may be shown. See the port."""
         verdicts = await self._check(moderate_pb.STAGE_OUTPUT, texts, origin, request_id)
-        for verdict in verdicts:
-            if verdict.action == moderate_pb.ACTION_BLOCK:
-                rail = next((one.rail for one in verdict.findings if one.action == moderate_pb.ACTION_BLOCK), "output")
-                raise Refused("a rail does not let the answer out", reason=f"rail_{rail}")
-        return tuple(verdict.text for verdict in verdicts)
+        return tuple(_let_through(verdict, "a rail does not let the answer out") for verdict in verdicts)
 
     async def _check(
         self, stage: moderate_pb.Stage.ValueType, texts: Sequence[str], origin: Origin, request_id: str
@@ -54,6 +60,13 @@ class ModerateRails:
         response = await self._peer.call(self._stub.Check, request, context, timeout_s=CALL_TIMEOUT_S)
         verdicts: Sequence[moderate_pb.Verdict] = response.verdicts
         return verdicts
+
+
+def _let_through(verdict: moderate_pb.Verdict, refusal: str) -> str:
+    if verdict.action == moderate_pb.ACTION_BLOCK:
+        rail = next((one.rail for one in verdict.findings if one.action == moderate_pb.ACTION_BLOCK), "blocked")
+        raise Refused(refusal, reason=f"rail_{rail}")
+    return verdict.text
 
 
 class MeterBudget:
@@ -74,6 +87,16 @@ class MeterBudget:
         )
         context = context_of(attempt.origin, attempt.request_id)
         await self._peer.call(self._stub.Reserve, request, context, timeout_s=CALL_TIMEOUT_S)
+
+    async def release(self, attempt: Attempt) -> None:
+        """Give back what is held for an attempt. See the port: while meter is down, only the outcome gives it back."""
+        # The request's own deadline may be what ended it.
+        deadline = datetime.now(UTC) + timedelta(seconds=RELEASE_TIMEOUT_S)
+        context = replace(context_of(attempt.origin, attempt.request_id), deadline=deadline)
+        try:
+            await self._peer.call(self._stub.Release, meter_pb.ReleaseRequest(reservation_id=attempt.id), context)
+        except (HeadraceError, PeerBug) as error:
+            _log.warning("reservation.kept", attempt_id=attempt.id, reason=error.reason)
 
 
 class EmbedPeer:
