@@ -37,10 +37,7 @@ class Artefact:
 
     def is_built(self) -> bool:
         """Tell whether it is there."""
-        try:
-            return self.folder.is_dir()
-        except ServerMissing:  # not even the toolchain is
-            return False
+        return self.folder.is_dir()
 
     def build(self) -> Path:
         """Build it unless it is there, and return its folder."""

@@ -6,18 +6,13 @@ Module versions are immutable and checked against the public checksum database b
 from __future__ import annotations
 
 import json
-import re
 import shutil
-import subprocess
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
-from headrace_native import tools
+from headrace_native import toolchain, tools
 from headrace_native.cache import Artefact
-from headrace_native.server import ServerMissing
 
-_LEAST = (1, 25)
 # A build takes every core for minutes: whatever else runs goes first.
 _NICE = ("nice", "-n", "10")
 
@@ -28,7 +23,7 @@ def program(name: str, package: str, version: str) -> Artefact:
     return Artefact(
         name,
         version,
-        depends_on=lambda: f"{at} {_toolchain()}",
+        depends_on=lambda: f"{at} {toolchain.version()}",
         make=lambda folder: _go("install", at, environment={"GOBIN": str(folder / "bin")}),
     )
 
@@ -41,38 +36,22 @@ def program_with_replaces(name: str, module: str, version: str, package: str) ->
     at = f"{module}@v{version}"
 
     def make(folder: Path) -> None:
-        source = Path(json.loads(tools.run(["go", "mod", "download", "-json", at]))["Dir"])
+        go = toolchain.command()
+        source = Path(json.loads(tools.run([go, "mod", "download", "-json", at]))["Dir"])
         shutil.copyfile(source / "go.sum", folder / "go.sum")
         (folder / "go.mod").write_text(f"module headrace.native/{name}\n")
-        declared = json.loads(tools.run(["go", "mod", "edit", "-json", str(source / "go.mod")]))
+        declared = json.loads(tools.run([go, "mod", "edit", "-json", str(source / "go.mod")]))
         lines = [f"-replace={_at(one['Old'])}={_at(one['New'])}" for one in declared["Replace"]]
         # Its go line too: without it the whole module graph would be asked for, also what no build needs.
-        tools.run(["go", "mod", "edit", f"-go={declared['Go']}", f"-require={at}", *lines], cwd=folder)
+        tools.run([go, "mod", "edit", f"-go={declared['Go']}", f"-require={at}", *lines], cwd=folder)
         _go("build", "-mod=mod", "-o", str(folder / "bin" / name), package, cwd=folder)
 
-    return Artefact(name, version, depends_on=lambda: f"{at} {package} {_toolchain()}", make=make)
+    return Artefact(name, version, depends_on=lambda: f"{at} {package} {toolchain.version()}", make=make)
 
 
 def _go(command: str, *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
-    _toolchain()
-    tools.run([*_NICE, "go", command, "-ldflags=-s -w", *arguments], environment=environment, cwd=cwd)
+    tools.run([*_NICE, toolchain.command(), command, "-ldflags=-s -w", *arguments], environment=environment, cwd=cwd)
 
 
 def _at(replaced: Mapping[str, str]) -> str:
     return "@".join(part for part in (replaced["Path"], replaced.get("Version")) if part)
-
-
-@cache
-def _toolchain() -> str:
-    """Return the version of the go command; ServerMissing where there is none that is new enough."""
-    if not shutil.which("go"):
-        raise ServerMissing(f"go {_text(_LEAST)} or newer is not installed")
-    said = subprocess.run(["go", "version"], capture_output=True, text=True, check=True).stdout
-    major, minor = map(int, re.findall(r"go(\d+)\.(\d+)", said)[0])
-    if (major, minor) < _LEAST:
-        raise ServerMissing(f"go {_text(_LEAST)} or newer is needed, here is {_text((major, minor))}")
-    return said.strip()
-
-
-def _text(version: tuple[int, int]) -> str:
-    return ".".join(map(str, version))

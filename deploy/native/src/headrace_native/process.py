@@ -125,4 +125,8 @@ def as_user(user: str | None) -> list[str]:
 
 
 def _dying_with_us() -> list[str]:
-    return ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []  # else not Linux
+    if not shutil.which("setpriv"):  # not Linux
+        return []
+    # Whoever finds another parent came too late for the signal: we are gone already.
+    still_ours = ["sh", "-c", 'test "$PPID" = "$0" && exec "$@"', str(os.getpid())]
+    return ["setpriv", "--pdeathsig", "KILL", "--", *still_ours]
