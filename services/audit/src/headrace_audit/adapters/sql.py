@@ -20,7 +20,7 @@ from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text,
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_audit.domain import ChainMoved, Head, Link
+from headrace_audit.domain import ChainMoved, Head, Link, chain_of
 from headrace_audit.verification import VerifyReport
 from headrace_audit.verify import verify_database
 
@@ -31,9 +31,9 @@ LINKS = Table(
     METADATA,
     Column("chain", String(64), primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("record_id", String(64), nullable=False),
-    Column("tenant", String(128), nullable=False),
-    Column("request_id", String(128), nullable=False),
+    Column("record_id", String(255), nullable=False),
+    Column("tenant", String(255), nullable=False),
+    Column("request_id", String(255), nullable=False),
     Column("previous_fingerprint", String(64), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("record_json", Text, nullable=False),
@@ -68,8 +68,8 @@ class SqlRecord:
 
     @asynccontextmanager
     async def delivery(self, event: Event[Any]) -> AsyncIterator[SqlAppending]:
-        """Open the transaction of one delivered event; it commits on leaving."""
-        async with self._database.write() as connection:
+        """Open the transaction of one delivered event; it commits on leaving. One chain is written by one at a time."""
+        async with self._database.write(f"chain/{chain_of(event.partition)}") as connection:
             yield SqlAppending(connection, event, inbox=self._inbox, outbox=self._outbox, announce=self._announce)
 
     async def links_of(self, tenant: str, request_id: str, *, links_max: int) -> Sequence[Link]:
