@@ -1,6 +1,7 @@
 """The record's ports on both of their implementations: in memory, and SQL."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from headrace.audit.v1.events_pb2 import AuditSubmitted
@@ -51,13 +52,16 @@ def submitted(number: int, *, partition: int = 0, tenant: str = "acme", request:
     return Event(envelope, payload, "t", tenant, partition, number, NOON)
 
 
-async def open_sql(path, *, generation: str = "g"):
-    """Open the SQL record as the service does; return it with its database and outbox table."""
+async def open_sql(opening, path=None, *, generation: str = "g"):
+    """Open the SQL record as the service does, on a database that `opening` opens with its metadata.
+
+    Return it with its database and outbox table.
+    """
     metadata = MetaData()
     for declared in METADATA.tables.values():
         declared.to_metadata(metadata)
     outbox = metadata.tables["outbox"] if "outbox" in metadata.tables else outbox_table(metadata)
-    database = await Database.open(path, metadata)
+    database = await opening(metadata)
     record = SqlRecord(
         database,
         path,
@@ -68,15 +72,15 @@ async def open_sql(path, *, generation: str = "g"):
     return record, database, outbox
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def audit(request, tmp_path):
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def audit(request, databases, tmp_path):
     """Return the use cases on each implementation."""
     if request.param == "memory":
         yield Audit(MemoryRecord())
         return
-    record, database, _ = await open_sql(tmp_path / "state.db")
+    path = tmp_path / "state.db" if request.param == "sqlite" else None
+    record, *_ = await open_sql(partial(databases.open, request.param), path)
     yield Audit(record)
-    await database.close()
 
 
 @pytest.fixture
@@ -85,17 +89,18 @@ def make_audit():
     return Audit
 
 
-@pytest.fixture
-def open_record():
+@pytest.fixture(params=["sqlite", "postgresql"])
+def open_record(request, databases, tmp_path):
     """Return the opener of a SQL record."""
-    return open_sql
+    path = tmp_path / "state.db" if request.param == "sqlite" else None
+    return partial(open_sql, partial(databases.open, request.param), path)
 
 
 @pytest.fixture
 async def recorded(tmp_path):
     """Return the file of a record with two chains of six links each, closed."""
     path = tmp_path / "recorded.db"
-    record, database, _ = await open_sql(path)
+    record, database, _ = await open_sql(partial(Database.open, path), path)
     for number in range(12):
         await Audit(record).submit(number, partition=number % 2, request=f"r{number // 4}")
     await database.close()

@@ -81,27 +81,38 @@ async def test_a_proof_is_of_one_tenant_and_the_whole_record(audit):
     assert (await prove("acme", "", record=audit.record)).links == ()
 
 
-async def test_the_chain_goes_on_after_a_restart_on_another_bus(tmp_path, make_audit, open_record):
+async def test_the_chain_goes_on_after_a_restart_on_another_bus(make_audit, open_record):
     """The store is the record: a new generation of the bus changes neither the head nor what is known."""
-    record, database, _ = await open_record(tmp_path / "state.db", generation="one")
+    record, database, _ = await open_record(generation="one")
     await make_audit(record).submit(1)
     await database.close()
 
-    record, database, _ = await open_record(tmp_path / "state.db", generation="two")
+    record, database, _ = await open_record(generation="two")
     assert await make_audit(record).submit(1) is None
     assert (await make_audit(record).submit(2)).sequence == 2
     assert (await record.verify()).verified
     await database.close()
 
 
-async def test_what_was_appended_before_a_crash_is_announced_after_it(tmp_path, make_audit, open_record):
+async def test_replicas_append_to_the_same_chains_without_a_fork(make_audit, open_record):
+    """While a partition moves from one to the other, both record, some of it twice: every event has one link."""
+    replicas = [make_audit((await open_record())[0]) for _ in range(3)]
+    await asyncio.gather(
+        *(replicas[number % 3].submit(number // 2, partition=number // 2 % 2) for number in range(60)),
+    )
+    report = await replicas[0].record.verify()
+    assert report.verified
+    assert [chain.length for chain in report.chains] == [15, 15]
+
+
+async def test_what_was_appended_before_a_crash_is_announced_after_it(make_audit, open_record):
     """Append and announcement commit together; the relay of the next process sends what the last one did not."""
-    record, database, _ = await open_record(tmp_path / "state.db")
+    record, database, _ = await open_record()
     links = [await make_audit(record).submit(number) for number in range(3)]
     await database.close()  # the relay never ran
 
     sent = []
-    _, database, table = await open_record(tmp_path / "state.db")
+    _, database, table = await open_record()
     async with database.read() as connection:
         stored = [to_record(row) for row in await connection.execute(select(table).order_by(table.c.seq))]
     for _ in range(2):  # a second run finds nothing to do

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,6 @@ from headrace_ingest.domain.parsed import Page, ParsedDocument, ParsingError
 from headrace_ingest.parsers import FORMATS
 from headrace_messaging import Bus, Codec
 from headrace_messaging.outbox import Outbox, outbox_table
-from headrace_storage import Database
 from sqlalchemy import MetaData
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -234,8 +232,8 @@ class World:
         return version
 
 
-@pytest.fixture(params=["memory", "sql"])
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def world(request: pytest.FixtureRequest, databases: Any) -> AsyncIterator[World]:
     """Make use cases on a registry of each kind."""
     world = World()
     if request.param == "memory":
@@ -245,6 +243,5 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     for table in METADATA.sorted_tables:
         table.to_metadata(metadata)
     outbox = Outbox(outbox_table(metadata), Codec(Bus("nowhere:1"), None))
-    database = await Database.open(tmp_path / "state.db", metadata)
+    database = await databases.open(request.param, metadata)
     yield world.on(SqlRegistry(database, outbox, world.clock, lambda _: None))
-    await database.close()

@@ -5,6 +5,7 @@
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from headrace.usage.v1.usage_pb2 import UsageRecorded
@@ -74,12 +75,12 @@ class SqlUnderTest:
         self.check_currency = ledger.check_currency
 
     @classmethod
-    async def open(cls, path):
+    async def open(cls, opening):
         metadata = MetaData()
         for declared in METADATA.tables.values():
             declared.to_metadata(metadata)
         outbox = outbox_table(metadata) if "outbox" not in metadata.tables else metadata.tables["outbox"]
-        database = await Database.open(path, metadata)
+        database = await opening(metadata)
         ledger = SqlLedger(
             database,
             inbox=Inbox(database, INBOX, generation="g"),
@@ -110,7 +111,8 @@ class Meter:
         return await record_usage(usage, transaction=self.ledger.transaction(event), rules=self.rules)
 
     async def settle(self, usage: Usage) -> int | None:
-        return await record_usage(usage, transaction=self.ledger.transaction(None), rules=self.rules)
+        transaction = self.ledger.transaction(tenant=usage.tenant)
+        return await record_usage(usage, transaction=transaction, rules=self.rules)
 
     async def reserve(self, reservation_id="a1", *, tenant="acme", request="r1", tokens=100, model="m") -> int:
         return await reserve(
@@ -119,13 +121,13 @@ class Meter:
             request,
             model,
             {"input_tokens": tokens},
-            transaction=self.ledger.transaction(None),
+            transaction=self.ledger.transaction(tenant=tenant),
             rules=self.rules,
             clock=lambda: NOON,
         )
 
     async def release(self, reservation_id="a1", *, tenant="acme") -> None:
-        await release(tenant, reservation_id, transaction=self.ledger.transaction(None))
+        await release(tenant, reservation_id, transaction=self.ledger.transaction(tenant=tenant))
 
     async def close(self, request="r1", *, attempts=1, embedding_tokens=0, tenant="acme") -> None:
         transaction = self.ledger.transaction(delivery(f"outcome-{request}", tenant=tenant))
@@ -173,15 +175,13 @@ def usage(number: int = 1, **fields) -> Usage:
     )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def meter(request, tmp_path):
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def meter(request, databases):
     """Return the use cases on each implementation; acme may spend 10^9 picos a month, globex anything."""
     if request.param == "memory":
         yield Meter(MemoryUnderTest())
         return
-    ledger = await SqlUnderTest.open(tmp_path / "state.db")
-    yield Meter(ledger)
-    await ledger.database.close()
+    yield Meter(await SqlUnderTest.open(partial(databases.open, request.param)))
 
 
 @pytest.fixture
@@ -190,10 +190,10 @@ def make_usage():
     return usage
 
 
-@pytest.fixture
-def open_sql():
-    """Return the opener of a SQL ledger, for tests that need several."""
-    return SqlUnderTest.open
+@pytest.fixture(params=["sqlite", "postgresql"])
+def open_sql(request, databases):
+    """Return the opener of a SQL ledger; each opening is another replica."""
+    return partial(SqlUnderTest.open, partial(databases.open, request.param))
 
 
 @pytest.fixture

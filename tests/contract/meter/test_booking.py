@@ -1,5 +1,6 @@
 """The ledger books every usage once, on every implementation of its port."""
 
+import asyncio
 import random
 from collections import Counter
 from dataclasses import replace
@@ -181,12 +182,29 @@ async def test_an_amount_beyond_the_columns_is_refused(meter, make_usage):
     assert await meter.use(make_usage()) == COST
 
 
-async def test_a_ledger_has_one_currency(tmp_path, open_sql, make_meter, make_usage):
+async def test_a_ledger_has_one_currency(open_sql, make_meter, make_usage):
     """Sums over two currencies would be wrong, so another currency stops the start."""
-    ledger = await open_sql(tmp_path / "state.db")
+    ledger = await open_sql()
     await make_meter(ledger).use(make_usage())
 
     await ledger.check_currency("USD")
     with pytest.raises(ValueError, match="the ledger is in USD, the tenants file in EUR"):
         await ledger.check_currency("EUR")
-    await ledger.database.close()
+
+
+async def test_replicas_book_each_fact_once_and_no_amount_is_lost(open_sql, make_meter, make_usage):
+    """Two tenants' facts on three replicas at once, each fact twice, by event and by call."""
+    replicas = [make_meter(await open_sql(), acme=None, globex=None) for _ in range(3)]
+
+    async def book(number: int) -> None:
+        one = make_usage(number // 4, tenant=("acme", "globex")[number // 4 % 2])
+        meter = replicas[number % 3]
+        await (meter.settle(one) if number % 2 else meter.use(one))
+
+    await asyncio.gather(*map(book, range(96)))
+    for tenant in ("acme", "globex"):
+        account = await replicas[0].account(tenant)
+        assert account.spent_picos == 12 * COST
+        assert (await replicas[1].report(tenant=tenant)).usages == 12
+    costs, _ = await replicas[2].ledger.published()
+    assert len(costs) == 2 * len({usage_id for usage_id, _ in costs}) == 48

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from headrace.topics import ANSWER_COMPLETED
 from headrace_messaging import Bus, Codec
 from headrace_messaging.outbox import Outbox, outbox_table
 from headrace_moderate.adapters.memory import MemoryRequests
 from headrace_moderate.adapters.sql import SqlRequests
 from headrace_moderate.adapters.tables import METADATA
-from headrace_moderate.domain.requests import Admission, Citation, Decision, Outcome, Query, Request, Usage
+from headrace_moderate.domain.requests import Admission, Arrival, Citation, Decision, Outcome, Query, Request, Usage
+from headrace_moderate.handlers.admit import admit_query
+from headrace_moderate.handlers.decide import Cause, decide_by_end
+from headrace_moderate.handlers.keep import sweep
 from headrace_moderate.ports import Feedback
-from headrace_storage import Database
-from sqlalchemy import MetaData
+from headrace_moderate.rails import default_declaration, load_policy
+from sqlalchemy import MetaData, select
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 QUERY = Query("What is a headrace? \u00e4\U0001f600", "c1", "chat", "small", 7, (("mill.md", 2),))
@@ -59,8 +65,8 @@ def decided(one: Request, outcome: Outcome = OUTCOME) -> Request:
     return replace(one, admission=None, decision=Decision(outcome, "draft-1", NOW))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def open_requests(request, tmp_path):
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def open_requests(request, databases):
     """Return a way to open the same table, as a service that talks to a given bus."""
     if request.param == "memory":
         table = MemoryRequests()
@@ -75,9 +81,8 @@ async def open_requests(request, tmp_path):
     for declared in METADATA.sorted_tables:
         declared.to_metadata(metadata)
     outbox = Outbox(outbox_table(metadata), Codec(Bus("nowhere"), None))
-    database = await Database.open(tmp_path / "state.db", metadata)
+    database = await databases.open(request.param, metadata)
     yield lambda bus: SqlRequests(database, outbox, bus_generation=bus)
-    await database.close()
 
 
 @pytest.fixture
@@ -88,11 +93,11 @@ def requests(open_requests):
 
 async def test_a_request_comes_back_as_it_was_stored(requests):
     """Every field, admission and decision included."""
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         await transaction.add(request())
         await transaction.add(request("r2", admission=None, follows="r1"))
         assert await transaction.decide(decided(request("r2")))
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         assert await transaction.find("acme", "r1") == request()
         assert await transaction.find("acme", "r2") == decided(request("r2", follows="r1"))
         assert await transaction.find("globex", "r1") is None
@@ -101,25 +106,25 @@ async def test_a_request_comes_back_as_it_was_stored(requests):
 
 async def test_a_decision_is_never_replaced(requests):
     """The first one wins; the second is told so."""
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         await transaction.add(request())
         assert await transaction.decide(decided(request()))
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         assert not await transaction.decide(decided(request(), Outcome("expired", "expired")))
         assert (await transaction.find("acme", "r1")).decision.outcome == OUTCOME
 
 
 async def test_a_request_id_and_a_key_can_be_taken_once_a_tenant(requests):
     """Two tenants do not meet."""
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         for tenant in ("acme", "globex"):
             await transaction.add(request(tenant=tenant))
             await transaction.claim_key(request(tenant=tenant))
     for again in ("add", "claim_key"):
         with pytest.raises(Exception, match=r"(?i)not new|held|unique"):
-            async with requests.transaction() as transaction:
+            async with requests.transaction_on_all() as transaction:
                 await getattr(transaction, again)(request())
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         assert (await transaction.first_with_key("acme", "k")).request_id == "r1"
         assert await transaction.first_with_key("acme", "other") is None
 
@@ -128,19 +133,19 @@ async def test_an_error_leaves_nothing_behind(requests):
     """Neither row nor fact."""
 
     async def fail() -> None:
-        async with requests.transaction() as transaction:
+        async with requests.transaction_on_all() as transaction:
             await transaction.add(request())
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         await fail()
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         assert await transaction.find("acme", "r1") is None
 
 
 async def test_overdue_requests_are_undecided_and_come_most_overdue_first(requests):
     """At most as many as asked for."""
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         for seconds in (30, 10, 20, 90):
             await transaction.add(request(f"r{seconds}", deadline=NOW + timedelta(seconds=seconds)))
         await transaction.add(request("decided", deadline=NOW))
@@ -151,7 +156,7 @@ async def test_overdue_requests_are_undecided_and_come_most_overdue_first(reques
 
 async def test_followers_are_found_while_open_and_orphaned_once_their_first_is_decided(requests):
     """In the order they came."""
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         await transaction.add(request("first"))
         for number in range(3):
             registered = NOW + timedelta(seconds=number)
@@ -168,12 +173,12 @@ async def test_followers_are_found_while_open_and_orphaned_once_their_first_is_d
 
 async def test_a_request_is_strange_to_another_bus_until_it_is_settled_there(open_requests):
     """Decided ones are nobody's business."""
-    async with open_requests("g1").transaction() as transaction:
+    async with open_requests("g1").transaction_on_all() as transaction:
         await transaction.add(request("open"))
         await transaction.add(request("done"))
         await transaction.decide(decided(request("done")))
         assert await transaction.strangers(10) == []
-    async with open_requests("g2").transaction() as transaction:
+    async with open_requests("g2").transaction_on_all() as transaction:
         (stranger,) = await transaction.strangers(10)
         await transaction.settle_on_bus(stranger)
         assert await transaction.strangers(10) == []
@@ -183,11 +188,66 @@ async def test_a_request_is_strange_to_another_bus_until_it_is_settled_there(ope
 async def test_feedback_is_stored_once_an_event(requests):
     """A redelivery is told so, and the transaction goes on."""
     feedback = Feedback("f1", "acme", "r1", "up", "c", "r", NOW)
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         assert await transaction.add_feedback(feedback)
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         assert not await transaction.add_feedback(replace(feedback, rating="down"))
         assert await transaction.add_feedback(replace(feedback, tenant="globex"))
         await transaction.add(request())
-    async with requests.transaction() as transaction:
+    async with requests.transaction_on_all() as transaction:
         assert await transaction.find("acme", "r1") is not None
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def replicas(request, databases):
+    """Return three replicas' views of one table."""
+    metadata = MetaData()
+    for declared in METADATA.sorted_tables:
+        declared.to_metadata(metadata)
+    outbox = Outbox(outbox_table(metadata), Codec(Bus("nowhere"), None))
+    return [SqlRequests(await databases.open(request.param, metadata), outbox) for _ in range(3)]
+
+
+class Everybody:
+    """Admits everybody; counts nothing."""
+
+    def get(self, _tenant):
+        return self
+
+    def principals_of(self, _auth_id):
+        return ("everyone",)
+
+    def outcome(self, _kind, _reason):
+        pass
+
+    def finding(self, _rail, _action):
+        pass
+
+
+async def test_replicas_give_each_request_one_outcome_and_forget_no_follower(replicas):
+    """Askers with one key, answers and sweeps on three replicas at once: nobody is left open, nobody decided twice."""
+    everybody, policy = Everybody(), load_policy(default_declaration())
+    ports = {"clock": lambda: NOW, "observer": everybody}
+
+    async def ask(number: int) -> None:
+        arrival = Arrival(
+            f"ask-{number}", f"r{number}", "acme", NOW, deadline=NOW + timedelta(60), idempotency_key=f"k{number // 8}"
+        )
+        requests = replicas[number % 3]
+        await admit_query(Query("What is it?"), arrival, requests=requests, tenants=everybody, policy=policy, **ports)
+
+    async def end(number: int) -> None:
+        cause = Cause(f"end-{number}", "acme", f"r{number}")
+        await decide_by_end(Outcome("refused", "no_evidence"), cause, requests=replicas[(number + 1) % 3], **ports)
+
+    await asyncio.gather(*map(ask, range(0, 48, 8)))
+    late = [ask(number) for number in range(48) if number % 8]
+    await asyncio.gather(*late, *map(end, range(48)), sweep(requests=replicas[2], **ports))
+    async with replicas[0].transaction_on_all() as transaction:
+        assert await transaction.orphans(100) == []
+        found = [await transaction.find("acme", f"r{number}") for number in range(48)]
+    assert all(one.decision for one in found)
+    async with replicas[0]._database.read() as connection:
+        rows = (await connection.execute(select(replicas[0]._outbox._table))).all()
+    told = {(dict(json.loads(row.headers))["ce_id"], row.value) for row in rows if row.topic == ANSWER_COMPLETED}
+    assert len(told) == 48

@@ -1,6 +1,7 @@
 """Fakes of everything that generation needs, and a query to ask."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -117,6 +118,7 @@ class World:
         )
         self.owner = "instance-1"
         self.waits: list[float] = []
+        self.running: dict[str, set[str]] = defaultdict(set)
 
     def find(self, name: str) -> ServedModel:
         if name not in ("", "small"):
@@ -138,7 +140,14 @@ class World:
             rails=self.rails,
             embedder=self.embedder,
             meter=self.meter,
-            writing=Writing(load_prompt, EvidencePolicy(threshold=0.5), self.owner, self.clock, self._wait),
+            writing=Writing(
+                load_prompt,
+                EvidencePolicy(threshold=0.5),
+                self.owner,
+                self.clock,
+                self._wait,
+                running=self.running[self.owner],
+            ),
         )
 
     async def attempts(self) -> tuple[Attempt, ...]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from headrace_errors import DeadlineExceeded, QuotaExceeded, Refused, Unavailable
-from headrace_generate.domain import AttemptFailed, TokenUse, attempt_id
+from headrace_generate.domain import Attempt, AttemptFailed, TokenUse, attempt_id
 
 
 async def test_an_answer_quotes_the_evidence_verbatim(world, query):
@@ -171,6 +171,15 @@ async def test_instances_that_die_again_and_again_use_up_the_attempts(world, que
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_an_attempt_that_this_instance_began_and_could_not_end_is_unknown(world, query):
+    """The journal was out for too long: whether the model was paid nobody knows, and the next attempt follows."""
+    begun = Attempt(query.origin, query.request_id, 1, world.owner, "small", "null", world.clock())
+    assert await world.journal.start(begun)
+    attempt = await world.ask(query)
+    assert await world.states() == ["unknown", "completed"]
+    assert attempt.number == 2
 
 
 async def test_the_same_instance_does_not_answer_a_request_twice_at_once(world, query):

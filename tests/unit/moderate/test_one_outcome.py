@@ -49,9 +49,9 @@ class FragileRequests(MemoryRequests):
     steps_left = 10**9
 
     @asynccontextmanager
-    async def transaction(self):
+    async def transaction_on_all(self):
         """Open a transaction whose every call is a step."""
-        async with super().transaction() as inner:
+        async with super().transaction_on_all() as inner:
             yield _Fragile(inner, self)
 
     def step(self) -> None:

@@ -8,29 +8,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    delete,
-    exists,
-    insert,
-    literal,
-    select,
-    update,
-)
+from headrace_storage import insert_new
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headrace_messaging.backoff import Backoff, keep_trying
 from headrace_messaging.event import Event
 from headrace_messaging.relay import Transactions
 
 _PRUNE_EVERY_EVENTS = 1_000
+_LOAD_WAIT_S = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +68,24 @@ class Inbox:
         self._accepted = 0
 
     async def accept(self, connection: AsyncConnection, event: Event[Message]) -> bool:
-        """Say, in the caller's transaction, whether the event is new; if not, its effect must not happen again."""
-        events, now_ms = self._tables.events, int(time.time() * 1000)
-        tenant, event_id = event.envelope.tenant, event.envelope.id
-        known = exists().where(events.c.tenant == tenant, events.c.event_id == event_id)
-        new = select(literal(tenant), literal(event_id), literal(now_ms)).where(~known)
-        inserted = await connection.execute(insert(events).from_select(["tenant", "event_id", "accepted_at_ms"], new))
+        """Say, in the caller's transaction, whether the event is new; if not, its effect must not happen again.
+
+        Where another replica is just taking the same event in, this waits for how that ends.
+        """
+        now_ms = int(time.time() * 1000)
+        row = {"tenant": event.envelope.tenant, "event_id": event.envelope.id, "accepted_at_ms": now_ms}
+        new = await insert_new(connection, self._tables.events, row)
         await self._store_offset(connection, event)
         await self._prune(connection, now_ms)
-        return inserted.rowcount == 1
+        return new
 
     async def load(self, topic: str, partition: int) -> int | None:
         """Return the offset to read from; None where nothing is stored for this bus generation."""
+        # A database that restarts must not cost the service its assignment.
+        until = datetime.now(UTC) + timedelta(seconds=_LOAD_WAIT_S)
+        return await keep_trying(lambda: self._load(topic, partition), backoff=Backoff(), until=until)
+
+    async def _load(self, topic: str, partition: int) -> int | None:
         offsets = self._tables.offsets
         async with self._database.read() as connection:
             found = await connection.scalar(select(offsets.c.next_offset).where(*self._place(topic, partition)))
@@ -100,13 +97,14 @@ class Inbox:
         offsets = self._tables.offsets
         next_offset = event.offset + 1 if event.offset == event.watermark else event.watermark
         place = self._place(event.topic, event.partition)
-        advanced = update(offsets).where(*place, offsets.c.next_offset < next_offset).values(next_offset=next_offset)
-        if (await connection.execute(advanced)).rowcount:
+        # While another transaction moves the offset, this one leaves it alone rather than wait: a later event will.
+        key = [offsets.c.generation, offsets.c.topic, offsets.c.partition]
+        behind = select(*key).where(*place, offsets.c.next_offset < next_offset).with_for_update(skip_locked=True)
+        advanced = update(offsets).where(tuple_(*key).in_(behind)).values(next_offset=next_offset)
+        if (await connection.execute(advanced)).rowcount or await connection.scalar(select(key[2]).where(*place)):
             return
-        row = select(*map(literal, (self._generation, event.topic, event.partition, next_offset)))
-        await connection.execute(
-            insert(offsets).from_select(list(offsets.c.keys()), row.where(~exists().where(*place)))
-        )
+        row = dict(zip(offsets.c.keys(), (self._generation, event.topic, event.partition, next_offset), strict=True))
+        await insert_new(connection, offsets, row)
 
     async def _prune(self, connection: AsyncConnection, now_ms: int) -> None:
         self._accepted += 1

@@ -24,7 +24,7 @@ _UNAVAILABLE_CODES = frozenset({
     "25P03",  # idle in transaction for too long: we were stopped while we held locks
     "55P03",  # a lock was not to be had in time
 })  # fmt: skip
-_UNFIT_CLASS = "22"  # data exception: too long, a NUL, out of range
+_UNFIT_CLASSES = frozenset({"22", "54"})  # data exception: too long, a NUL, out of range; too large for an index
 
 # https://sqlite.org/rescode.html, primary codes
 _UNAVAILABLE_SQLITE = frozenset({
@@ -61,7 +61,7 @@ def failure_of(error: BaseException) -> HeadraceError | None:
     name = type(getattr(original, "__cause__", None) or original).__name__
     if _is_outage(error, original):
         return Unavailable(f"the database does not answer: {name}", reason="database_unavailable")
-    if _code(original)[:2] == _UNFIT_CLASS or isinstance(getattr(original, "__cause__", None), asyncpg.DataError):
+    if _code(original)[:2] in _UNFIT_CLASSES or isinstance(getattr(original, "__cause__", None), asyncpg.DataError):
         return InvalidMessage(f"the database cannot hold a value: {name}", reason="value_not_storable")
     return None
 

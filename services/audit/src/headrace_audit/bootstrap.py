@@ -17,7 +17,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     """Open the record; the chains go on where they ended, on whichever bus."""
     database, outbox = await chassis.database(METADATA)
     inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
-    path = settings.state_dir / "state.db"
+    path = None if settings.sql.url else settings.state_dir / "state.db"
     record = SqlRecord(database, path, inbox=inbox, outbox=outbox, announce=announcement)
     return Service(
         subscriptions=kafka.subscriptions(delivery=record.delivery, clock=_now),

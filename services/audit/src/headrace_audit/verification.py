@@ -106,15 +106,35 @@ class _Walk:
         self.broken_at, self.flaw = max(1, sequence), flaw  # 0 would say that all is well
 
 
+class Verification:
+    """A verification under way: give it the links (each chain's in order), then ask for the report.
+
+    `heads` is None when no heads were kept with the links.
+    """
+
+    def __init__(self, heads: Mapping[str, Head] | None) -> None:
+        self._heads = heads
+        self._walks: dict[str, _Walk] = {chain: _Walk(chain) for chain in heads or ()}
+
+    def add(self, links: Iterable[Link]) -> None:
+        """Judge more links."""
+        for link in links:
+            self._walks.setdefault(link.chain, _Walk(link.chain)).step(link)
+
+    def report(self) -> VerifyReport:
+        """Compare the ends with the heads, and say what was found."""
+        walks, heads = self._walks, self._heads
+        if heads is None:
+            return VerifyReport(tuple(walks[chain].end(None) for chain in sorted(walks)), ends_known=False)
+        # Links without a head: somebody removed the head, for every append writes both.
+        return VerifyReport(tuple(walks[chain].end(heads.get(chain, Head(chain))) for chain in sorted(walks)))
+
+
 def verify(links: Iterable[Link], heads: Mapping[str, Head] | None) -> VerifyReport:
     """Verify links (each chain's in order) against the heads; None when no heads were kept with the links."""
-    walks: dict[str, _Walk] = {chain: _Walk(chain) for chain in heads or ()}
-    for link in links:
-        walks.setdefault(link.chain, _Walk(link.chain)).step(link)
-    if heads is None:
-        return VerifyReport(tuple(walks[chain].end(None) for chain in sorted(walks)), ends_known=False)
-    # Links without a head: somebody removed the head, for every append writes both.
-    return VerifyReport(tuple(walks[chain].end(heads.get(chain, Head(chain))) for chain in sorted(walks)))
+    verification = Verification(heads)
+    verification.add(links)
+    return verification.report()
 
 
 def first_difference(ours: Iterable[Link], theirs: Iterable[Link]) -> tuple[str, int] | None:

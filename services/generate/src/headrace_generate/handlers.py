@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -33,7 +34,7 @@ class Writing:
 
     `owner` names the instance: what it has started and not ended, no later one will. `wait` sleeps between attempts:
     given the model, the attempt that failed, the seconds that a provider asked for, and the deadline. `judged` is told
-    of the evidence of every query, enough or not.
+    of the evidence of every query, enough or not. `running` holds the ids of the attempts that this instance makes now.
     """
 
     prompts: Callable[[str], Prompt]
@@ -42,6 +43,18 @@ class Writing:
     clock: Callable[[], datetime]
     wait: Callable[[ModelCard, int, float, datetime], Awaitable[None]]
     judged: Callable[[Query, Evidence], None] = lambda _query, _evidence: None
+    running: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def making(self, attempt: Attempt) -> Iterator[None]:
+        """Mark an attempt as made by this instance now; Unavailable where it is already."""
+        if attempt.id in self.running:
+            raise Unavailable("this request is being answered now")
+        self.running.add(attempt.id)
+        try:
+            yield
+        finally:
+            self.running.discard(attempt.id)
 
 
 async def answer_query(
@@ -95,10 +108,13 @@ class _Task:
 
 
 async def settle_earlier(query: Query, attempts_max: int, *, journal: Journal, writing: Writing) -> tuple[Attempt, ...]:
-    """Return the attempts made before. What an earlier instance left open is unknown: it may have been billed."""
+    """Return the attempts made before. What nobody makes any more is unknown: it may have been billed.
+
+    That is what another instance left open, for its messages are ours now, and what this one began and could not end.
+    """
     earlier = await journal.attempts(query.origin.tenant, query.request_id)
     if earlier and earlier[-1].state == "started":
-        if earlier[-1].owner == writing.owner:
+        if earlier[-1].id in writing.running:
             raise Unavailable("this request is being answered now")
         await abandon(earlier[-1], journal=journal, clock=writing.clock, closing=len(earlier) >= attempts_max)
         return await journal.attempts(query.origin.tenant, query.request_id)
@@ -133,8 +149,11 @@ async def make_attempt(
             now,
             embedding_tokens=task.embedding_tokens,
         )
-        await _start(task, attempt, messages, journal=journal, meter=meter)
-        ended, retry_after_s = await _run(task, attempt, messages, journal=journal, writing=writing, progress=progress)
+        with writing.making(attempt):
+            await _start(task, attempt, messages, journal=journal, meter=meter)
+            ended, retry_after_s = await _run(
+                task, attempt, messages, journal=journal, writing=writing, progress=progress
+            )
     if ended.state == "failed" and not ended.closing:
         await writing.wait(card, number, retry_after_s, query.origin.deadline)
     return ended

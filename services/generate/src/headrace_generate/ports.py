@@ -63,10 +63,10 @@ class Journal(Protocol):
         """Return a request's attempts in order."""
 
     async def start(self, attempt: Attempt) -> bool:
-        """Enter a started attempt; False when its number is taken."""
+        """Enter a started attempt, or find it entered; False when its number is another one's."""
 
     async def finish(self, attempt: Attempt) -> bool:
-        """Store how a started attempt of the same owner ended, with its events; False when it had ended already."""
+        """Store how a started attempt of the same owner ended, with its events; False when it had ended otherwise."""
 
     async def publish_again(self, attempts: Sequence[Attempt]) -> None:
         """Publish the stored events of ended attempts once more, under the same ids."""

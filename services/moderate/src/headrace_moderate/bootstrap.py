@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from headrace_errors import Unavailable
 from headrace_runtime import Chassis, Service
 from headrace_telemetry import get_logger
 
@@ -31,9 +32,13 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     async def sweep_forever() -> None:
         grace = timedelta(seconds=settings.sweep_grace_s)
         while True:
-            count = await sweep(requests=requests, clock=now, observer=observer, grace=grace)
-            if count:
-                _log.warning("requests.swept", count=count)
+            try:
+                count = await sweep(requests=requests, clock=now, observer=observer, grace=grace)
+            except Unavailable as error:
+                _log.warning("sweep.waiting", reason=error.reason)
+            else:
+                if count:
+                    _log.warning("requests.swept", count=count)
             await asyncio.sleep(settings.sweep_interval_s)
 
     return Service(

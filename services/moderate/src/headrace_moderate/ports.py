@@ -28,7 +28,7 @@ class Feedback:
 
 
 class Transaction(Protocol):
-    """One writing transaction: what it reads cannot change before it commits, and its facts are published if it does.
+    """One writing transaction: what it is on cannot change before it commits, and its facts are published if it does.
 
     Every call may block on the database; a crash before the commit leaves nothing behind.
     """
@@ -85,8 +85,15 @@ class Transaction(Protocol):
 class Requests(Protocol):
     """The table of requests, and with it everything that must change in one step."""
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Open a transaction; it commits on leaving, or leaves nothing behind on an error."""
+    def transaction(self, tenant: str, request_id: str) -> AbstractAsyncContextManager[Transaction]:
+        """Open a transaction on one request, those with its idempotency key and its followers.
+
+        It commits on leaving, or leaves nothing behind on an error. What it reads of other requests may change.
+        """
+        ...
+
+    def transaction_on_all(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open a transaction on all requests: nobody else has one meanwhile, on any replica."""
         ...
 
 

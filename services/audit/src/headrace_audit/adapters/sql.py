@@ -20,8 +20,8 @@ from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text,
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_audit.domain import ChainMoved, Head, Link
-from headrace_audit.verification import VerifyReport
+from headrace_audit.domain import ChainMoved, Head, Link, chain_of
+from headrace_audit.verification import Verification, VerifyReport
 from headrace_audit.verify import verify_database
 
 METADATA = MetaData()
@@ -31,9 +31,9 @@ LINKS = Table(
     METADATA,
     Column("chain", String(64), primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("record_id", String(64), nullable=False),
-    Column("tenant", String(128), nullable=False),
-    Column("request_id", String(128), nullable=False),
+    Column("record_id", String(255), nullable=False),
+    Column("tenant", String(255), nullable=False),
+    Column("request_id", String(255), nullable=False),
     Column("previous_fingerprint", String(64), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("record_json", Text, nullable=False),
@@ -51,14 +51,21 @@ HEADS = Table(
 
 INBOX = inbox_tables(METADATA)  # the chassis adds the outbox
 
+_LINKS_A_STEP = 500
 _LINK_COLUMNS = [LINKS.c[name] for name in Link.__slots__]
 
 
 class SqlRecord:
-    """The record, in the database at `path`."""
+    """The record in a database, which is the SQLite file at `path` where there is one."""
 
     def __init__(
-        self, database: Database, path: Path, *, inbox: Inbox, outbox: Outbox, announce: Callable[[Link], Outgoing]
+        self,
+        database: Database,
+        path: Path | None,
+        *,
+        inbox: Inbox,
+        outbox: Outbox,
+        announce: Callable[[Link], Outgoing],
     ) -> None:
         self._database = database
         self._path = path
@@ -68,8 +75,8 @@ class SqlRecord:
 
     @asynccontextmanager
     async def delivery(self, event: Event[Any]) -> AsyncIterator[SqlAppending]:
-        """Open the transaction of one delivered event; it commits on leaving."""
-        async with self._database.write() as connection:
+        """Open the transaction of one delivered event; it commits on leaving. One chain is written by one at a time."""
+        async with self._database.write(f"chain/{chain_of(event.partition)}") as connection:
             yield SqlAppending(connection, event, inbox=self._inbox, outbox=self._outbox, announce=self._announce)
 
     async def links_of(self, tenant: str, request_id: str, *, links_max: int) -> Sequence[Link]:
@@ -84,8 +91,21 @@ class SqlRecord:
             return [Link(**row) for row in (await connection.execute(query)).mappings()]
 
     async def verify(self) -> VerifyReport:
-        """Verify every chain in a thread, by the same code that an auditor runs on the file."""
+        """Verify every chain off the event loop, a file by the same code that an auditor runs on it."""
+        if self._path is None:
+            return await verify_tables(self._database)
         return await asyncio.to_thread(verify_database, self._path)
+
+
+async def verify_tables(database: Database) -> VerifyReport:
+    """Verify every chain of the record in a database, in one snapshot and a bounded part at a time."""
+    async with database.read() as connection:
+        heads = {row.chain: Head(**row._mapping) for row in await connection.execute(select(HEADS))}  # noqa: SLF001 - public
+        verification = Verification(heads)
+        links = await connection.stream(select(*_LINK_COLUMNS).order_by(LINKS.c.chain, LINKS.c.sequence))
+        async for rows in links.mappings().partitions(_LINKS_A_STEP):
+            await asyncio.to_thread(verification.add, [Link(**row) for row in rows])
+        return verification.report()
 
 
 class SqlAppending:

@@ -20,13 +20,13 @@ class MemoryJournal:
 
     async def start(self, attempt: Attempt) -> bool:
         """Enter a started attempt; False when its number is taken."""
-        return self._rows.setdefault(_key(attempt), attempt) is attempt
+        return self._rows.setdefault(_key(attempt), attempt) == attempt
 
     async def finish(self, attempt: Attempt) -> bool:
         """Store how a started attempt of the same owner ended; False when it had ended already."""
         row = self._rows.get(_key(attempt))
         if row is None or (row.owner, row.state) != (attempt.owner, "started"):
-            return False
+            return row == attempt
         self._rows[_key(attempt)] = attempt
         self.published.append(f"{attempt.state} {attempt.number}")
         return True

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from headrace_messaging.backoff import Backoff, keep_trying
 from headrace_messaging.outbox import Outbox
-from headrace_storage import Database
+from headrace_storage import Database, insert_new
 from pydantic import TypeAdapter
-from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, String, Table, Text, select, update
 from sqlalchemy.engine import Row
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_generate.adapters.facts import facts_of
@@ -38,6 +39,7 @@ ATTEMPTS = Table(
     Column("draft", Text),
 )
 _PLAIN = ("request_id", "number", "owner", "model", "provider", "state", "embedding_tokens")
+_INSIST_S = 30
 _ORIGIN, _USED, _DRAFT = TypeAdapter(Origin), TypeAdapter(TokenUse), TypeAdapter(Draft)
 
 
@@ -53,39 +55,57 @@ class SqlJournal:
             return await _attempts(connection, tenant, request_id)
 
     async def start(self, attempt: Attempt) -> bool:
-        """Enter a started attempt; False when its number is taken."""
-        try:
-            async with self._database.write() as connection:
-                await connection.execute(insert(ATTEMPTS).values(**_row(attempt)))
-        except IntegrityError:
-            return False
-        return True
+        """Enter a started attempt; False when its number is taken. Waits for a database that restarts."""
+        return await _insist(lambda: self._start(attempt))
 
     async def finish(self, attempt: Attempt) -> bool:
-        """Store how a started attempt of the same owner ended, with its events; False when it had ended already."""
-        async with self._database.write() as connection:
+        """Store how a started attempt of the same owner ended, with its events; False when it had ended otherwise.
+
+        Waits for a database that restarts: what the model wrote is paid for, and nowhere else.
+        """
+        return await _insist(lambda: self._finish(attempt))
+
+    async def _start(self, attempt: Attempt) -> bool:
+        async with self._write(attempt) as connection:
+            # A commit whose answer was lost may have happened: the same entry is no other one's.
+            return await insert_new(connection, ATTEMPTS, _row(attempt)) or await _is_stored(connection, attempt)
+
+    async def _finish(self, attempt: Attempt) -> bool:
+        async with self._write(attempt) as connection:
             changed = await connection.execute(
                 update(ATTEMPTS)
                 .where(*_is(attempt), ATTEMPTS.c.owner == attempt.owner, ATTEMPTS.c.state == "started")
                 .values(**_row(attempt))
             )
             if changed.rowcount != 1:
-                return False
+                return await _is_stored(connection, attempt)
             every = await _attempts(connection, attempt.origin.tenant, attempt.request_id)
             await self._outbox.add(connection, *facts_of(attempt, every))
         return True
 
     async def publish_again(self, attempts: Sequence[Attempt]) -> None:
         """Publish the stored events of ended attempts once more, under the same ids."""
-        async with self._database.write() as connection:
+        async with self._write(*attempts) as connection:
             for attempt in attempts:
                 await self._outbox.add(connection, *facts_of(attempt, attempts))
+
+    def _write(self, *attempts: Attempt) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a transaction that nobody else has on the same requests; those on others run beside it."""
+        return self._database.write(*{f"request/{one.origin.tenant}/{one.request_id}" for one in attempts})
 
     async def left_open(self, owner: str) -> tuple[Attempt, ...]:
         """Return the started attempts of every other owner: for a service of one instance, of those before it."""
         query = select(ATTEMPTS).where(ATTEMPTS.c.state == "started", ATTEMPTS.c.owner != owner)
         async with self._database.read() as connection:
             return tuple(_attempt(row) for row in await connection.execute(query))
+
+
+async def _insist(call: Callable[[], Awaitable[bool]]) -> bool:
+    return await keep_trying(call, backoff=Backoff(), until=datetime.now(UTC) + timedelta(seconds=_INSIST_S))
+
+
+async def _is_stored(connection: AsyncConnection, attempt: Attempt) -> bool:
+    return attempt in await _attempts(connection, attempt.origin.tenant, attempt.request_id)
 
 
 async def _attempts(connection: AsyncConnection, tenant: str, request_id: str) -> tuple[Attempt, ...]:

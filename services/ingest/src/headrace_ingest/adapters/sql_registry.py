@@ -79,7 +79,7 @@ class SqlRegistry:
     @asynccontextmanager
     async def change(self, tenant: str, document: str) -> AsyncIterator[SqlChange]:
         """Open a writing transaction on a document."""
-        async with self._database.write() as connection:
+        async with self._database.write(f"document/{tenant}/{document}") as connection:
             change = SqlChange(connection, self._outbox, self._clock, tenant=tenant, document=document)
             yield change
         for version in change.statuses:

@@ -42,11 +42,14 @@ class Backlog:
         self._awake.set()
 
     async def run(self) -> None:
-        """Work until cancelled; raises when the registry fails."""
+        """Work until cancelled; while the registry does not answer, what waits goes on waiting there."""
         try:
             while True:
                 self._awake.clear()
-                await self._start_waiting()
+                try:
+                    await self._start_waiting()
+                except Unavailable as error:
+                    _log.warning("backlog.waiting", reason=error.reason)
                 await self._something_happens()
         finally:
             for task in self._running.values():
@@ -82,5 +85,11 @@ class Backlog:
                 await asyncio.sleep(_PAUSE_S)
             except Exception as error:
                 log.exception("document.bug")
-                detail = f"a fault of ours: {type(error).__name__}; see the log"
-                await self._give_up(version, ParsingError(Reason.INTERNAL_ERROR, detail))
+                await self._fail(version, f"a fault of ours: {type(error).__name__}; see the log")
+
+    async def _fail(self, version: DocumentVersion, detail: str) -> None:
+        try:
+            await self._give_up(version, ParsingError(Reason.INTERNAL_ERROR, detail))
+        except Unavailable as error:  # it waits on, and fails again
+            _log.warning("document.waiting", reason=error.reason)
+            await asyncio.sleep(_PAUSE_S)

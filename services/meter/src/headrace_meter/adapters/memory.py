@@ -47,8 +47,11 @@ class MemoryLedger:
         return self._state.crossed
 
     @asynccontextmanager
-    async def transaction(self, event: Event[Any] | None = None) -> AsyncIterator[MemoryTransaction]:
-        """Open a transaction; it commits on leaving."""
+    async def transaction(
+        self, event: Event[Any] | None = None, tenant: str | None = None
+    ) -> AsyncIterator[MemoryTransaction]:
+        """Open a transaction, here always on all tenants; it commits on leaving."""
+        del tenant
         async with self._writer:
             draft = copy.deepcopy(self._state)
             yield MemoryTransaction(draft, event)

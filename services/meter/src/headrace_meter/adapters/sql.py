@@ -1,6 +1,6 @@
 """The ledger in SQL: inbox, ledger, balances and outbox change in one transaction a fact.
 
-Rows that decide (the account) are read locked: by SQLite's single writer, by FOR UPDATE elsewhere.
+A tenant's transactions follow one another, for they share its account; tenants do not wait for each other.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ class SqlLedger:
         self._announcements = announcements
 
     @asynccontextmanager
-    async def transaction(self, event: Event[Any] | None = None) -> AsyncIterator[SqlLedgerTransaction]:
-        """Open the transaction of one delivered event, or of a call; it commits on leaving."""
-        async with self._database.write() as connection:
+    async def transaction(
+        self, event: Event[Any] | None = None, tenant: str | None = None
+    ) -> AsyncIterator[SqlLedgerTransaction]:
+        """Open the transaction of one delivered event, of a tenant's call, or of all tenants; it commits on leaving."""
+        whose = event.envelope.tenant if event else tenant
+        async with self._database.write(*([] if whose is None else [f"tenant/{whose}"])) as connection:
             yield SqlLedgerTransaction(connection, event, self._inbox, self._outbox, self._announcements)
 
     async def check_currency(self, currency: str) -> None:

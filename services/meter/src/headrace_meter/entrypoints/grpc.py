@@ -41,7 +41,7 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
             request.request_id,
             request.model,
             quantities_of(request.quantities),
-            transaction=self._transaction(None),
+            transaction=self._transaction(tenant=current_call().tenant),
             rules=self._rules,
             clock=self._clock,
         )
@@ -52,14 +52,16 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
         if not request.usage_id:
             raise InvalidMessage("usage_id is needed")
         usage = usage_of(request.usage, usage_id=request.usage_id, tenant=current_call().tenant)
-        cost = await record_usage(usage, transaction=self._transaction(None), rules=self._rules)
+        cost = await record_usage(usage, transaction=self._transaction(tenant=current_call().tenant), rules=self._rules)
         if cost is None:
             raise ModelUnpriced(f"the usage is kept, but {usage.model!r} has no price yet")
         return pb.SettleResponse(cost=text_of(cost), currency=self._currency)
 
     async def Release(self, request: pb.ReleaseRequest, _context: Context) -> pb.ReleaseResponse:
         """Give back what an attempt that did not start held."""
-        await release(current_call().tenant, request.reservation_id, transaction=self._transaction(None))
+        await release(
+            current_call().tenant, request.reservation_id, transaction=self._transaction(tenant=current_call().tenant)
+        )
         return pb.ReleaseResponse()
 
     async def GetUsage(self, request: pb.GetUsageRequest, _context: Context) -> pb.GetUsageResponse:

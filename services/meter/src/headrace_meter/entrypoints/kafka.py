@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from headrace import topics
 from headrace.answer.v1.answer_pb2 import AnswerCompleted
@@ -15,7 +15,13 @@ from headrace_meter.entrypoints.translation import usage_of
 from headrace_meter.handlers import Rules, close_request, record_usage
 from headrace_meter.ports import Transaction
 
-NewTransaction = Callable[[Event[Any] | None], Transaction]
+
+class NewTransaction(Protocol):
+    """Opens the ledger's transactions."""
+
+    def __call__(self, event: Event[Any] | None = None, tenant: str | None = None) -> Transaction:
+        """Open the transaction of one delivered event, or of a tenant's call."""
+        ...
 
 
 def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscription]:

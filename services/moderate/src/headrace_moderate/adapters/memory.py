@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -48,8 +48,13 @@ class MemoryRequests:
         """Return every fact that was published."""
         return tuple(self._state.published)
 
+    def transaction(self, tenant: str, request_id: str) -> AbstractAsyncContextManager[Transaction]:
+        """Open a transaction on one request: here that is on all."""
+        del tenant, request_id
+        return self.transaction_on_all()
+
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction_on_all(self) -> AsyncIterator[Transaction]:
         """Open a transaction on a copy, which takes the state's place when it commits."""
         draft = self._state.copy()
         yield _MemoryTransaction(draft, self.bus_generation)

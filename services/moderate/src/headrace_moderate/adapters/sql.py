@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from headrace_messaging.outbox import Outbox
@@ -40,24 +41,47 @@ class SqlRequests:
         self._bus_generation = bus_generation
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Open a transaction."""
+    async def transaction(self, tenant: str, request_id: str) -> AsyncIterator[Transaction]:
+        """Open a transaction on a request; its idempotency key is locked once it is known."""
+        async with self._database.write(f"request/{tenant}/{request_id}") as connection:
+            yield _SqlTransaction(connection, self._outbox, self._bus_generation, partial(self._lock, connection))
+
+    @asynccontextmanager
+    async def transaction_on_all(self) -> AsyncIterator[Transaction]:
+        """Open a transaction on all requests."""
         async with self._database.write() as connection:
             yield _SqlTransaction(connection, self._outbox, self._bus_generation)
 
+    async def _lock(self, connection: AsyncConnection, key: str) -> None:
+        await self._database.lock(connection, key)
+
 
 class _SqlTransaction:
-    """One transaction on the tables of this service."""
+    """One transaction on the tables of this service.
 
-    def __init__(self, connection: AsyncConnection, outbox: Outbox, bus_generation: str) -> None:
+    A request is locked first and its idempotency key second, by whoever comes: that is one order for all, and it holds
+    back the request that came first with a key while another one joins its followers, and the other way round.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        outbox: Outbox,
+        bus_generation: str,
+        lock: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
         self._connection = connection
         self._outbox = outbox
         self._bus_generation = bus_generation
+        self._lock = lock
+        self._locked: set[str] = set()
 
     async def find(self, tenant: str, request_id: str) -> Request | None:
         """Return a request."""
-        found = await self._requests(_is(tenant, request_id), count_max=1)
-        return found[0] if found else None
+        found = await self._find(tenant, request_id)
+        if found and await self._lock_key(tenant, found.idempotency_key):
+            return await self._find(tenant, request_id)
+        return found
 
     async def add(self, request: Request) -> None:
         """Insert a request."""
@@ -72,6 +96,7 @@ class _SqlTransaction:
 
     async def first_with_key(self, tenant: str, idempotency_key: str) -> Request | None:
         """Return the request that holds a key."""
+        await self._lock_key(tenant, idempotency_key)
         keys = IDEMPOTENCY_KEYS.c
         holder = select(keys.request_id).where(keys.tenant == tenant, keys.idempotency_key == idempotency_key)
         request_id = await self._connection.scalar(holder)
@@ -133,6 +158,19 @@ class _SqlTransaction:
         for fact in facts:
             with in_trace_of(fact):
                 await self._outbox.add(self._connection, outgoing(fact))
+
+    async def _lock_key(self, tenant: str, idempotency_key: str) -> bool:
+        """Lock an idempotency key; False where that had nothing to wait for and nothing can have changed."""
+        key = f"key/{tenant}/{idempotency_key}"
+        if self._lock is None or not idempotency_key or key in self._locked:
+            return False
+        self._locked.add(key)
+        await self._lock(key)
+        return True
+
+    async def _find(self, tenant: str, request_id: str) -> Request | None:
+        found = await self._requests(_is(tenant, request_id), count_max=1)
+        return found[0] if found else None
 
     async def _requests(
         self, *conditions: ColumnElement[bool], count_max: int, order: ColumnElement[Any] = REQUESTS.c.registered_us

@@ -43,7 +43,7 @@ async def admit_query(
     now = clock()
     judged = _judge(query, arrival, tenants=tenants, policy=policy, now=now)
     request = judged.request
-    async with requests.transaction() as transaction:
+    async with requests.transaction(request.tenant, request.request_id) as transaction:
         known = await transaction.find(request.tenant, request.request_id)
         if known is None:
             await _take_in(transaction, judged, now=now, observer=observer)

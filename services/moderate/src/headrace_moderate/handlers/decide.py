@@ -47,7 +47,7 @@ async def decide_unregistered(
     """Decide a request whose question never got in: it could not be read, or taking it in failed for good."""
     now = clock()
     request = register(Query(""), arrival, (), now=now)
-    async with requests.transaction() as transaction:
+    async with requests.transaction(request.tenant, request.request_id) as transaction:
         known = await transaction.find(request.tenant, request.request_id)
         if known is None:
             await transaction.add(request)
@@ -100,7 +100,7 @@ async def _decide(
     observer: Observer,
 ) -> None:
     count(findings, observer)
-    async with requests.transaction() as transaction:
+    async with requests.transaction(cause.tenant, cause.request_id) as transaction:
         request = await transaction.find(cause.tenant, cause.request_id)
         if request is None:
             await transaction.publish(_stray(outcome, cause, now))

@@ -10,7 +10,7 @@ TEXT_BYTES_MAX = 16_384  # of a correction, and of a reason
 
 async def record_feedback(feedback: Feedback, *, requests: Requests, clock: Clock) -> None:
     """Store feedback on a request of its tenant and audit it; anything else is audited and reveals nothing."""
-    async with requests.transaction() as transaction:
+    async with requests.transaction(feedback.tenant, feedback.request_id) as transaction:
         reason = await _objection(transaction, feedback)
         if reason or await transaction.add_feedback(feedback):
             await transaction.publish(

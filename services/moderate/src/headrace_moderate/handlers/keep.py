@@ -74,7 +74,7 @@ async def _resume(transaction: Transaction, request: Request, *, now: datetime, 
 async def _in_batches(step: _Step, requests: Requests) -> int:
     total = 0
     while True:
-        async with requests.transaction() as transaction:
+        async with requests.transaction_on_all() as transaction:
             count = await step(transaction)
         total += count
         if count < BATCH_MAX:

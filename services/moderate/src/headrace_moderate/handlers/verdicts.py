@@ -50,7 +50,7 @@ async def check_texts(
             facts={"texts": str(len(texts)), "blocked": str(blocked), "rails": summary(findings)},
             content_sha256=digest,
         )
-        async with requests.transaction() as transaction:
+        async with requests.transaction(tenant, request_id) as transaction:
             await transaction.publish(audit)
     return verdicts
 
