@@ -1,6 +1,7 @@
 """What every vector store promises, held against the one in memory and against LanceDB."""
 
 import asyncio
+import os
 from contextlib import suppress
 
 import pytest
@@ -64,12 +65,24 @@ async def texts(store, text, **where):
     return [hit.found.chunk.text for hit in await find(store, text, **where)]
 
 
-@pytest.fixture(params=["memory", "lance"])
+@pytest.fixture(params=["memory", "lance", "weaviate"])
 async def store(request, tmp_path):
     """Each implementation in turn, empty."""
-    made = FakeVectorStore() if request.param == "memory" else await LanceVectorStore.open(tmp_path / "store")
+    match request.param:
+        case "memory":
+            made = FakeVectorStore()
+        case "lance":
+            made = await LanceVectorStore.open(tmp_path / "store")
+        case _:
+            made = weaviate_store(os.environ["WV"])
     yield made
     await made.close()
+
+
+def weaviate_store(url):
+    from headrace_retrieve.adapters.weaviate import Connection, WeaviateVectorStore, parse
+    import uuid
+    return WeaviateVectorStore(Connection(parse(url)), f"T{uuid.uuid4().hex[:12]}")
 
 
 async def test_a_written_version_is_found_with_its_span_and_title(store):

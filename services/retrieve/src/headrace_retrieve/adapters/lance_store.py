@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -20,10 +21,11 @@ from headrace_errors import Unavailable
 from headrace_telemetry.logs import get_logger
 
 from headrace_retrieve.adapters.group_commit import GroupCommit
-from headrace_retrieve.adapters.lance_search import TermCounts, search
+from headrace_retrieve.adapters.lance_search import count, search
 from headrace_retrieve.adapters.lance_table import Change, TenantTable, Upkeep
 from headrace_retrieve.adapters.rows import chunk_rows
 from headrace_retrieve.adapters.staging import StagedParts
+from headrace_retrieve.adapters.term_counts import TermCounts
 from headrace_retrieve.domain import (
     Candidates,
     Deletion,
@@ -111,7 +113,9 @@ class LanceVectorStore:
         """See the port."""
         opened = await self._opened(tenant)
         snapshot, total = opened.table.snapshot, opened.table.fences.chunks_total
-        return TermStatistics(await opened.counts.of(snapshot, text, total) if snapshot else {}, total)
+        if snapshot is None:
+            return TermStatistics({}, total)
+        return TermStatistics(await opened.counts.of(text, total, partial(count, snapshot, total)), total)
 
     async def fence(self, tenant: Tenant, document: str) -> Fence | None:
         """See the port."""
