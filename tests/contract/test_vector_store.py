@@ -1,14 +1,16 @@
-"""What every vector store promises, held against the one in memory and against LanceDB."""
+"""What every vector store promises, held against the one in memory, LanceDB and a real Weaviate."""
 
 import asyncio
-import os
 from contextlib import suppress
+from functools import partial
+from uuid import uuid4
 
 import pytest
 from headrace_errors import InvalidMessage, Unavailable
 from headrace_retrieve.adapters.lance_store import LanceVectorStore
 from headrace_retrieve.adapters.lance_table import Upkeep
 from headrace_retrieve.adapters.memory import FakeVectorStore
+from headrace_retrieve.adapters.weaviate import Connection, WeaviateVectorStore, parse
 from headrace_retrieve.domain import (
     Chunk,
     Deletion,
@@ -66,23 +68,32 @@ async def texts(store, text, **where):
 
 
 @pytest.fixture(params=["memory", "lance", "weaviate"])
-async def store(request, tmp_path):
-    """Each implementation in turn, empty."""
+def open_store(request, tmp_path):
+    """Open each implementation in turn, empty."""
     match request.param:
-        case "memory":
-            made = FakeVectorStore()
         case "lance":
-            made = await LanceVectorStore.open(tmp_path / "store")
-        case _:
-            made = weaviate_store(os.environ["WV"])
+            return partial(LanceVectorStore.open, tmp_path / "store")
+        case "weaviate":
+            server = request.getfixturevalue("native_weaviate")
+            return partial(open_weaviate, server.environment["HEADRACE_RETRIEVE__STORE_URL"])
+
+    async def remember():
+        return FakeVectorStore()
+
+    return remember
+
+
+async def open_weaviate(url):
+    """Open a store in collections of its own."""
+    return WeaviateVectorStore(Connection(parse(url)), f"Test{uuid4().hex[:12]}")
+
+
+@pytest.fixture
+async def store(open_store):
+    """Open the store for one test."""
+    made = await open_store()
     yield made
     await made.close()
-
-
-def weaviate_store(url):
-    from headrace_retrieve.adapters.weaviate import Connection, WeaviateVectorStore, parse
-    import uuid
-    return WeaviateVectorStore(Connection(parse(url)), f"T{uuid.uuid4().hex[:12]}")
 
 
 async def test_a_written_version_is_found_with_its_span_and_title(store):

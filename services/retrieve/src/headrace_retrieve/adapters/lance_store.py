@@ -40,6 +40,8 @@ from headrace_retrieve.domain import (
     VersionPart,
     judge,
 )
+from headrace_retrieve.ports import VectorStore
+from headrace_retrieve.settings import Settings
 
 COMMIT_BYTES_MAX = 64 * 2**20
 ASSEMBLED_MAX = 4  # versions of many parts held in memory at a time: 150 MB each for the largest file that is let in
@@ -57,6 +59,12 @@ class _Open:
     table: TenantTable
     commits: GroupCommit[Change, Stored]
     counts: TermCounts = field(default_factory=TermCounts)
+
+
+async def open_store(settings: Settings) -> VectorStore:
+    """Open the service's own; it takes work once the folder is its own."""
+    upkeep = Upkeep(vector_index_rows_min=settings.vector_index_rows_min)
+    return await LanceVectorStore.open(settings.store_dir, upkeep=upkeep)
 
 
 class LanceVectorStore:

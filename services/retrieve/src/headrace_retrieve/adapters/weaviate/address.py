@@ -1,4 +1,4 @@
-"""Where a Weaviate is, as one URL: `weaviate://HOST:HTTP_PORT[/PREFIX]?grpc=[HOST:]PORT`; `weaviates` for TLS.
+"""Where a Weaviate is, as one URL: `weaviate://HOST:PORT[/PREFIX]?grpc_port=PORT[&grpc_host=HOST]`, or `weaviates`.
 
 Secrets have no place in it: the URL is logged with the configuration.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 HTTP_PORT = 8080
 GRPC_PORT = 50051
 PREFIX = "Headrace"
-_EXAMPLE = "weaviate://host:8080/Headrace?grpc=50051"
+_EXAMPLE = "weaviate://host:8080/Headrace?grpc_port=50051"
+_OPTIONS = {"grpc_port", "grpc_host"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +36,14 @@ def parse(url: str) -> Address:
     prefix = parts.path.strip("/") or PREFIX
     if not parts.hostname or not re.fullmatch(r"[A-Z][A-Za-z0-9]{0,40}", prefix):
         raise ValueError(f"a store's URL looks like {_EXAMPLE}; a prefix begins with a capital")
-    grpc = _grpc_of(parts)
+    options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    if unknown := options.keys() - _OPTIONS:
+        raise ValueError(f"unknown options of a store's URL: {', '.join(sorted(unknown))}")
     return Address(
         host=parts.hostname,
         http_port=parts.port or HTTP_PORT,
-        grpc_host=grpc.hostname or parts.hostname,
-        grpc_port=grpc.port or GRPC_PORT,
+        grpc_host=options.get("grpc_host", parts.hostname),
+        grpc_port=int(options.get("grpc_port", GRPC_PORT)),
         secure=parts.scheme == "weaviates",
         prefix=prefix,
     )
-
-
-def _grpc_of(parts: SplitResult) -> SplitResult:
-    options = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
-    if options.keys() - {"grpc"}:
-        raise ValueError(f"unknown options of a store's URL: {', '.join(sorted(options.keys() - {'grpc'}))}")
-    place = options.get("grpc", [""])[-1]
-    return urlsplit(f"//{place}" if ":" in place or not place else f"//:{place}")
