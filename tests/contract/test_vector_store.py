@@ -1,13 +1,16 @@
-"""What every vector store promises, held against the one in memory and against LanceDB."""
+"""What every vector store promises, held against the one in memory, LanceDB and a real Weaviate."""
 
 import asyncio
 from contextlib import suppress
+from functools import partial
+from uuid import uuid4
 
 import pytest
 from headrace_errors import InvalidMessage, Unavailable
 from headrace_retrieve.adapters.lance_store import LanceVectorStore
 from headrace_retrieve.adapters.lance_table import Upkeep
 from headrace_retrieve.adapters.memory import FakeVectorStore
+from headrace_retrieve.adapters.weaviate import Connection, WeaviateVectorStore, parse
 from headrace_retrieve.domain import (
     Chunk,
     Deletion,
@@ -64,10 +67,31 @@ async def texts(store, text, **where):
     return [hit.found.chunk.text for hit in await find(store, text, **where)]
 
 
-@pytest.fixture(params=["memory", "lance"])
-async def store(request, tmp_path):
-    """Each implementation in turn, empty."""
-    made = FakeVectorStore() if request.param == "memory" else await LanceVectorStore.open(tmp_path / "store")
+@pytest.fixture(params=["memory", "lance", "weaviate"])
+def open_store(request, tmp_path):
+    """Open each implementation in turn, empty."""
+    match request.param:
+        case "lance":
+            return partial(LanceVectorStore.open, tmp_path / "store")
+        case "weaviate":
+            server = request.getfixturevalue("native_weaviate")
+            return partial(open_weaviate, server.environment["HEADRACE_RETRIEVE__STORE_URL"])
+
+    async def remember():
+        return FakeVectorStore()
+
+    return remember
+
+
+async def open_weaviate(url):
+    """Open a store in collections of its own."""
+    return WeaviateVectorStore(Connection(parse(url)), f"Test{uuid4().hex[:12]}")
+
+
+@pytest.fixture
+async def store(open_store):
+    """Open the store for one test."""
+    made = await open_store()
     yield made
     await made.close()
 

@@ -3,11 +3,12 @@
 import asyncio
 import time
 
+from headrace_errors import Unavailable
 from headrace_runtime import Chassis, EmbeddedTokens, Service
+from headrace_telemetry.logs import get_logger
 
 from headrace_retrieve.adapters.embed_peer import EmbedPeer
-from headrace_retrieve.adapters.lance_store import LanceVectorStore
-from headrace_retrieve.adapters.lance_table import Upkeep
+from headrace_retrieve.adapters.stores import open_store
 from headrace_retrieve.entrypoints import grpc, kafka
 from headrace_retrieve.entrypoints.retrieval import Retrieval
 from headrace_retrieve.handlers import Limits
@@ -16,9 +17,8 @@ from headrace_retrieve.settings import Settings
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
-    """Wire the service on the embedded store; it takes work once the store's folder is its own."""
-    upkeep = Upkeep(vector_index_rows_min=settings.vector_index_rows_min)
-    store = await LanceVectorStore.open(settings.store_dir, upkeep=upkeep)
+    """Wire the service on the store that the settings name."""
+    store = await open_store(settings)
     embedded = EmbeddedTokens()
     retrieval = Retrieval(
         store=store,
@@ -43,4 +43,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 async def _optimise_forever(store: VectorStore, interval_s: float) -> None:
     while True:
         await asyncio.sleep(interval_s)
-        await store.optimise()
+        try:
+            await store.optimise()
+        except Unavailable as away:  # what is left undone is done when it is back
+            get_logger().warning("store.upkeep_failed", detail=away.detail)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from headrace_runtime import ServiceSettings
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 
 class Settings(ServiceSettings):
@@ -18,10 +18,15 @@ class Settings(ServiceSettings):
     waiting_max: Annotated[int, Field(ge=1)] = Field(
         48, description="questions that may wait at the same time; more are refused"
     )
+    store_url: str = Field(
+        "",
+        description="weaviate://HOST:PORT[/PREFIX]?grpc_port=PORT, weaviates:// for TLS; default: LanceDB in the data-dir",
+    )
+    store_api_key: SecretStr | None = Field(None, description="of the store that store_url names, if it wants one")
     embed_timeout_s: Annotated[float, Field(gt=0)] = Field(30.0, description="a query's embedding takes no longer")
-    optimise_interval_s: Annotated[float, Field(gt=0)] = Field(2.0, description="how often idle tables are looked at")
+    optimise_interval_s: Annotated[float, Field(gt=0)] = Field(2.0, description="how often the store may tidy up")
     vector_index_rows_min: Annotated[int, Field(ge=256)] = Field(
-        20_000, description="chunks of a tenant from which vectors are searched by an index"
+        20_000, description="LanceDB: chunks of a tenant from which vectors are searched by an index"
     )
 
     @property

@@ -1,25 +1,22 @@
-"""Reading one snapshot of a tenant's LanceDB table: two rankings and word counts, the permission filter before both."""
+"""Reading one snapshot of a tenant's LanceDB table: two rankings, permissions first, and the count of a word."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 
 from headrace_errors import Unavailable
 from lancedb import AsyncTable
 
+from headrace_retrieve.adapters.digests import digest
 from headrace_retrieve.adapters.lance_table import Snapshot
-from headrace_retrieve.adapters.rows import FOUND_COLUMNS, digest, found_from, visible_to
+from headrace_retrieve.adapters.rows import FOUND_COLUMNS, found_from, visible_to
 from headrace_retrieve.domain import Candidate, Candidates, Query, Scope
 
 QUERY_CHARS_MAX = 20_000  # above the largest question that is let in
-TERMS_MAX = 64
 PROBES = (
     40  # partitions of the vector index that a query reads: all of them, so exact, up to 160,000 rows at its making
 )
-CACHED_TERMS_MAX = 10_000
-_DRIFT_SHARE_MAX = 0.02
 
 
 async def search(snapshot: Snapshot, scope: Scope, query: Query) -> Candidates:
@@ -51,27 +48,7 @@ async def _by_vector(snapshot: Snapshot, scope: Scope, query: Query) -> Sequence
     return [Candidate(found_from(row), 1.0 - row["_distance"]) for row in rows]
 
 
-class TermCounts:
-    """In how many chunks words occur, remembered while the table stays about the same size."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, tuple[str, int]] = {}
-        self._chunks_total = 0
-
-    async def of(self, snapshot: Snapshot, text: str, chunks_total: int) -> dict[str, int]:
-        """Return the counts of the first `TERMS_MAX` words of `text`, by term as the index has it."""
-        if abs(chunks_total - self._chunks_total) > _DRIFT_SHARE_MAX * self._chunks_total:
-            self._counts, self._chunks_total = {}, chunks_total
-        words = list(dict.fromkeys(re.findall(r"\w+", text.lower())))[:TERMS_MAX]
-        missing = [word for word in words if word not in self._counts]
-        if len(self._counts) + len(missing) > CACHED_TERMS_MAX:
-            self._counts, missing = {}, words
-        counted = await asyncio.gather(*(_count(snapshot, word, chunks_total) for word in missing))
-        self._counts.update(zip(missing, counted, strict=True))
-        return dict(term for word in words if (term := self._counts[word])[0])
-
-
-async def _count(snapshot: Snapshot, word: str, chunks_total: int) -> tuple[str, int]:
+async def count(snapshot: Snapshot, chunks_total: int, word: str) -> tuple[str, int]:
     """Return a word's term and count; the term is empty for a stop word.
 
     Rows outside the index are scanned only while they are the larger part: a scan for each word costs too much beside

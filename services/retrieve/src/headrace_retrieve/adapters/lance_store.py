@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -20,10 +21,11 @@ from headrace_errors import Unavailable
 from headrace_telemetry.logs import get_logger
 
 from headrace_retrieve.adapters.group_commit import GroupCommit
-from headrace_retrieve.adapters.lance_search import TermCounts, search
+from headrace_retrieve.adapters.lance_search import count, search
 from headrace_retrieve.adapters.lance_table import Change, TenantTable, Upkeep
 from headrace_retrieve.adapters.rows import chunk_rows
 from headrace_retrieve.adapters.staging import StagedParts
+from headrace_retrieve.adapters.term_counts import TermCounts
 from headrace_retrieve.domain import (
     Candidates,
     Deletion,
@@ -38,6 +40,8 @@ from headrace_retrieve.domain import (
     VersionPart,
     judge,
 )
+from headrace_retrieve.ports import VectorStore
+from headrace_retrieve.settings import Settings
 
 COMMIT_BYTES_MAX = 64 * 2**20
 ASSEMBLED_MAX = 4  # versions of many parts held in memory at a time: 150 MB each for the largest file that is let in
@@ -55,6 +59,12 @@ class _Open:
     table: TenantTable
     commits: GroupCommit[Change, Stored]
     counts: TermCounts = field(default_factory=TermCounts)
+
+
+async def open_store(settings: Settings) -> VectorStore:
+    """Open the service's own; it takes work once the folder is its own."""
+    upkeep = Upkeep(vector_index_rows_min=settings.vector_index_rows_min)
+    return await LanceVectorStore.open(settings.store_dir, upkeep=upkeep)
 
 
 class LanceVectorStore:
@@ -111,7 +121,9 @@ class LanceVectorStore:
         """See the port."""
         opened = await self._opened(tenant)
         snapshot, total = opened.table.snapshot, opened.table.fences.chunks_total
-        return TermStatistics(await opened.counts.of(snapshot, text, total) if snapshot else {}, total)
+        if snapshot is None:
+            return TermStatistics({}, total)
+        return TermStatistics(await opened.counts.of(text, total, partial(count, snapshot, total)), total)
 
     async def fence(self, tenant: Tenant, document: str) -> Fence | None:
         """See the port."""

@@ -18,11 +18,11 @@ from headrace_errors import InvalidMessage, Unavailable
 from lancedb import AsyncConnection, AsyncTable
 from lancedb.index import FTS, IvfFlat
 
+from headrace_retrieve.adapters.digests import digest
 from headrace_retrieve.adapters.fences import Fences
 from headrace_retrieve.adapters.rows import (
     FENCE_COLUMNS,
     chunks_of,
-    digest,
     dimensions_of,
     fence_from,
     fence_rows,

@@ -1,17 +1,17 @@
 """How chunks and fences lie in a LanceDB table, and back.
 
-Names that come from outside (tenants, principals, documents) reach a filter only as the hexadecimal digests written
-here, so no name can change what a filter means.
+Names that come from outside (tenants, principals, documents) reach a filter only as hexadecimal digests, so no name
+can change what a filter means.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from headrace_retrieve.adapters.digests import digest
 from headrace_retrieve.domain import (
     Chunk,
     DocumentVersion,
@@ -27,11 +27,6 @@ from headrace_retrieve.domain import (
 FOUND_COLUMNS = ["document", "version", "title", "chunk_id", "start", "end", "page", "text"]
 FENCE_COLUMNS = ["document", "version", "model", "allow", "chunks", "deleted"]
 _NAMES = pa.list_(pa.string())
-
-
-def digest(name: str) -> str:
-    """Return 128 bits of the name's sha256 in hexadecimal: safe in a filter, a file name and a table name."""
-    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def schema_of(dimensions: int) -> pa.Schema:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from headrace_retrieve.adapters.rows import digest
+from headrace_retrieve.adapters.digests import digest
 from headrace_retrieve.domain import DocumentVersion, Tenant, VersionPart
 
 
