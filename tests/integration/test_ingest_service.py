@@ -68,9 +68,11 @@ class Outside:
         status: document.DocumentStatus = found.payload
         return status
 
-    async def publish(self, topic: str, name: str, payload: Any, *, tenant: str = TENANT, event_id: str = "") -> None:
+    async def publish(
+        self, topic: str, name: str, payload: Any, *, tenant: str = TENANT, event_id: str = "", auth_id: str = ""
+    ) -> None:
         """Publish as a producer or as another service does."""
-        envelope = new_envelope(topic, source="/test", id=event_id or None, tenant=tenant)
+        envelope = new_envelope(topic, source="/test", id=event_id or None, tenant=tenant, auth_id=auth_id)
         await self.publisher.publish(Outgoing(topic, f"{tenant}/{name}", payload, envelope))
 
     async def codec_record(self, name: str) -> Record:
@@ -247,6 +249,34 @@ async def test_principals_are_checked_and_a_changed_list_is_the_next_version(wor
     assert got.text == "text"
     refused = await world.submit("b.txt", b"text", allow=("a\x00b",))
     assert (refused.state, refused.reason) == (document.STATE_FAILED, "invalid_request")
+
+
+async def test_a_document_is_there_for_its_readers_only(world: Outside) -> None:
+    """Whoever else asks by any call, or sends another file or a deletion by event, is told that there is none."""
+    payload = document.DocumentSubmitted(document="salaries.txt", content=b"text", allow=["alice"])
+    await world.publish(topics.DOCUMENT_SUBMITTED, "salaries.txt", payload, auth_id="alice")
+    await world.status("salaries.txt", "chunked", 1)
+    bob = replace(world.call(), principals=("bob", "everyone"))
+    for call in (
+        world.peer.call(world.stub.Get, pb.GetRequest(document="salaries.txt"), bob),
+        world.peer.call(world.stub.Delete, pb.DeleteRequest(document="salaries.txt"), bob),
+    ):
+        with pytest.raises(Refused) as refused:
+            await call
+        assert refused.value.reason == "unknown_document"
+    for change in ({"content": b"other"}, {"deleted": True}):
+        theirs = document.DocumentSubmitted(document="salaries.txt", **change)
+        seen = len(world.events)
+        await world.publish(topics.DOCUMENT_SUBMITTED, "salaries.txt", theirs, auth_id="bob")
+        told = await world.until(lambda event, seen=seen: event in world.events[seen:] and event.key.endswith("s.txt"))
+        assert (told.payload.version, told.payload.reason) == (0, "unknown_document")
+    for principal, names in (("bob", []), ("everyone", []), ("alice", ["salaries.txt"])):
+        listed = await world.peer.call(world.stub.List, pb.ListRequest(), world.call(principal=principal))
+        assert [one.document for one in listed.documents] == names
+    watched = pb.WatchRequest(documents=["salaries.txt", "plan.txt"])
+    watching = aiter(world.peer.stream(world.stub.Watch, watched, bob))
+    await world.submit("plan.txt", b"for all")
+    assert (await anext(watching)).status.document == "plan.txt"
 
 
 async def test_a_deletion_follows_the_chunks_on_the_same_key(world: Outside) -> None:

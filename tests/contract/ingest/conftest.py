@@ -173,6 +173,9 @@ class OpenTenancy:
     def declared(self, tenant: str) -> bool:
         return tenant in ("acme", "globex")
 
+    def principals_of(self, tenant: str, auth_id: str) -> tuple[str, ...] | None:
+        return (auth_id, "everyone") if self.declared(tenant) else None
+
     def knows(self, tenant: str, principal: str) -> bool:
         return (tenant, principal) == ("acme", "staff")
 
@@ -188,7 +191,7 @@ class World:
         """Bind the use cases to a registry."""
         self.registry = Recorded(registry)
         bound = {"registry": self.registry, "clock": self.clock}
-        self.forget = partial(handlers.forget, "acme", **bound)
+        self._forget = partial(handlers.forget, "acme", **bound)
         self._settle = partial(handlers.settle, "acme", **bound)
         self._take_in = partial(handlers.take_in, tenancy=OpenTenancy(), formats=FORMATS, blobs=self.blobs, **bound)
         self._digest = partial(
@@ -211,12 +214,16 @@ class World:
         name: str = "a.txt",
         allow: tuple[str, ...] = (),
         tenant: str = "acme",
+        principals: tuple[str, ...] = ("everyone",),
         event_id: str = "",
         source: str = "/test",
         limits: IntakeLimits | None = None,
     ) -> DocumentVersion:
-        request = Request(tenant, name, allow=allow)
+        request = Request(tenant, name, allow=allow, principals=principals)
         return await self._take_in(request, content, self.cause(event_id, source), limits=limits or IntakeLimits())
+
+    async def forget(self, name: str, cause: Cause, *principals: str) -> DocumentVersion:
+        return await self._forget(name, cause, principals or ("everyone",))
 
     async def digest_all(self) -> None:
         for version in await self.registry.waiting(100):

@@ -106,10 +106,10 @@ async def test_a_reused_event_id_does_not_lose_a_change(world) -> None:
     await world.submit(b"old", event_id="1")
     assert (await world.submit(b"new", event_id="1")).version == 2
     assert (await world.submit(b"new", event_id="1", allow=("staff",))).version == 3
-    buried = await world.forget("a.txt", world.cause("1"))
+    buried = await world.forget("a.txt", world.cause("1"), "staff")
     assert (buried.version, buried.deleted) == (4, True)
     assert (await world.submit(b"new", event_id="1")).version == 2
-    assert (await world.forget("a.txt", world.cause("1"))).version == 4
+    assert (await world.forget("a.txt", world.cause("1"), "staff")).version == 4
 
 
 async def test_what_is_told_of_documents_has_ids_of_its_own(world) -> None:
@@ -201,6 +201,36 @@ async def test_a_deletion_under_way_is_sent_again_when_asked_again(world) -> Non
     again = await world.forget("a.txt", world.cause())
     assert (again.version, again.attempt) == (2, 2)
     assert len([fact for fact in world.registry.told if isinstance(fact, DocumentDeleted)]) == 2
+
+
+async def test_who_may_not_read_a_document_can_neither_replace_nor_delete_it(world) -> None:
+    """It is not there for them; the version that stands counts, not one that failed after it."""
+    await world.submit(b"salaries", allow=("staff",), principals=("alice", "staff", "everyone"))
+    await world.digest_all()
+    await world.settle(1)
+    refused = await world.submit(b"nothing", principals=("bob", "everyone"))
+    assert (refused.version, refused.state, refused.reason) == (0, State.FAILED, "unknown_document")
+    assert (await world.submit(b"salaries", allow=("staff",), principals=("bob",))).reason == "unknown_document"
+    with pytest.raises(Refused) as unknown:
+        await world.forget("a.txt", world.cause(), "bob", "everyone")
+    assert unknown.value.reason == "unknown_document"
+    assert await world.registry.states() == {1: "indexed"}
+    world.parser.error = ParsingError(Reason.ENCRYPTED, "protected by a password")
+    await world.submit(b"locked", principals=("staff",))
+    await world.digest_all()
+    assert (await world.submit(b"nothing", principals=("everyone",))).reason == "unknown_document"
+    await world.forget("a.txt", world.cause(), "staff")
+    assert (await world.submit(b"nothing", principals=("everyone",))).version == 4, "the name is free again"
+
+
+async def test_readers_and_who_handed_it_in_may_know_where_a_document_stands(world) -> None:
+    """The one without a name is everyone, who is anyone without a name; a name is somebody's own."""
+    version = await world.submit(allow=("staff",))
+    assert version.cause.principal == "alice"
+    shown = {first: version.shown_to((first, "everyone")) for first in ("alice", "staff", "bob", "everyone")}
+    assert shown == {"alice": True, "staff": True, "bob": False, "everyone": False}
+    unnamed = replace(version, cause=replace(version.cause, principal=""))
+    assert (unnamed.shown_to(("everyone",)), unnamed.shown_to(("bob", "everyone"))) == (True, False)
 
 
 async def test_what_never_was_cannot_be_deleted(world) -> None:

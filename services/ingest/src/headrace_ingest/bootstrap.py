@@ -65,7 +65,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     )
     use_cases = kafka.EventUseCases(take_in, refuse, forget, settle)
     return Service(
-        subscriptions=kafka.subscriptions(use_cases, blobs=chassis.blobs),
+        subscriptions=kafka.subscriptions(use_cases, blobs=chassis.blobs, tenancy=tenancy),
         rpcs=[grpc.rpc(servicer)],
         tasks=[backlog.run],
         before_ready=partial(_recover, chassis.bus.generation, registry, sandbox, clock),

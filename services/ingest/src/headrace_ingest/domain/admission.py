@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from headrace_ingest.domain.documents import EVERYONE
 from headrace_ingest.domain.formats import Format, find_format
 from headrace_ingest.domain.names import check_name
 from headrace_ingest.domain.parsed import ParsingError, Reason
 
-EVERYONE = "everyone"
 ALLOW_MAX = 64
 _PRINCIPAL_CHARS_MAX = 200
 
@@ -20,6 +20,10 @@ class Tenancy(Protocol):
         """Tell whether there is such a tenant."""
         ...
 
+    def principals_of(self, tenant: str, auth_id: str) -> tuple[str, ...] | None:
+        """Return what somebody of a tenant may act as, their own name first; None when they may not act at all."""
+        ...
+
     def knows(self, tenant: str, principal: str) -> bool:
         """Tell whether somebody of a declared tenant can hold a principal."""
         ...
@@ -27,12 +31,13 @@ class Tenancy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a producer says of a document, as it says it."""
+    """What a producer says of a document, as it says it; `principals` is what the producer may act as."""
 
     tenant: str
     document: str
     media_type: str = ""
     allow: tuple[str, ...] = ()
+    principals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,15 @@ def admit(request: Request, *, tenancy: Tenancy, formats: Sequence[Format]) -> t
         if principal != EVERYONE and not tenancy.knows(request.tenant, principal):
             raise ParsingError(Reason.UNKNOWN_PRINCIPAL, f"the tenant has no principal {principal}")
     return tuple(sorted(set(request.allow))) or (EVERYONE,)
+
+
+def actor(tenant: str, auth_id: str, tenancy: Tenancy) -> tuple[str, ...]:
+    """Return what an event's producer acts as. Raises ParsingError: UNKNOWN_TENANT or UNKNOWN_PRINCIPAL."""
+    check_tenant(tenant, tenancy)
+    principals = tenancy.principals_of(tenant, auth_id)
+    if principals is None:
+        raise ParsingError(Reason.UNKNOWN_PRINCIPAL, "nobody of that name may hand in documents of the tenant")
+    return principals
 
 
 def check_size(size_bytes: int, limits: IntakeLimits) -> None:

@@ -27,6 +27,7 @@ class State(StrEnum):
     UNCHANGED = "unchanged"
 
 
+EVERYONE = "everyone"  # the principal that everybody of a tenant holds; who has no name acts as it
 OPEN = frozenset({State.SUBMITTED, State.CHUNKED})
 
 
@@ -58,7 +59,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A document as it was handed in. `content_sha256` names its bytes in the blob store."""
+    """A document as it was handed in, by somebody who holds `principals`. `content_sha256` names its stored bytes."""
 
     tenant: str
     document: str
@@ -67,6 +68,7 @@ class Submission:
     media_type: str
     allow: tuple[str, ...]
     cause: Cause
+    principals: tuple[str, ...]
 
     @property
     def fingerprint(self) -> str:
@@ -107,6 +109,14 @@ class DocumentVersion:
     def open(self) -> bool:
         """Whether more will happen to it."""
         return self.state in OPEN
+
+    def readable_by(self, principals: Sequence[str]) -> bool:
+        """Whether somebody who holds these principals may read it, and so replace or delete it."""
+        return not set(principals).isdisjoint(self.allow)
+
+    def shown_to(self, principals: Sequence[str]) -> bool:
+        """Whether somebody may know where it stands: its readers, and who handed it in, named first in `principals`."""
+        return self.readable_by(principals) or principals[0] == (self.cause.principal or EVERYONE)
 
     def holds(self, submission: Submission) -> bool:
         """Whether it has the submission's bytes for the submission's readers, read as the same kind of file."""

@@ -36,7 +36,7 @@ class CallUseCases:
     admit: Callable[[Request], tuple[str, ...]]
     take_in: Callable[[Request, bytes, Cause], Awaitable[DocumentVersion]]
     refuse: Callable[[Request, ParsingError, Cause], Awaitable[DocumentVersion]]
-    forget: Callable[[str, str, Cause], Awaitable[DocumentVersion]]
+    forget: Callable[[str, str, Cause, Sequence[str]], Awaitable[DocumentVersion]]
 
 
 class IngestServicer(pb_grpc.IngestServiceServicer):
@@ -68,7 +68,7 @@ class IngestServicer(pb_grpc.IngestServiceServicer):
         del context
         call = self._call()
         head = await _head(request_iterator)
-        request = Request(call.tenant, head.document, head.media_type, tuple(head.allow))
+        request = Request(call.tenant, head.document, head.media_type, tuple(head.allow), call.principals)
         cause = _cause(call)
         try:
             self._use_cases.admit(request)
@@ -81,48 +81,48 @@ class IngestServicer(pb_grpc.IngestServiceServicer):
         return pb.SubmitResponse(status=status_of(version))
 
     async def Get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:  # noqa: N802
-        """Return a document's newest status, and its text to those who may read it."""
+        """Return a document's newest status to those who may know it, and its text to those who may read it."""
         del context
         call = self._call()
         version = await self._registry.newest(call.tenant, request.document)
-        if version is None:
+        if version is None or not version.shown_to(call.principals):
             raise _unknown(request.document)
         response = pb.GetResponse(status=status_of(version), allow=version.allow)
         if request.with_text and version.text_sha256:
-            if not set(call.principals) & set(version.allow):
+            if not version.readable_by(call.principals):
                 raise _unknown(request.document)
             response.text = await self._text(version.text_sha256)
         return response
 
     async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:  # noqa: N802
-        """Return a page of the tenant's documents."""
+        """Return a page of the tenant's documents: as many of it as the caller may know of, so maybe fewer."""
         del context
         call = self._call()
         size = min(request.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
         page = await self._registry.page(call.tenant, prefix=request.prefix, after=request.page_token, limit=size + 1)
         token = page[size - 1].document if len(page) > size else ""
-        return pb.ListResponse(documents=[status_of(version) for version in page[:size]], next_page_token=token)
+        shown = [status_of(version) for version in page[:size] if version.shown_to(call.principals)]
+        return pb.ListResponse(documents=shown, next_page_token=token)
 
     async def Delete(self, request: pb.DeleteRequest, context: Context) -> pb.DeleteResponse:  # noqa: N802
         """Delete a document."""
         del context
         call = self._call()
-        version = await self._use_cases.forget(call.tenant, request.document, _cause(call))
+        version = await self._use_cases.forget(call.tenant, request.document, _cause(call), call.principals)
         return pb.DeleteResponse(status=status_of(version))
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
-        """Yield where each named document (or every one of the tenant) stands, then every change."""
+        """Yield where each document (named, or all) stands, then every change: as far as the caller may know."""
         del context
         call = self._call()
         if len(request.documents) > WATCHED_MAX:
             raise InvalidMessage(f"more than {WATCHED_MAX} documents to watch")
         with self._watchers.watching(call.tenant, frozenset(request.documents)) as watcher:
-            async for version in self._standing(call.tenant, request.documents):
-                yield pb.WatchResponse(status=status_of(version))
-            async for version in watcher.changes():
-                yield pb.WatchResponse(status=status_of(version))
+            async for version in _chained(self._standing(call.tenant, request.documents), watcher.changes()):
+                if version.shown_to(call.principals):
+                    yield pb.WatchResponse(status=status_of(version))
 
     async def _standing(self, tenant: str, documents: Sequence[str]) -> AsyncIterator[DocumentVersion]:
         for document in documents:
@@ -154,6 +154,12 @@ def rpc(servicer: IngestServicer) -> Rpc:
     """Return the service for the server."""
     full_name = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
     return Rpc(full_name, lambda server: pb_grpc.add_IngestServiceServicer_to_server(servicer, server))
+
+
+async def _chained(*sources: AsyncIterator[DocumentVersion]) -> AsyncIterator[DocumentVersion]:
+    for source in sources:
+        async for version in source:
+            yield version
 
 
 async def _head(requests: AsyncIterator[pb.SubmitRequest]) -> pb.SubmitHead:

@@ -1,7 +1,7 @@
 """Events in: submissions by producers, and what embed and retrieve say of document versions."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from headrace import topics
@@ -12,7 +12,7 @@ from headrace_errors import InvalidMessage
 from headrace_messaging import Ending, Event, Outgoing, Subscription, follow
 from headrace_telemetry import inject_context
 
-from headrace_ingest.domain.admission import Request
+from headrace_ingest.domain.admission import Request, Tenancy, actor
 from headrace_ingest.domain.documents import Cause, DocumentVersion, State
 from headrace_ingest.domain.names import shown_name
 from headrace_ingest.domain.parsed import ParsingError, Reason
@@ -41,25 +41,30 @@ class EventUseCases:
 
     take_in: Callable[[Request, bytes, Cause], Awaitable[DocumentVersion]]
     refuse: Callable[[Request, ParsingError, Cause], Awaitable[DocumentVersion]]
-    forget: Callable[[str, str, Cause], Awaitable[DocumentVersion]]
+    forget: Callable[[str, str, Cause, Sequence[str]], Awaitable[DocumentVersion]]
     settle: Settle
 
 
-def subscriptions(use_cases: EventUseCases, *, blobs: Blobs) -> list[Subscription]:
+def subscriptions(use_cases: EventUseCases, *, blobs: Blobs, tenancy: Tenancy) -> list[Subscription]:
     """Return what ingest subscribes to."""
 
     async def on_document_submitted(event: Event[document.DocumentSubmitted]) -> Sequence[Outgoing]:
-        submitted, cause = event.payload, _cause(event)
-        request = Request(event.envelope.tenant, submitted.document, submitted.media_type, tuple(submitted.allow))
+        submitted, cause, known = event.payload, _cause(event), event.envelope
+        request = Request(known.tenant, submitted.document, submitted.media_type, tuple(submitted.allow))
+        try:
+            principals = actor(known.tenant, known.auth_id, tenancy)
+        except ParsingError as error:
+            await use_cases.refuse(request, error, cause)
+            return ()
         if submitted.deleted:
-            await use_cases.forget(request.tenant, request.document, cause)
+            await use_cases.forget(request.tenant, request.document, cause, principals)
             return ()
         try:
             content = await blobs.get(submitted.content_sha256) if submitted.content_sha256 else submitted.content
         except InvalidMessage as error:
             await use_cases.refuse(request, ParsingError(Reason.INVALID_REQUEST, error.detail), cause)
         else:
-            await use_cases.take_in(request, content, cause)
+            await use_cases.take_in(replace(request, principals=principals), content, cause)
         return ()
 
     async def on_document_changed(event: Event[retrieve.DocumentChanged]) -> Sequence[Outgoing]:

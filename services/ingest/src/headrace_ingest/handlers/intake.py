@@ -44,16 +44,28 @@ async def take_in(
         check_size(len(content), limits)
     except ParsingError as error:
         return await refuse(request, error, cause, registry=registry, clock=clock)
-    sha256 = await blobs.put(content)
-    submission = Submission(request.tenant, request.document, sha256, len(content), request.media_type, allow, cause)
-    return await submit(submission, registry=registry, clock=clock, open_max=limits.open_max)
+    submission = Submission(
+        request.tenant,
+        request.document,
+        await blobs.put(content),
+        len(content),
+        request.media_type,
+        allow,
+        cause,
+        request.principals,
+    )
+    try:
+        return await submit(submission, registry=registry, clock=clock, open_max=limits.open_max)
+    except ParsingError as error:
+        return await refuse(request, error, cause, registry=registry, clock=clock)
 
 
 async def submit(submission: Submission, *, registry: Registry, clock: Clock, open_max: int) -> DocumentVersion:
     """Accept a document whose bytes are stored, and return the version that it became.
 
     The same bytes for the same readers are `unchanged` once that version is indexed; while it is under way they send it
-    on its way again. Anything else is the next version. Raises Overloaded when `open_max` versions are under way.
+    on its way again. Anything else is the next version. Raises Overloaded when `open_max` versions are under way, and
+    ParsingError(UNKNOWN_DOCUMENT) for who may not read the version that stands.
     """
     if await registry.open_count() >= open_max:
         raise Overloaded(f"{open_max} documents are under way", retry_after_s=2.0)
@@ -63,6 +75,8 @@ async def submit(submission: Submission, *, registry: Registry, clock: Clock, op
         if known and (made := _version_of(submission.cause, versions, lambda one: one.holds(submission))):
             return made
         current = standing(versions)
+        if current and not current.deleted and not current.readable_by(submission.principals):
+            raise ParsingError(Reason.UNKNOWN_DOCUMENT, _nothing_there(submission.document))
         if current and current.holds(submission):
             return await _repeat(current, submission.cause, change)
         accepted = first_state(submission, _next_number(versions), clock())
@@ -85,21 +99,23 @@ async def refuse(
     return refused
 
 
-async def forget(tenant: str, document: str, cause: Cause, *, registry: Registry, clock: Clock) -> DocumentVersion:
+async def forget(
+    tenant: str, document: str, cause: Cause, principals: Sequence[str], *, registry: Registry, clock: Clock
+) -> DocumentVersion:
     """Delete a document: its next version is a tombstone, `deleted` once no search finds it.
 
     Deleting it again returns that tombstone, and sends it on its way again while it is under way. Raises Refused
-    (`unknown_document`) when there never was one.
+    (`unknown_document`) when there never was one, or none that somebody with these principals may read.
     """
     async with registry.change(tenant, document) as change:
         versions = await change.versions()
-        if not versions:
-            raise Refused(f"no document {shown_name(document)}", reason=Reason.UNKNOWN_DOCUMENT)
+        current = standing(versions) or next(iter(versions), None)
+        if current is None or not current.readable_by(principals):
+            raise Refused(_nothing_there(document), reason=Reason.UNKNOWN_DOCUMENT)
         known = await change.submitted_before(cause.fingerprint(_DELETION))
         if known and (made := _version_of(cause, versions, lambda one: one.deleted)):
             return made
-        current = standing(versions)
-        if current and current.deleted:
+        if current.deleted:
             return await send_again(current, change) if current.open else current
         buried = tombstone(versions[0], cause, clock())
         await _make_way(versions, change, clock)
@@ -122,6 +138,10 @@ async def _make_way(versions: Sequence[DocumentVersion], change: Change, clock: 
     """End the versions that nobody has begun to parse or whose result would come too late."""
     waiting = [version for version in versions if version.state is State.SUBMITTED and not version.deleted]
     await supersede(waiting, change, clock)
+
+
+def _nothing_there(document: str) -> str:
+    return f"no document {shown_name(document)}"
 
 
 def _next_number(versions: Sequence[DocumentVersion]) -> int:
