@@ -1,12 +1,15 @@
-"""Jaeger and Prometheus are real: what is sent to one can be asked for, what the other scrapes can be queried."""
+"""Jaeger and Prometheus are real: a span that is sent to one and a count that the other scrapes can be asked for."""
 
 import asyncio
 import json
 import urllib.request
-from urllib.parse import quote
 
 import pytest
+from headrace_native import prometheus
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -43,9 +46,22 @@ async def test_a_span_that_was_sent_is_found(tracer):
     assert (trace["traceID"], trace["spans"][0]["operationName"]) == (trace_id, "one hop")
 
 
-async def test_prometheus_scrapes_and_answers(own_server):
-    """It has scraped itself: `up` is 1."""
+@pytest.fixture
+def meters(own_server):
+    """Measure to that Jaeger, which a Prometheus of the test's own scrapes; say where it is."""
+    jaeger = own_server("jaeger")
+    exporter = OTLPMetricExporter(jaeger.environment["OTEL_EXPORTER_OTLP_ENDPOINT"], insecure=True)
+    provider = MeterProvider([PeriodicExportingMetricReader(exporter)])
     server = own_server("prometheus")
-    query = quote('up{job="prometheus"}')
-    data = await until_found(f"{server.address}/api/v1/query?query={query}", lambda data: data["result"])
-    assert data["result"][0]["value"][1] == "1"
+    prometheus.scrape(server, [jaeger.metrics])
+    yield provider, server.address
+    provider.shutdown()
+
+
+async def test_a_count_that_was_sent_can_be_queried(meters):
+    """Over OTLP to the collector, by a scrape into Prometheus, out by its query API."""
+    provider, address = meters
+    provider.get_meter("test").create_counter("things.counted").add(3)
+    provider.force_flush()
+    data = await until_found(f"{address}/api/v1/query?query=things_counted_total", lambda data: data["result"])
+    assert data["result"][0]["value"][1] == "3"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from headrace_native import prometheus
 from headrace_native.recipes import RECIPES
 from headrace_native.scratch import scratch
 from headrace_native.server import Recipe, ServerFailed, ServerMissing
@@ -71,10 +72,15 @@ def _run(recipes: Sequence[Recipe], command: Sequence[str], data: Path | None) -
     with ExitStack() as running:
         folder = data.absolute() if data else running.enter_context(scratch())
         environment = {"HEADRACE_PROFILE": "native"}
+        servers = []
         for recipe in recipes:
             server = running.enter_context(recipe.serve(folder / recipe.name))
+            servers.append(server)
             environment |= server.environment
             sys.stderr.write(f"{recipe.name} {server.version} at {_without_password(server.address)}\n")
+        for server in servers:
+            if server.name == prometheus.RECIPE.name:
+                prometheus.scrape(server, [one.metrics for one in servers if one.metrics])
         return _wait_for(subprocess.Popen(command, env={**os.environ, **environment}))
 
 

@@ -65,7 +65,7 @@ def serve(folder: Path, *, brokers: int = 1, settings: Mapping[str, str] | None 
             process.wait_ready()
         bootstrap = ",".join(f"{HOST}:{port}" for port in listeners)
         environment = {"HEADRACE_KAFKA__BOOTSTRAP": bootstrap, "HEADRACE_KAFKA__MODE": "group"}
-        yield Server("kafka", VERSION, bootstrap, environment, processes)
+        yield Server("kafka", folder, VERSION, bootstrap, environment, processes)
     finally:
         for process in processes:  # all at once: the last ones wait in vain for a quorum to hand over to
             process.ask_to_stop()

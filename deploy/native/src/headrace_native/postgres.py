@@ -47,7 +47,7 @@ def serve(folder: Path) -> Iterator[Server]:
         process.wait_ready()
         address = f"{OWNER}:{(folder / 'password').read_text()}@{HOST}:{port}/postgres"
         environment = {"HEADRACE_SQL__URL": f"postgresql+asyncpg://{address}"}
-        yield Server("postgres", version(), f"postgresql://{address}", environment, (process,))
+        yield Server("postgres", folder, version(), f"postgresql://{address}", environment, (process,))
     finally:
         process.stop()
 

@@ -1,11 +1,11 @@
-"""Prometheus from its Debian package. It scrapes itself, and takes metrics over OTLP where its version can."""
+"""Prometheus from its Debian package. It scrapes itself, and what `scrape` names."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,16 +17,17 @@ from headrace_native.server import Recipe, Server
 
 PACKAGES = ("prometheus",)
 SCRAPE_INTERVAL_S = 5
+_TARGETS = "targets.json"
 
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
-    """Start Prometheus with an empty database; `folder/targets/*.json` is watched for what else to scrape."""
+    """Start Prometheus; `address` is the URL of its query API (`/api/v1`)."""
     binary = _program()
     (port,) = free_ports(1)
-    (folder / "targets").mkdir(parents=True, exist_ok=True)
+    _name_targets(folder, [])
     configuration = folder / "prometheus.json"  # YAML reads JSON
-    configuration.write_text(json.dumps(_configuration(port, folder / "targets")))
+    configuration.write_text(json.dumps(_configuration(port, folder / _TARGETS)))
     process = Process(
         "prometheus",
         [
@@ -39,9 +40,21 @@ def serve(folder: Path) -> Iterator[Server]:
     try:
         process.start()
         process.wait_ready()
-        yield Server("prometheus", version(), f"http://{HOST}:{port}", {}, (process,))
+        yield Server("prometheus", folder, version(), f"http://{HOST}:{port}", {}, (process,))
     finally:
         process.stop()
+
+
+def scrape(server: Server, targets: Sequence[str]) -> None:
+    """Have the server scrape `targets` (`host:port`), and nothing that was named before."""
+    _name_targets(server.folder, targets)
+
+
+def _name_targets(folder: Path, targets: Sequence[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / f"{_TARGETS}.new"
+    new.write_text(json.dumps([{"targets": list(targets)}]))
+    new.replace(folder / _TARGETS)
 
 
 def version() -> str:
@@ -55,7 +68,7 @@ def _configuration(port: int, targets: Path) -> dict[str, object]:
         "global": {"scrape_interval": f"{SCRAPE_INTERVAL_S}s"},
         "scrape_configs": [
             {"job_name": "prometheus", "static_configs": [{"targets": [f"{HOST}:{port}"]}]},
-            {"job_name": "headrace", "file_sd_configs": [{"files": [f"{targets}/*.json"]}]},
+            {"job_name": "headrace", "file_sd_configs": [{"files": [str(targets)]}]},
         ],
     }
 

@@ -49,7 +49,7 @@ def serve(folder: Path) -> Iterator[Server]:
             "HEADRACE_BLOBS__ACCESS_KEY_ID": ACCESS_KEY_ID,
             "HEADRACE_BLOBS__SECRET_ACCESS_KEY": secret,
         }
-        yield Server("s3", VERSION, endpoint, environment, (process,))
+        yield Server("s3", folder, VERSION, endpoint, environment, (process,))
     finally:
         process.stop()
 

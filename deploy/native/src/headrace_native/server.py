@@ -18,17 +18,20 @@ class ServerMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs. `environment` holds the settings that point Headrace to it.
+    """A server that runs, with its state and logs under `folder`. `environment` points Headrace to it.
 
     `processes` are the handles for faults: one each, or one a broker. They may be stopped, killed, paused and started
     again at will, for the ports stay theirs.
     """
 
     name: str
+    folder: Path
     version: str
     address: str
     environment: Mapping[str, str]
     processes: tuple[Process, ...]
+    metrics: str | None = None
+    """`host:port` whose `/metrics` Prometheus may scrape."""
 
 
 @dataclass(frozen=True)

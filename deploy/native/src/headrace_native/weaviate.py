@@ -49,7 +49,7 @@ def serve(folder: Path) -> Iterator[Server]:
         process.start()
         process.wait_ready()
         url = f"weaviate://{HOST}:{port}?grpc_port={grpc_port}"
-        yield Server("weaviate", VERSION, f"{HOST}:{port}", {"HEADRACE_RETRIEVE__STORE_URL": url}, (process,))
+        yield Server("weaviate", folder, VERSION, f"{HOST}:{port}", {"HEADRACE_RETRIEVE__STORE_URL": url}, (process,))
     finally:
         process.stop()
 
