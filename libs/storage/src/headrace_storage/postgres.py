@@ -51,6 +51,10 @@ class PostgresSchema:
             connect_args={"server_settings": session, "timeout": CONNECT_TIMEOUT_S},
         )
 
+    async def prepare(self, connection: AsyncConnection) -> None:
+        """Make the schema, if it is missing, in a transaction without keys: of two replicas one makes it."""
+        await connection.execute(CreateSchema(self.schema, if_not_exists=True))
+
     async def begin_write(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
         """Open a transaction under the locks of its keys; without keys, under the one of the whole schema."""
         if not keys:
@@ -65,11 +69,6 @@ class PostgresSchema:
     async def begin_read(self, connection: AsyncConnection) -> None:
         """Open a transaction that reads one snapshot."""
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-
-    async def create_schema(self, connection: AsyncConnection) -> None:
-        """Make the schema, if it is missing; two replicas at once are safe."""
-        await connection.execute(select(func.pg_advisory_xact_lock(self._number())))
-        await connection.execute(CreateSchema(self.schema, if_not_exists=True))
 
     def _locks(self, keys: Sequence[str]) -> list[ColumnElement[Any]]:
         # In one order everywhere, so that two transactions with the same keys never wait for each other in a circle.

@@ -25,6 +25,9 @@ class SqliteFile:
         self.engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
         event.listen(self.engine.sync_engine, "connect", _configure)
 
+    async def prepare(self, connection: AsyncConnection) -> None:
+        """Do nothing: the file is there."""
+
     async def begin_write(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
         """Open a transaction that is the only writing one, whatever its keys."""
         del keys

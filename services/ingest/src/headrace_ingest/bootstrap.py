@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from headrace_runtime import Chassis, Service
 from headrace_telemetry import get_logger
@@ -24,13 +25,14 @@ from headrace_ingest.parsers import FORMATS
 from headrace_ingest.ports import Clock
 from headrace_ingest.settings import Settings
 
+MIGRATIONS = Path(__file__).with_name("migrations")
 _log = get_logger()
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
     """Build the service. Opens its database and may download the embedding model; starts nothing."""
     clock = partial(datetime.now, UTC)
-    database, outbox = await chassis.database(METADATA)
+    database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     watchers, tenancy = Watchers(), DeclaredTenancy(chassis.tenants)
 
     def on_status(version: DocumentVersion) -> None:
