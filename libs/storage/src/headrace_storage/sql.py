@@ -16,6 +16,7 @@ from sqlalchemy import Connection, MetaData, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from headrace_storage.claims import Claims
 from headrace_storage.failures import CONNECT_ERRORS, told_as_ours
 from headrace_storage.migrations import upgrade
 from headrace_storage.postgres import PostgresSchema
@@ -30,6 +31,15 @@ class Place(Protocol):
     @property
     def engine(self) -> AsyncEngine:
         """The engine; its connections are the database's to open."""
+        ...
+
+    @property
+    def claims(self) -> Claims:
+        """What this process has claimed."""
+        ...
+
+    def number(self, key: str) -> int:
+        """Return the number that stands for a key, 64 bits signed."""
         ...
 
     @property
@@ -141,8 +151,20 @@ class Database:
                 with suppress(DBAPIError):
                     await connection.rollback()
 
+    @asynccontextmanager
+    async def claim(self, key: str) -> AsyncIterator[bool]:
+        """Say whether this is now the one place that works on `key`, until the block is left; see claims.py."""
+        claims, number = self._place.claims, self._place.number(f"claim/{key}")
+        taken = await claims.take(number)
+        try:
+            yield taken
+        finally:
+            if taken:
+                await claims.give_back(number)
+
     async def close(self) -> None:
         """Close every connection."""
+        await self._place.claims.close()
         await self._place.engine.dispose()
 
     async def _prepare(self, migrations: Path | None) -> None:

@@ -8,6 +8,7 @@ from headrace_runtime import Chassis, Service
 from headrace_telemetry import get_logger
 
 from headrace_ingest import handlers, metrics
+from headrace_ingest.adapters.elsewhere import ChangesElsewhere
 from headrace_ingest.adapters.embedding_model import tokenizer_file
 from headrace_ingest.adapters.sandbox import Sandbox, SandboxLimits
 from headrace_ingest.adapters.sql_registry import SqlRegistry
@@ -37,9 +38,10 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 
     def on_status(version: DocumentVersion) -> None:
         metrics.count(version)
-        watchers.tell(version)
+        elsewhere.tell(version)
 
     registry = SqlRegistry(database, outbox, clock, on_status)
+    elsewhere = ChangesElsewhere(registry.changed_since, watchers, clock)
     sandbox = await _sandbox(settings)
     limits = IntakeLimits(settings.file_bytes_max, settings.open_max)
     take_in = partial(
@@ -69,7 +71,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     return Service(
         subscriptions=kafka.subscriptions(use_cases, blobs=chassis.blobs),
         rpcs=[grpc.rpc(servicer)],
-        tasks=[backlog.run],
+        tasks=[backlog.run, elsewhere.run],
         before_ready=partial(_recover, chassis.bus.generation, registry, sandbox, clock),
         on_stop=watchers.close,
         closers=[sandbox.close],
@@ -98,6 +100,7 @@ def _backlog(settings: Settings, chassis: Chassis, registry: SqlRegistry, sandbo
             part_chunks_max=settings.chunks_per_event_max,
         ),
         give_up=partial(handlers.give_up, registry=registry, clock=clock),
+        claim=registry.claim,
         budget=ByteBudget(settings.memory_bytes_max),
         documents_max=2 * settings.parsers_max,  # one is stored while the next is parsed
     )
