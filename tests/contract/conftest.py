@@ -14,12 +14,12 @@ class Databases:
         self._folder, self._find_url = folder, find_url
         self._opened: list[Database] = []
 
-    async def open(self, kind: str, metadata: MetaData) -> Database:
+    async def open(self, kind: str, metadata: MetaData, *, migrations: Path | None = None) -> Database:
         """Open the test's database of a kind (sqlite, postgresql); again for another replica, or for a restart."""
         if kind == "sqlite":
-            database = await Database.open(self._folder / "state.db", metadata)
+            database = await Database.open(self._folder / "state.db", metadata, migrations=migrations)
         else:
-            database = await Database.connect(self._find_url(), metadata, schema="service")
+            database = await Database.connect(self._find_url(), metadata, schema="service", migrations=migrations)
         self._opened.append(database)
         return database
 

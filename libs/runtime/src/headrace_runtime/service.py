@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from headrace_messaging import Bus, Codec, Publisher, StoredOffsets, Subscription
@@ -66,29 +67,39 @@ class Chassis:
         return self.peers[name]
 
     async def database(
-        self, metadata: MetaData, *, file: str = "state.db", relaying: RelayOptions | None = None
+        self,
+        metadata: MetaData,
+        *,
+        migrations: Path | None = None,
+        file: str = "state.db",
+        relaying: RelayOptions | None = None,
     ) -> tuple[Database, Outbox]:
         """Open this service's database, with an outbox whose relay runs as long as the service does.
 
-        It is the schema of the service's name on PostgreSQL where `sql.url` is set, else the SQLite file.
+        It is the schema of the service's name on PostgreSQL where `sql.url` is set, else the SQLite file. `migrations`
+        is the folder of the revisions that make the tables; without one, those that are missing are made as declared.
         """
         tables = MetaData()  # a copy: a service's own declaration stays as it is, however often it is built
         for declared in metadata.sorted_tables:
             declared.to_metadata(tables)
         table = outbox_table(tables)
-        database = await self._open(tables, file)
+        database = await self._open(tables, migrations, file)
         relay = Relay(database, table, self.publisher, generation=self.bus.generation, options=relaying)
         database.on_commit(relay.wake)
         self.databases.append(database)
         self.relays.append(relay)
         return database, Outbox(table, self.codec)
 
-    async def _open(self, tables: MetaData, file: str) -> Database:
+    async def _open(self, tables: MetaData, migrations: Path | None, file: str) -> Database:
         sql = self.settings.sql
         if sql.url is None:
-            return await Database.open(self.settings.state_dir / file, tables)
+            return await Database.open(self.settings.state_dir / file, tables, migrations=migrations)
         return await Database.connect(
-            sql.url.get_secret_value(), tables, schema=self.settings.service, connections_max=sql.connections_max
+            sql.url.get_secret_value(),
+            tables,
+            schema=self.settings.service,
+            migrations=migrations,
+            connections_max=sql.connections_max,
         )
 
 

@@ -5,6 +5,7 @@ Tables, queries and what a blob means belong to the services; this library opens
 
 from headrace_storage.blobs import BlobCorrupt, BlobNotFound, BlobStore, ObjectBlobs
 from headrace_storage.inserting import insert_new
+from headrace_storage.migrations import UnknownRevision
 from headrace_storage.sql import Database
 
-__all__ = ["BlobCorrupt", "BlobNotFound", "BlobStore", "Database", "ObjectBlobs", "insert_new"]
+__all__ = ["BlobCorrupt", "BlobNotFound", "BlobStore", "Database", "ObjectBlobs", "UnknownRevision", "insert_new"]

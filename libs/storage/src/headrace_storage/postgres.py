@@ -17,6 +17,8 @@ from sqlalchemy import URL, ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
+from headrace_storage.claims import Claims, SessionClaims
+
 CONNECT_TIMEOUT_S = 5
 POOL_TIMEOUT_S = 10
 _SESSION = {
@@ -26,7 +28,7 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "20s",
     "jit": "off",  # compiling costs more than these queries take
 }
-_READERS_MIN = 2
+_READERS_MIN = 2  # one of them may be the session of the claims
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -50,13 +52,23 @@ class PostgresSchema:
             pool_timeout=POOL_TIMEOUT_S,
             connect_args={"server_settings": session, "timeout": CONNECT_TIMEOUT_S},
         )
+        self.claims: Claims = SessionClaims(self.engine)
+
+    def number(self, key: str = "") -> int:
+        """Return a key's 64 bits; two keys that share them only wait for each other without need."""
+        named = f"headrace\0{self.schema}\0{key}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(named, digest_size=8).digest(), "big", signed=True)
+
+    async def prepare(self, connection: AsyncConnection) -> None:
+        """Make the schema, if it is missing, in a transaction without keys: of two replicas one makes it."""
+        await connection.execute(CreateSchema(self.schema, if_not_exists=True))
 
     async def begin_write(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
         """Open a transaction under the locks of its keys; without keys, under the one of the whole schema."""
         if not keys:
-            await connection.execute(select(func.pg_advisory_xact_lock(self._number())))
+            await connection.execute(select(func.pg_advisory_xact_lock(self.number())))
             return
-        await connection.execute(select(func.pg_advisory_xact_lock_shared(self._number()), *self._locks(keys)))
+        await connection.execute(select(func.pg_advisory_xact_lock_shared(self.number()), *self._locks(keys)))
 
     async def lock(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
         """Take the locks of more keys in a transaction that has begun."""
@@ -66,16 +78,6 @@ class PostgresSchema:
         """Open a transaction that reads one snapshot."""
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
-    async def create_schema(self, connection: AsyncConnection) -> None:
-        """Make the schema, if it is missing; two replicas at once are safe."""
-        await connection.execute(select(func.pg_advisory_xact_lock(self._number())))
-        await connection.execute(CreateSchema(self.schema, if_not_exists=True))
-
     def _locks(self, keys: Sequence[str]) -> list[ColumnElement[Any]]:
         # In one order everywhere, so that two transactions with the same keys never wait for each other in a circle.
-        return [func.pg_advisory_xact_lock(number) for number in sorted(self._number(key) for key in set(keys))]
-
-    def _number(self, key: str = "") -> int:
-        """Return a key's 64 bits; two keys that share them only wait for each other without need."""
-        named = f"headrace\0{self.schema}\0{key}".encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(named, digest_size=8).digest(), "big", signed=True)
+        return [func.pg_advisory_xact_lock(number) for number in sorted(self.number(key) for key in set(keys))]

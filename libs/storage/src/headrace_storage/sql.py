@@ -12,11 +12,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import MetaData, make_url
+from sqlalchemy import Connection, MetaData, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from headrace_storage.claims import Claims
 from headrace_storage.failures import CONNECT_ERRORS, told_as_ours
+from headrace_storage.migrations import upgrade
 from headrace_storage.postgres import PostgresSchema
 from headrace_storage.sqlite import SqliteFile
 
@@ -32,8 +34,21 @@ class Place(Protocol):
         ...
 
     @property
+    def claims(self) -> Claims:
+        """What this process has claimed."""
+        ...
+
+    def number(self, key: str) -> int:
+        """Return the number that stands for a key, 64 bits signed."""
+        ...
+
+    @property
     def writers_max(self) -> int:
         """How many writing transactions this process may have open at a time."""
+        ...
+
+    async def prepare(self, connection: AsyncConnection) -> None:
+        """Make what the tables lie in, in a transaction without keys."""
         ...
 
     async def begin_write(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
@@ -72,23 +87,29 @@ class Database:
         self._on_commit: list[Callable[[], None]] = []
 
     @classmethod
-    async def open(cls, path: Path, metadata: MetaData) -> Database:
-        """Open (and where needed create) the SQLite file at `path` with the tables of `metadata`."""
+    async def open(cls, path: Path, metadata: MetaData, *, migrations: Path | None = None) -> Database:
+        """Open (and where needed create) the SQLite file at `path` with the tables of `metadata`.
+
+        `migrations` is the folder of the revisions that make them; without one, missing tables are made as they are.
+        """
         database = cls(SqliteFile(path), metadata)
-        async with database.write() as connection:
-            await connection.run_sync(metadata.create_all)
+        await database._prepare(migrations)
         return database
 
     @classmethod
     async def connect(
-        cls, url: str, metadata: MetaData, *, schema: str, connections_max: int = CONNECTIONS_MAX
+        cls,
+        url: str,
+        metadata: MetaData,
+        *,
+        schema: str,
+        migrations: Path | None = None,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> Database:
-        """Connect to PostgreSQL (`postgresql+asyncpg://...`), with the tables of `metadata` in `schema`."""
+        """Connect to PostgreSQL (`postgresql+asyncpg://...`), with the tables of `metadata` in `schema`; see `open`."""
         place = PostgresSchema(make_url(url), schema, connections_max=connections_max)
         database = cls(place, metadata)
-        async with database.write() as connection:
-            await place.create_schema(connection)
-            await connection.run_sync(metadata.create_all)
+        await database._prepare(migrations)
         return database
 
     @property
@@ -130,9 +151,30 @@ class Database:
                 with suppress(DBAPIError):
                     await connection.rollback()
 
+    @asynccontextmanager
+    async def claim(self, key: str) -> AsyncIterator[bool]:
+        """Say whether this is now the one place that works on `key`, until the block is left; see claims.py."""
+        claims, number = self._place.claims, self._place.number(f"claim/{key}")
+        taken = await claims.take(number)
+        try:
+            yield taken
+        finally:
+            if taken:
+                await claims.give_back(number)
+
     async def close(self) -> None:
         """Close every connection."""
+        await self._place.claims.close()
         await self._place.engine.dispose()
+
+    async def _prepare(self, migrations: Path | None) -> None:
+        try:
+            async with self.write() as connection:
+                await self._place.prepare(connection)
+                await connection.run_sync(_make_tables, self._metadata, migrations)
+        except BaseException:
+            await self.close()
+            raise
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
@@ -141,3 +183,10 @@ class Database:
                 connection = await opened.enter_async_context(self._place.engine.connect())
             with told_as_ours(DBAPIError):
                 yield connection
+
+
+def _make_tables(connection: Connection, metadata: MetaData, migrations: Path | None) -> None:
+    if migrations is None:
+        metadata.create_all(connection)
+    else:
+        upgrade(connection, metadata, migrations)

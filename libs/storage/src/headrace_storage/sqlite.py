@@ -10,6 +10,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from headrace_storage.claims import Claims, ProcessClaims
+
 BUSY_TIMEOUT_MS = 10_000
 
 
@@ -24,6 +26,14 @@ class SqliteFile:
         # An error's text would quote the values, and values are content.
         self.engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
         event.listen(self.engine.sync_engine, "connect", _configure)
+        self.claims: Claims = ProcessClaims()
+
+    def number(self, key: str) -> int:
+        """Return a number for a key of a claim."""
+        return hash(key)
+
+    async def prepare(self, connection: AsyncConnection) -> None:
+        """Do nothing: the file is there."""
 
     async def begin_write(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
         """Open a transaction that is the only writing one, whatever its keys."""

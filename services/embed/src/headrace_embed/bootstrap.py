@@ -1,6 +1,7 @@
 """Where embed's parts meet."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from headrace_inference.embedding import EngineLimits
 from headrace_inference.encoder import Encoder
@@ -18,6 +19,7 @@ from headrace_embed.domain import TextLimits
 from headrace_embed.entrypoints import grpc, kafka
 from headrace_embed.settings import Settings
 
+MIGRATIONS = Path(__file__).with_name("migrations")
 _log = get_logger()
 
 
@@ -29,7 +31,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         threads=settings.threads,
     )
     model = LocalModel(lambda: open_encoder(settings), limits)
-    usage = OutboxUsage(*await chassis.database(MetaData(), relaying=RelayOptions(gather_ms=RELAY_GATHERS_MS)))
+    relaying = RelayOptions(gather_ms=RELAY_GATHERS_MS)
+    usage = OutboxUsage(*await chassis.database(MetaData(), migrations=MIGRATIONS, relaying=relaying))
     return Service(
         subscriptions=kafka.subscriptions(
             embedder=model, keep_usage=usage.keep, slice_texts_max=settings.request_texts_max, clock=_now

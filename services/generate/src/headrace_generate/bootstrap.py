@@ -6,6 +6,7 @@ import asyncio
 import random
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 from headrace_runtime import Chassis, EmbeddedTokens, Service
 from headrace_telemetry import get_logger
@@ -22,12 +23,13 @@ from headrace_generate.ports import Progress
 from headrace_generate.prompts import load_prompt
 from headrace_generate.settings import Settings
 
+MIGRATIONS = Path(__file__).with_name("migrations")
 _log = get_logger()
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
     """Wire the service; its default model is fetched and imported before it is ready."""
-    database, outbox = await chassis.database(METADATA)
+    database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     journal = SqlJournal(database, outbox)
     models = ServedModels(load_catalogue(settings.models_file, settings.model), settings, _now)
     rails = ModerateRails(chassis.peer("moderate"))

@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from headrace_runtime import Chassis, Service
 from headrace_telemetry import get_logger
 
 from headrace_ingest import handlers, metrics
+from headrace_ingest.adapters.elsewhere import ChangesElsewhere
 from headrace_ingest.adapters.embedding_model import tokenizer_file
 from headrace_ingest.adapters.sandbox import Sandbox, SandboxLimits
 from headrace_ingest.adapters.sql_registry import SqlRegistry
@@ -24,20 +26,22 @@ from headrace_ingest.parsers import FORMATS
 from headrace_ingest.ports import Clock
 from headrace_ingest.settings import Settings
 
+MIGRATIONS = Path(__file__).with_name("migrations")
 _log = get_logger()
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
     """Build the service. Opens its database and may download the embedding model; starts nothing."""
     clock = partial(datetime.now, UTC)
-    database, outbox = await chassis.database(METADATA)
+    database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     watchers, tenancy = Watchers(), DeclaredTenancy(chassis.tenants)
 
     def on_status(version: DocumentVersion) -> None:
         metrics.count(version)
-        watchers.tell(version)
+        elsewhere.tell(version)
 
     registry = SqlRegistry(database, outbox, clock, on_status)
+    elsewhere = ChangesElsewhere(registry.changed_since, watchers, clock)
     sandbox = await _sandbox(settings)
     limits = IntakeLimits(settings.file_bytes_max, settings.open_max)
     take_in = partial(
@@ -67,7 +71,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     return Service(
         subscriptions=kafka.subscriptions(use_cases, blobs=chassis.blobs, tenancy=tenancy),
         rpcs=[grpc.rpc(servicer)],
-        tasks=[backlog.run],
+        tasks=[backlog.run, elsewhere.run],
         before_ready=partial(_recover, chassis.bus.generation, registry, sandbox, clock),
         on_stop=watchers.close,
         closers=[sandbox.close],
@@ -96,6 +100,7 @@ def _backlog(settings: Settings, chassis: Chassis, registry: SqlRegistry, sandbo
             part_chunks_max=settings.chunks_per_event_max,
         ),
         give_up=partial(handlers.give_up, registry=registry, clock=clock),
+        claim=registry.claim,
         budget=ByteBudget(settings.memory_bytes_max),
         documents_max=2 * settings.parsers_max,  # one is stored while the next is parsed
     )

@@ -54,6 +54,10 @@ class Registry(Protocol):
         """Return versions that wait to be parsed, longest waiting first."""
         ...
 
+    def claim(self, version: DocumentVersion) -> AbstractAsyncContextManager[bool]:
+        """Say whether a version still waits and is ours to parse, here and now: no other replica is at it."""
+        ...
+
     async def sent(self) -> Sequence[DocumentVersion]:
         """Return versions that others are working on: chunked ones, and deletions that are not done."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from headrace_messaging.inbox import Inbox
 from headrace_runtime import Chassis, Service
@@ -18,12 +19,14 @@ from headrace_meter.metrics import Metrics
 from headrace_meter.price_file import read_prices
 from headrace_meter.settings import Settings
 
+MIGRATIONS = Path(__file__).with_name("migrations")
+
 
 async def build(_settings: Settings, chassis: Chassis) -> Service:
     """Open the ledger under the declared prices and budgets; ValueError when the price list is wrong."""
     prices = read_prices(chassis.tenants.prices, currency=chassis.tenants.currency)
     rules = Rules(prices, DeclaredBudgets(chassis.tenants), Metrics())
-    database, outbox = await chassis.database(METADATA)
+    database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
     ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=Announcements(prices, _now))
 

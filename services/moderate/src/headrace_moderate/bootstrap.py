@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from headrace_errors import Unavailable
 from headrace_runtime import Chassis, Service
@@ -16,12 +17,13 @@ from headrace_moderate.handlers.keep import resume_on_bus, sweep
 from headrace_moderate.metrics import Counters
 from headrace_moderate.settings import Settings
 
+MIGRATIONS = Path(__file__).with_name("migrations")
 _log = get_logger()
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
     """Build the service: nothing of it runs yet."""
-    database, outbox = await chassis.database(METADATA)
+    database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     requests = SqlRequests(database, outbox, bus_generation=chassis.bus.generation)
     policy, observer = settings.policy(), Counters()
 

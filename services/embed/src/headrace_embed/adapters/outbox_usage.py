@@ -1,6 +1,7 @@
 """Usage in the service's outbox: kept in SQL before it is told, so that no stop of anything loses what a model read."""
 
 import asyncio
+import uuid
 from dataclasses import dataclass, field
 
 from headrace import topics
@@ -32,6 +33,7 @@ class OutboxUsage:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
         self._outbox = outbox
+        self._replica = uuid.uuid4()
         self._waiting: list[_Kept] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -58,7 +60,8 @@ class OutboxUsage:
         while self._waiting:
             batch, self._waiting = self._waiting[:COMMIT_EVENTS_MAX], self._waiting[COMMIT_EVENTS_MAX:]
             try:
-                async with self._database.write() as connection:
+                # Nothing is read, so nobody is to be kept out: a key that no other replica has.
+                async with self._database.write(f"usage/{self._replica}") as connection:
                     await self._outbox.store(connection, [kept.row for kept in batch])
             except Exception as error:  # each caller gets it
                 _resolve(batch, error)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from headrace_messaging.outbox import Outbox
@@ -113,11 +113,32 @@ class SqlRegistry:
         query = select(VERSIONS).where(VERSIONS.c.state == State.SUBMITTED.value, VERSIONS.c.deleted.is_(False))
         return await self._query(query.order_by(VERSIONS.c.accepted_at_us).limit(limit))
 
+    @asynccontextmanager
+    async def claim(self, version: DocumentVersion) -> AsyncIterator[bool]:
+        """Claim a version that waits; what was read of it may be old, so it is read again."""
+        async with self._database.claim(f"parse/{version.tenant}/{version.document}/{version.version}") as ours:
+            yield ours and await self._waits(version)
+
+    async def _waits(self, version: DocumentVersion) -> bool:
+        query = select(VERSIONS.c.version).where(
+            VERSIONS.c.tenant == version.tenant,
+            VERSIONS.c.document == version.document,
+            VERSIONS.c.version == version.version,
+            VERSIONS.c.state == State.SUBMITTED.value,
+        )
+        async with self._database.read() as connection:
+            return await connection.scalar(query) is not None
+
     async def sent(self) -> Sequence[DocumentVersion]:
         """Return chunked versions and unfinished deletions, in the order in which they were accepted."""
         deleting = (VERSIONS.c.state == State.SUBMITTED.value) & VERSIONS.c.deleted.is_(True)
         query = select(VERSIONS).where((VERSIONS.c.state == State.CHUNKED.value) | deleting)
         return await self._query(query.order_by(VERSIONS.c.accepted_at_us))
+
+    async def changed_since(self, moment: datetime, limit: int) -> Sequence[DocumentVersion]:
+        """Return the versions that changed at a moment or later, in that order."""
+        query = select(VERSIONS).where(VERSIONS.c.changed_at_us >= microseconds(moment))
+        return await self._query(query.order_by(VERSIONS.c.changed_at_us).limit(limit))
 
     async def open_count(self) -> int:
         """Return how many versions are under way."""

@@ -38,6 +38,7 @@ VERSIONS = Table(
     Column("accepted_at_us", BigInteger, nullable=False),
     Column("changed_at_us", BigInteger, nullable=False),
     Index("versions_by_state", "state", "deleted", "accepted_at_us"),
+    Index("versions_by_change", "changed_at_us"),
 )
 
 SUBMISSIONS = Table(  # which submissions were taken in: a redelivery must not bring an older file back

@@ -53,6 +53,11 @@ class Watchers:
         self._watchers: set[Watcher] = set()
         self._closed = False
 
+    @property
+    def any(self) -> bool:
+        """Whether somebody watches."""
+        return bool(self._watchers)
+
     def tell(self, version: DocumentVersion) -> None:
         """Offer a change to every watcher."""
         for watcher in self._watchers:

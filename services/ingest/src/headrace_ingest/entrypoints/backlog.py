@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from headrace_errors import Unavailable
 from headrace_telemetry import extract_context, get_logger, span
@@ -18,7 +19,10 @@ Key = tuple[str, str, int]
 
 
 class Backlog:
-    """Digests waiting versions, at most `documents_max` at a time and never more bytes than the budget has."""
+    """Digests waiting versions, at most `documents_max` at a time and never more bytes than the budget has.
+
+    What another replica digests is left to it, and looked at again later: that replica may have been killed.
+    """
 
     def __init__(
         self,
@@ -26,16 +30,19 @@ class Backlog:
         waiting: Callable[[int], Awaitable[Sequence[DocumentVersion]]],
         digest: Callable[[DocumentVersion], Awaitable[None]],
         give_up: Callable[[DocumentVersion, ParsingError], Awaitable[None]],
+        claim: Callable[[DocumentVersion], AbstractAsyncContextManager[bool]],
         budget: ByteBudget,
         documents_max: int,
     ) -> None:
         self._waiting = waiting
         self._digest = digest
         self._give_up = give_up
+        self._claim = claim
         self._budget = budget
         self._documents_max = documents_max
         self._awake = asyncio.Event()
         self._running: dict[Key, asyncio.Task[None]] = {}
+        self._elsewhere: dict[Key, float] = {}  # what another replica had, and until when it is left to it
 
     def wake(self) -> None:
         """Look for waiting versions now."""
@@ -57,9 +64,12 @@ class Backlog:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _start_waiting(self) -> None:
-        for version in await self._waiting(2 * self._documents_max):
-            key = (version.tenant, version.document, version.version)
-            if key not in self._running and len(self._running) < self._documents_max:
+        now = asyncio.get_running_loop().time()
+        self._elsewhere = {key: until for key, until in self._elsewhere.items() if until > now}
+        for version in await self._waiting(2 * self._documents_max + len(self._elsewhere)):
+            key = _key(version)
+            busy = key in self._running or key in self._elsewhere
+            if not busy and len(self._running) < self._documents_max:
                 self._running[key] = asyncio.create_task(self._digest_one(version))
 
     async def _something_happens(self) -> None:
@@ -78,8 +88,12 @@ class Backlog:
         log = _log.bind(document_version=version.version, size_bytes=version.size_bytes)
         with span("digest document", parent=parent, attributes={"headrace.document.version": version.version}):
             try:
-                async with self._budget.hold(version.size_bytes):
-                    await self._digest(version)
+                async with self._claim(version) as ours:
+                    if not ours:
+                        self._elsewhere[_key(version)] = asyncio.get_running_loop().time() + _POLL_S
+                        return
+                    async with self._budget.hold(version.size_bytes):
+                        await self._digest(version)
             except Unavailable as error:
                 log.warning("document.waiting", reason=error.reason)
                 await asyncio.sleep(_PAUSE_S)
@@ -93,3 +107,7 @@ class Backlog:
         except Unavailable as error:  # it waits on, and fails again
             _log.warning("document.waiting", reason=error.reason)
             await asyncio.sleep(_PAUSE_S)
+
+
+def _key(version: DocumentVersion) -> Key:
+    return version.tenant, version.document, version.version

@@ -1,0 +1,1 @@
+"""The revisions of generate's tables, in order. What was released never changes: the next change is the next file."""
