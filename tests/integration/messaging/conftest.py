@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from headrace.topics import topics
+from headrace.topics import environments
 from headrace_devbroker import EmbeddedCluster
 from headrace_messaging import Bus, Codec, Publisher, PublisherLimits, Subscriber
+from headrace_messaging.provisioning import wanted_topics
 from headrace_storage import ObjectBlobs
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -19,11 +20,10 @@ from bus_driving import partitions_of
 
 @pytest.fixture
 def cluster():
-    """Start an embedded bus with every declared topic and dead-letter topic."""
+    """Start an embedded bus with every declared topic, dead-letter topic and retry topic."""
     with EmbeddedCluster() as started:
-        for topic in topics().values():
-            for name in (topic.name, *map(topic.dead_letters, topic.consumers)):
-                started.create_topic(name, topic.partitions)
+        for wanted in wanted_topics(environments()["development"]):
+            started.create_topic(wanted.name, wanted.partitions)
         yield started
 
 

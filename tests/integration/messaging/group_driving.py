@@ -13,10 +13,13 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 from bus_driving import partitions_of, until
-from headrace.topics import QUERY_REQUESTED, topic
+from headrace.topics import QUERY_REQUESTED, derived, topic
 
 SCRIPT = Path(__file__).parent / "member_process.py"
 GROUP = "moderate"
+RETRIES = [topic(QUERY_REQUESTED).retries(GROUP, delay) for delay in derived().retry_delays_ms]
+DEAD_LETTERS = topic(QUERY_REQUESTED).dead_letters(GROUP)
+TOPICS = [QUERY_REQUESTED, *RETRIES, DEAD_LETTERS]
 PLACES = [TopicPartition(QUERY_REQUESTED, number) for number in range(topic(QUERY_REQUESTED).partitions)]
 OPTIONS = {"lanes": 8, "in_flight_max": 32, "ahead_max": 32}
 
@@ -110,39 +113,48 @@ class Members:
         return await self._admin.find_coordinator(GROUP)
 
     def deliveries(self, name=None):
-        """Return (time, partition, key, number) of every call of a handler, in time; of one replica or of all."""
+        """Return (time, partition, key, number, outcome) of every handler's call, in time; of one replica or of all."""
         logs = [self._folder / f"{name}.log"] if name else self._folder.glob("*.log")
         lines = [line.split() for log in logs if log.exists() for line in log.read_text().splitlines()]
-        return sorted((int(at), int(partition), key, int(number)) for at, partition, key, number in lines)
+        return sorted((int(at), int(partition), key, int(number), how) for at, partition, key, number, how in lines)
 
     def handled(self, name=None):
         """Return the numbers that were handled at least once."""
-        return {number for *_, number in self.deliveries(name)}
+        return {number for *_, number, how in self.deliveries(name) if how == "done"}
 
     def partitions(self, name):
         """Return the partitions of which a replica handled something, among the latest of its deliveries."""
         return {partition for _, partition, *_ in self.deliveries(name)[-100:]}
 
     def duplicates(self):
-        """Return how many calls were not the first of their message."""
-        return sum(count - 1 for count in Counter(number for *_, number in self.deliveries()).values())
+        """Return how often a message was done when it had been done before."""
+        done = Counter(number for *_, number, how in self.deliveries() if how == "done")
+        return sum(count - 1 for count in done.values())
 
     def said(self, name, what):
         """Return how often a replica logged something."""
         return (self._folder / f"{name}.out").read_text().count(what)
 
     def assert_order(self):
-        """Assert that the first deliveries of every key came in the order of publication."""
-        first = defaultdict(dict)
-        for _, _, key, number in self.deliveries():
-            first[key].setdefault(number, None)
-        broken = {key: list(numbers) for key, numbers in first.items() if list(numbers) != sorted(numbers)}
-        assert not broken
+        """Assert that every key's messages were first delivered, and first done, in the order of publication."""
+        for outcomes in ({"failed", "done"}, {"done"}):
+            first = defaultdict(dict)
+            for _, _, key, number, how in self.deliveries():
+                if how in outcomes:
+                    first[key].setdefault(number, None)
+            broken = {key: list(numbers) for key, numbers in first.items() if list(numbers) != sorted(numbers)}
+            assert not broken
 
     def assert_commits_never_go_back(self):
         """Assert that nobody who lost a partition moved its offset back."""
         assert self.committed
         assert all(offsets == sorted(offsets) for offsets in self.committed.values()), dict(self.committed)
+
+    def outage(self):
+        """Make unavailable what every fifth key needs; return what ends it."""
+        marker = self._folder / "outage"
+        marker.touch()
+        return marker.unlink
 
     async def until_idle(self, numbers, within_s=60):
         """Wait until every number was handled and everything is committed."""

@@ -1,4 +1,7 @@
-"""One replica of a service on a real Kafka: notes every delivery in a file of its own; SIGTERM stops it in order."""
+"""One replica of a service on a real Kafka: notes every delivery in a file of its own; SIGTERM stops it in order.
+
+While the file `outage` lies beside that file, what every fifth key needs is unavailable.
+"""
 
 import asyncio
 import json
@@ -6,11 +9,14 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from headrace.topics import QUERY_REQUESTED
-from headrace_messaging import Bus, Codec, Publisher, Subscriber, SubscriberOptions, Subscription
+from headrace_errors import Unavailable
+from headrace_messaging import Bus, Codec, Publisher, RetryOptions, Subscriber, SubscriberOptions, Subscription
 from headrace_messaging.backoff import Backoff
 
+DELAYS_MS = {"5s": 300, "1m": 1_000, "10m": 3_000}
 FAST = {"commit_interval_ms": 50, "session_timeout_ms": 6_000, "drain_ms": 5_000, "backoff": Backoff(10, 100)}
 
 
@@ -19,11 +25,16 @@ async def main(bootstrap, log_path, work_s, options):
     bus = Bus(bootstrap)
     codec = Codec(bus, None)
     publisher = Publisher(bus, codec, client_id="member")
+    outage = Path(log_path).with_name("outage")
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     async def handle(event):
+        down = int(event.key[1:]) % 5 == 0 and outage.exists()
         at = time.monotonic_ns()  # one clock for all processes of the machine
-        os.write(log, f"{at} {event.partition} {event.key} {event.payload.question}\n".encode())
+        line = f"{at} {event.partition} {event.key} {event.payload.question} {'failed' if down else 'done'}\n"
+        os.write(log, line.encode())
+        if down:
+            raise Unavailable("there is an outage")
         await asyncio.sleep(work_s)
         return ()
 
@@ -37,7 +48,7 @@ async def main(bootstrap, log_path, work_s, options):
         group="moderate",
         publisher=publisher,
         codec=codec,
-        options=SubscriberOptions(**FAST, **options),
+        options=SubscriberOptions(**FAST, **options, retries=RetryOptions(delays_ms=DELAYS_MS)),
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, subscriber.stop)
     await subscriber.run()

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from bus_driving import ask, until
-from group_driving import PLACES, Members, renew_topics
+from group_driving import PLACES, TOPICS, Members, renew_topics
 from headrace.topics import QUERY_REQUESTED
 from headrace_messaging import Bus, Codec, Halted, Publisher, Subscriber, SubscriberOptions, Subscription
 from headrace_messaging.backoff import Backoff, keep_trying
@@ -24,7 +24,7 @@ DONE_IN_A_COMMIT_INTERVAL = 40  # 8 lanes, 10 ms each, 50 ms
 @pytest.fixture
 async def bus(native_kafka):
     """Name a real Kafka whose topic of questions is empty."""
-    await renew_topics(native_kafka.bootstrap, [QUERY_REQUESTED])
+    await renew_topics(native_kafka.bootstrap, TOPICS)
     return native_kafka
 
 
@@ -137,11 +137,28 @@ async def test_a_zombie_changes_nothing(bus, tmp_path):
         assert two.process.returncode is None
 
 
+async def test_an_outage_breaks_no_order_while_replicas_are_killed_and_join(bus, tmp_path):
+    """What fails waits on retry topics, and what comes later under its key with it; whoever owns them next knows."""
+    async with Members(bus.bootstrap, tmp_path) as members, Questions(bus) as questions:
+        _, two = [await members.start(name) for name in ("one", "two")]
+        for name in ("one", "two"):
+            await more(members, name)
+        end_outage = members.outage()
+        await until(lambda: sum(how == "failed" for *_, how in members.deliveries()) > 30, 30)
+        await two.kill()
+        await members.start("three")
+        await more(members, "three")
+        end_outage()
+        await members.start("two")
+        await more(members, "two")
+        await finish(members, questions, duplicates_max=6 * IN_FLIGHT + DONE_IN_A_COMMIT_INTERVAL)
+
+
 async def test_the_loss_of_the_coordinator_loses_nothing(own_server, tmp_path):
     """The broker that coordinates the group is killed while work goes on: another one takes over."""
     kafka = own_server("kafka3")
     bus = Bus(kafka.address)
-    await renew_topics(bus.bootstrap, [QUERY_REQUESTED], replicas=3)
+    await renew_topics(bus.bootstrap, TOPICS, replicas=3)
     async with Members(bus.bootstrap, tmp_path) as members, Questions(bus) as questions:
         for name in ("one", "two"):
             await members.start(name)

@@ -29,22 +29,26 @@ class FakePublisher:
 
     def __init__(self, refuse: int = 0):
         self.refuse = refuse
+        self.refused = lambda: None
         self.published = []
         self.sent = []
+        self.partitions = []
 
     async def publish(self, *outgoing):
         """Take events, or raise Unavailable."""
         self._answer()
         self.published.extend(outgoing)
 
-    async def send(self, record):
-        """Take a record, or raise Unavailable."""
+    async def send(self, record, *, partition=None):
+        """Take a record, or raise Unavailable; a partition that is named is remembered beside it."""
         self._answer()
         self.sent.append(require_sendable(record))
+        self.partitions.append(partition)
 
     def _answer(self):
         if self.refuse:
             self.refuse -= 1
+            self.refused()
             raise Unavailable("told to refuse")
 
 

@@ -18,6 +18,8 @@ from headrace_errors import (
 )
 from headrace_messaging import Bus, Codec, Ending, Halted, SubscriberOptions, Subscription, follow
 from headrace_messaging.backoff import Abandoned, Backoff
+from headrace_messaging.ladder import Ladder, RetryOptions
+from headrace_messaging.partitions import Progress
 from headrace_messaging.processing import Processor
 from messaging_fakes import FakePublisher, MemoryBlobs, received
 
@@ -28,20 +30,23 @@ NO_WAIT = SubscriberOptions(backoff=Backoff(min_ms=0, max_ms=0), wait_max_ms=50,
 class Service:
     """A service whose handler does what it is told, and that remembers how messages ended."""
 
-    def __init__(self, *answers, refuse=0):
+    def __init__(self, *answers, refuse=0, topic=QUERY_REQUESTED, options=NO_WAIT):
+        self.topic = topic
         self.answers = list(answers)
         self.calls = 0
         self.events = []
         self.endings = []
         self.publisher = FakePublisher(refuse)
         self.processor = Processor(
-            [Subscription(QUERY_REQUESTED, self.handle, self.ended)],
+            [Subscription(topic, self.handle, self.ended)],
             group="moderate",
             publisher=self.publisher,
             codec=Codec(Bus("unused", "g1", embedded=True), MemoryBlobs()),
-            options=NO_WAIT,
+            options=options,
             code_version="1.2.3",
+            ladder=Ladder([topic], group="moderate", options=options.retries),
         )
+        self.progress = Progress((topic, 0), 0, 0, committed=0, dense=True)
 
     async def handle(self, event):
         """Raise or return the next answer; the last one for ever."""
@@ -57,10 +62,9 @@ class Service:
         self.endings.append((event, ending))
         return [follow(event, QUERY_ADMITTED, topic(QUERY_ADMITTED).message(), stage="ended")]
 
-    async def take(self, value=b"{}", headers=(), held=lambda: True, key=b"k"):
+    async def take(self, value=b"{}", headers=(), key=b"k"):
         """Process one message."""
-        record = replace(received(QUERY_REQUESTED, value, headers), key=key)
-        await self.processor.process(record, watermark=0, held=held)
+        await self.processor.process(received(self.topic, value, headers, key=key), self.progress)
 
 
 async def test_what_a_handler_returns_is_published_before_the_message_is_done():
@@ -127,11 +131,9 @@ async def test_an_outage_is_waited_for_no_longer_than_the_deadline():
 
 async def test_a_fact_to_be_booked_outlasts_every_outage_and_deadline():
     """Usage and audit records end no request: they are neither dropped as expired nor given up as unavailable."""
-    service = Service(*[Unavailable("no")] * 30, "answer")
-    service.processor._subscriptions = {USAGE_RECORDED: Subscription(USAGE_RECORDED, service.handle, service.ended)}
-    service.processor._options = replace(NO_WAIT, wait_max_ms=0)
-    late = [("ce_deadline", b"2020-01-01T00:00:00Z")]
-    await service.processor.process(received(USAGE_RECORDED, b"{}", late), watermark=0, held=lambda: True)
+    options = replace(NO_WAIT, wait_max_ms=0, retries=RetryOptions())
+    service = Service(*[Unavailable("no")] * 30, "answer", topic=USAGE_RECORDED, options=options)
+    await service.take(headers=[("ce_deadline", b"2020-01-01T00:00:00Z")])
     assert len(service.events) == 1
     assert not service.endings
 
@@ -155,6 +157,7 @@ async def test_a_dead_letter_holds_the_original_bytes_and_why():
     facts = {name: value.decode() for name, value in record.headers[2:]}
     del facts["dlq_time"]
     assert facts == {
+        "dlq_timestamp_ms": "1767312000000",
         "dlq_origin": f"{QUERY_REQUESTED}/0/0",
         "dlq_group": "moderate",
         "dlq_event_id": "e1",
@@ -218,19 +221,26 @@ async def test_a_bug_in_the_ending_dead_letters_the_message():
 
 
 async def test_nothing_goes_on_past_an_unwritable_dead_letter():
-    """It is tried until it is acknowledged, or until the partition is somebody else's."""
+    """It is tried until it is acknowledged, or until the partition is somebody else's; the partition is marked."""
     service = Service(InvalidMessage("no"), refuse=10**9)
-    still_ours = iter([True] * 20)
+    blocked = []
+
+    def refused():
+        blocked.append(service.progress.blocked)
+        service.progress.current = len(blocked) < 20
+
+    service.publisher.refused = refused
     with pytest.raises(Abandoned):
-        await service.take(held=lambda: next(still_ours, False))
+        await service.take()
     assert not service.publisher.sent
     assert not service.endings
+    assert blocked == [0] + [1] * 19
+    assert service.progress.blocked == 0
 
 
 async def test_a_handler_that_hangs_is_a_bug():
     """The lane is freed after the handler's time."""
-    service = Service("answer")
-    service.processor._options = SubscriberOptions(handler_timeout_ms=1)
+    service = Service("answer", options=SubscriberOptions(handler_timeout_ms=1))
 
     async def hang(_event):
         await asyncio.Event().wait()

@@ -36,20 +36,25 @@ async def keep_trying(
     *,
     backoff: Backoff,
     until: datetime | None = None,
+    unavailable_max: int | None = None,
     held: Callable[[], bool] = lambda: True,
     on_wait: Callable[[HeadraceError, int], None] = lambda _error, _tries: None,
 ) -> T:
     """Return what `call` returns, waiting while it raises Unavailable or Overloaded.
 
-    Past `until` the error is raised; with None there is no such moment: the caller's backlog bounds what waits.
+    Past `until`, or at the `unavailable_max`th Unavailable, the error is raised; with None there is no such moment: the
+    caller's backlog bounds what waits.
     Raises Abandoned as soon as `held` says no. `on_wait` is told of every wait.
     """
-    tries = 0
+    tries = unavailable = 0
     while True:
         try:
             return await call()
         except (Unavailable, Overloaded) as error:
             tries += 1
+            unavailable += isinstance(error, Unavailable)
+            if unavailable == unavailable_max:
+                raise
             wait_s = max(backoff.wait_s(tries), error.retry_after_s if isinstance(error, Overloaded) else 0)
             if until is not None and (datetime.now(UTC).timestamp() + wait_s) >= until.timestamp():
                 raise

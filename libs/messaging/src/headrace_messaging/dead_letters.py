@@ -1,25 +1,24 @@
 """Dead letters: the original bytes and headers, and beside them why and where they failed.
 
-They lie on `<topic>.<group>.dlq` under the original key. Listing and replaying them is the command's.
+They lie on `<topic>.<group>.dlq` under the original key. Listing, replaying and dropping them is libs/client's.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from headrace.topics import topic
 from headrace_errors import HeadraceError
 
-from headrace_messaging.codec import RECORD_BYTES_MAX, Blobs
-from headrace_messaging.envelope import Headers, rfc3339
+from headrace_messaging.codec import Blobs
+from headrace_messaging.envelope import rfc3339
 from headrace_messaging.event import Received, Record
+from headrace_messaging.parcels import pack
 
+PREFIX: Final = "dlq"
 _DETAIL_CHARACTERS_MAX = 500
-_HEADERS_BYTES_MAX = 64 * 1024
-_KEY_BYTES_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +47,15 @@ async def dead_letter(
     code_version: str,
     blobs: Blobs | None,
 ) -> Record:
-    """Make the dead letter of a record.
-
-    What is too large for the bus is kept as a blob: the value under `dlq_dataref`, the headers under `dlq_headersref`
-    (a JSON list of names and base64 values), the key under `dlq_keyref`; its sha256 is the dead letter's key then.
-    """
+    """Make the dead letter of a record; what is too large for the bus is kept as a blob."""
     facts = {
-        "dlq_origin": f"{received.topic}/{received.partition}/{received.offset}",
-        "dlq_group": group,
-        "dlq_event_id": event_id,
-        "dlq_error_class": cause.error_class,
-        "dlq_reason": cause.reason,
-        "dlq_detail": cause.detail,
-        "dlq_attempts": str(attempts),
-        "dlq_code_version": code_version,
-        "dlq_time": rfc3339(datetime.now(UTC)),
+        "group": group,
+        "event_id": event_id,
+        "error_class": cause.error_class,
+        "reason": cause.reason,
+        "detail": cause.detail,
+        "attempts": str(attempts),
+        "code_version": code_version,
+        "time": rfc3339(datetime.now(UTC)),
     }
-    key, value = received.key or b"", received.value or b""
-    original = tuple((name, content or b"") for name, content in received.headers)
-    if blobs is not None:
-        if len(value) + 2 * _HEADERS_BYTES_MAX > RECORD_BYTES_MAX:
-            facts["dlq_dataref"], value = f"sha256:{await blobs.put(value)}", b""
-        if sum(len(name) + len(content) for name, content in original) > _HEADERS_BYTES_MAX:
-            facts["dlq_headersref"], original = f"sha256:{await blobs.put(_as_json(original))}", ()
-        if len(key) > _KEY_BYTES_MAX:
-            address = await blobs.put(key)
-            facts["dlq_keyref"], key = f"sha256:{address}", address.encode()
-    added = tuple((name, text.encode()) for name, text in facts.items())
-    return Record(topic(received.topic).dead_letters(group), key, value, original + added)
-
-
-def _as_json(headers: Headers) -> bytes:
-    return json.dumps([[name, base64.b64encode(content).decode()] for name, content in headers]).encode()
+    return await pack(received, facts, prefix=PREFIX, to=topic(received.topic).dead_letters(group), blobs=blobs)

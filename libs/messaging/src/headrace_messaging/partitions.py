@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from headrace_messaging.keys_in_retry import KeysInRetry
 from headrace_messaging.watermark import Watermark
 
 Place = tuple[str, int]
@@ -23,19 +24,28 @@ class Progress:
     A group's first commit is its starting position: from then on a log that begins later shows as a loss.
     """
 
-    def __init__(self, place: Place, position: int, end: int, *, committed: int, dense: bool) -> None:
+    def __init__(
+        self,
+        place: Place,
+        position: int,
+        end: int,
+        *,
+        committed: int,
+        dense: bool,
+        keys: KeysInRetry | None = None,
+    ) -> None:
         self.place = place
         self.end_at_assignment = end
         self.watermark = Watermark(position, dense=dense)
         self.committed = committed
+        self.keys = KeysInRetry() if keys is None else keys
+        """One for a source partition and those of its retry topics."""
+        self.blocked = 0
+        """Messages whose dead letter or retry cannot be written now: while there are any, none is taken in."""
         self.current = True
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
-
-    def held(self) -> bool:
-        """Say whether the partition is still ours by this assignment."""
-        return self.current
 
     def begin(self) -> None:
         """Take note that a handler starts."""

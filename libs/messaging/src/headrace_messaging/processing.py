@@ -1,52 +1,43 @@
 """One message from delivery to done: the reaction table of headrace_errors, carried out.
 
-It returns only when the effect is complete: the handler's events are acknowledged, or the message is dead-lettered and
-its request ended. Which offset that allows to commit is the subscriber's.
+It returns only when the effect is complete: the handler's events are acknowledged, or the message waits on a retry
+topic, or it is dead-lettered and its request ended. Which offset that allows to commit is the subscriber's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, TypeVar
 
 from headrace.topics import topic
-from headrace_errors import DeadlineExceeded, HeadraceError, reaction_of
+from headrace_errors import DeadlineExceeded, reaction_of
 from headrace_telemetry import get_logger
 from structlog.contextvars import bound_contextvars
 
-from headrace_messaging.backoff import Abandoned, keep_trying
+from headrace_messaging.backoff import Abandoned
+from headrace_messaging.bugs import BugCount
 from headrace_messaging.codec import Codec
-from headrace_messaging.dead_letters import Cause, dead_letter
+from headrace_messaging.dead_letters import Cause
+from headrace_messaging.delivery import Delivery
+from headrace_messaging.departures import Departures
 from headrace_messaging.envelope import salvage_headers
 from headrace_messaging.event import Ending, Event, Outgoing, Received
-from headrace_messaging.metrics import CONSUMED, DEAD_LETTERS, PROCESS_DURATION
+from headrace_messaging.keys_in_retry import Turn
+from headrace_messaging.ladder import Ladder
+from headrace_messaging.metrics import CONSUMED, PROCESS_DURATION
+from headrace_messaging.partitions import Progress
 from headrace_messaging.publisher import Publisher
-from headrace_messaging.subscription import Halted, SubscriberOptions, Subscription
+from headrace_messaging.retrying import Climbing
+from headrace_messaging.subscription import SubscriberOptions, Subscription
 from headrace_messaging.tracing import processing
 
 _log = get_logger()
-_FRAMES_MAX = 8
+_FOLLOWS = Cause("Unavailable", "key_in_retry", "an earlier message of its key is in retry")
 T = TypeVar("T")
-Held = Callable[[], bool]
-
-
-@dataclass(slots=True)
-class _Delivery:
-    """One message under way; `held` says whether its partition is still ours."""
-
-    received: Received
-    watermark: int
-    held: Held
-    subscription: Subscription
-    event: Event[Any] | None = None
-    attempts: int = 0
-    dead_lettered: bool = False
 
 
 class Processor:
@@ -61,22 +52,33 @@ class Processor:
         codec: Codec,
         options: SubscriberOptions,
         code_version: str,
+        ladder: Ladder,
     ) -> None:
         self._subscriptions: Mapping[str, Subscription] = {each.topic: each for each in subscriptions}
         self._group = group
-        self._publisher = publisher
         self._codec = codec
         self._options = options
-        self._code_version = code_version
-        self._bugs: deque[float] = deque()
+        self._ladder = ladder
+        self._climbing = Climbing(ladder, codec.blobs)
+        self._departures = Departures(
+            group=group,
+            publisher=publisher,
+            codec=codec,
+            backoff=options.backoff,
+            code_version=code_version,
+            climbing=self._climbing,
+        )
+        self._bugs = BugCount(bugs_max=options.bugs_max, window_ms=options.bugs_window_ms)
 
-    async def process(self, received: Received, *, watermark: int, held: Held) -> None:
+    async def process(self, record: Received, progress: Progress) -> None:
         """Bring one message to its end. Raises Abandoned when its partition was lost, Halted when too many are bugs."""
-        delivery = _Delivery(received, watermark, held, self._subscriptions[received.topic])
+        rung = self._ladder.rung(record.topic)
+        original = replace(record, topic=rung.source)
+        delivery = Delivery(original, rung.level, self._subscriptions[rung.source], progress)
         started = monotonic()
-        with processing(received, self._group), bound_contextvars(**_ids(received)):
+        with processing(record, self._group), bound_contextvars(**_ids(record)):
             try:
-                outcome, reason = await self._finish(delivery)
+                outcome, reason = await self._finish(record, delivery)
             except Abandoned:
                 _log.info("message.abandoned", attempts=delivery.attempts)
                 raise
@@ -88,59 +90,88 @@ class Processor:
                 attempt=delivery.attempts,
                 duration_ms=round(duration_s * 1000, 1),
             )
-        labels = {"messaging.destination.name": received.topic, "headrace.outcome": outcome}
+        labels = {"messaging.destination.name": record.topic, "headrace.outcome": outcome}
         CONSUMED.add(1, labels)
         PROCESS_DURATION.record(duration_s, labels)
 
-    async def _finish(self, delivery: _Delivery) -> tuple[str, str]:
+    async def _finish(self, record: Received, delivery: Delivery) -> tuple[str, str]:
         try:
-            outgoing = await self._handle(delivery)
-            await self._publish(delivery, outgoing)
+            if delivery.level:
+                backoff = self._options.backoff
+                await delivery.wait_for(lambda: self._restore(record, delivery), "retry.waiting", backoff=backoff)
+            outcome = await self._take_turn(delivery)
         except Abandoned:
             raise
         except Exception as error:
-            return await self._give_up(delivery, error)
+            outcome = await self._give_up(delivery, error)
+        self._climbing.done(delivery)
+        return outcome
+
+    async def _restore(self, record: Received, delivery: Delivery) -> None:
+        delivery.received, delivery.attempts = await self._climbing.original(record)
+
+    async def _take_turn(self, delivery: Delivery) -> tuple[str, str]:
+        """Handle a message, unless an earlier one of its key is in retry: then it queues behind that one."""
+        turn = self._climbing.turn(delivery)
+        if turn is Turn.KNOWN:
+            return "retried", "known"
+        if isinstance(turn, int):
+            await self._departures.climb(delivery, turn, datetime.now(UTC), _FOLLOWS)
+            return "followed", _FOLLOWS.reason
+        await self._departures.publish(delivery, await self._handle(delivery))
         return "done", ""
 
-    async def _handle(self, delivery: _Delivery) -> Sequence[Outgoing]:
+    async def _handle(self, delivery: Delivery) -> Sequence[Outgoing]:
         until = self._give_up_at(delivery)
         # Until it can be read its deadline is unknown; a claim check may have to wait for its store.
-        event = await self._trying(delivery, lambda: self._decode(delivery), "message.waiting", until)
+        event = await self._waiting(delivery, lambda: self._decode(delivery), until)
         delivery.event = event
         if until and delivery.subscription.past_deadline == "end":
             if event.envelope.expired(datetime.now(UTC)):
                 raise DeadlineExceeded("the deadline had passed before the work began")
             until = event.envelope.deadline or until
-        return await self._trying(delivery, lambda: self._call(delivery, event), "message.waiting", until)
+        return await self._waiting(delivery, lambda: self._call(delivery, event), until)
 
-    def _give_up_at(self, delivery: _Delivery) -> datetime | None:
+    def _give_up_at(self, delivery: Delivery) -> datetime | None:
         # What consumers keep an inbox for are facts to be booked (usage, audit): there is no request to end instead, so
         # they wait, however long the outage and whatever deadline they inherited.
         if topic(delivery.received.topic).inbox:
             return None
         return datetime.now(UTC) + timedelta(milliseconds=self._options.wait_max_ms)
 
-    async def _decode(self, delivery: _Delivery) -> Event[Any]:
+    async def _decode(self, delivery: Delivery) -> Event[Any]:
         return await self._codec.decode(delivery.received, watermark=delivery.watermark)
 
-    async def _call(self, delivery: _Delivery, event: Event[Any]) -> Sequence[Outgoing]:
+    async def _waiting(self, delivery: Delivery, call: Callable[[], Awaitable[T]], until: datetime | None) -> T:
+        # What has a ladder climbs it rather than hold up its lane; a permit that is out comes back before that.
+        return await delivery.wait_for(
+            call,
+            "message.waiting",
+            backoff=self._options.backoff,
+            until=until,
+            unavailable_max=self._ladder.tries(delivery.subscription.topic),
+        )
+
+    async def _call(self, delivery: Delivery, event: Event[Any]) -> Sequence[Outgoing]:
         delivery.attempts += 1
         async with asyncio.timeout(self._options.handler_timeout_ms / 1000):
             return await delivery.subscription.handler(event)
 
-    async def _publish(self, delivery: _Delivery, outgoing: Sequence[Outgoing]) -> None:
-        # Without a moment to end: the work is done and must not be done again, so the lane waits for the bus.
-        if outgoing:
-            await self._trying(delivery, lambda: self._publisher.publish(*outgoing), "publish.waiting", None)
-
-    async def _give_up(self, delivery: _Delivery, error: Exception) -> tuple[str, str]:
-        """End a message whose handler failed for good; return the outcome and its reason."""
+    async def _give_up(self, delivery: Delivery, error: Exception) -> tuple[str, str]:
+        """End a message whose handler failed, or put it up for another try; return the outcome and its reason."""
         reaction, cause = reaction_of(error), Cause.of(error)
         if reaction.kafka == "bug":
-            self._count_bug(error)
-        if reaction.kafka in ("dead_letter", "bug"):
-            await self._dead_letter(delivery, cause)
-            ending = Ending(reaction.ending, "dead_lettered", f"{cause.reason}: {cause.detail}")
+            self._bugs.add(error)
+        if reaction.kafka == "retry" and self._ladder.levels(delivery.subscription.topic):
+            level = self._climbing.next_level(delivery)
+            if level is not None and not delivery.over_by(due := self._climbing.due(level)):
+                await self._departures.climb(delivery, level, due, cause)
+                return "retried", cause.reason
+            ending = Ending("expired", "expired", "the deadline passes before the next try")
+            if level is None:
+                ending = await self._bury(delivery, cause, reaction.ending)
+        elif reaction.kafka in ("dead_letter", "bug"):
+            ending = await self._bury(delivery, cause, reaction.ending)
         elif reaction.kafka in ("wait", "retry"):
             ending = Ending(reaction.ending, "unavailable", cause.detail)
         else:
@@ -148,54 +179,22 @@ class Processor:
         await self._end(delivery, ending)
         return ending.outcome, ending.reason
 
-    async def _end(self, delivery: _Delivery, ending: Ending) -> None:
+    async def _bury(self, delivery: Delivery, cause: Cause, outcome: Any) -> Ending:
+        await self._departures.bury(delivery, cause)
+        return Ending(outcome, "dead_lettered", f"{cause.reason}: {cause.detail}")
+
+    async def _end(self, delivery: Delivery, ending: Ending) -> None:
         event = delivery.event or self._codec.salvage(delivery.received)
         ended = delivery.subscription.ended
         try:
-            outgoing = await self._trying(delivery, lambda: ended(event, ending), "ending.waiting", None)
-            await self._publish(delivery, outgoing)
+            backoff = self._options.backoff
+            outgoing = await delivery.wait_for(lambda: ended(event, ending), "ending.waiting", backoff=backoff)
+            await self._departures.publish(delivery, outgoing)
         except Abandoned:
             raise
         except Exception as error:
-            self._count_bug(error)
-            await self._dead_letter(delivery, Cause.of(error))
-
-    async def _dead_letter(self, delivery: _Delivery, cause: Cause) -> None:
-        if delivery.dead_lettered:
-            return
-        event_id = (delivery.event or self._codec.salvage(delivery.received)).envelope.id
-        record = await dead_letter(
-            delivery.received,
-            cause,
-            group=self._group,
-            event_id=event_id,
-            attempts=delivery.attempts,
-            code_version=self._code_version,
-            blobs=self._codec.blobs,
-        )
-        # Nothing past this message may be committed before its dead letter is acknowledged: no end to the wait.
-        await self._trying(delivery, lambda: self._publisher.send(record), "dead_letter.unwritable", None)
-        delivery.dead_lettered = True
-        _log.warning("message.dead_lettered", reason=cause.reason, error_class=cause.error_class, detail=cause.detail)
-        DEAD_LETTERS.add(1, {"messaging.destination.name": record.topic, "headrace.reason": cause.reason})
-
-    def _count_bug(self, error: Exception) -> None:
-        now = monotonic()
-        self._bugs.append(now)
-        while self._bugs[0] < now - self._options.bugs_window_ms / 1000:
-            self._bugs.popleft()
-        _log.error("message.bug", error_class=type(error).__name__, where=_where(error))
-        if len(self._bugs) > self._options.bugs_max:
-            raise Halted(f"{len(self._bugs)} bugs within {self._options.bugs_window_ms} ms") from error
-
-    async def _trying(
-        self, delivery: _Delivery, call: Callable[[], Awaitable[T]], what: str, until: datetime | None
-    ) -> T:
-        def log(error: HeadraceError, tries: int) -> None:
-            if tries & (tries - 1) == 0:  # powers of two: an outage is one line now and then, not one a try
-                _log.warning(what, reason=error.reason, detail=error.detail, tries=tries)
-
-        return await keep_trying(call, backoff=self._options.backoff, until=until, held=delivery.held, on_wait=log)
+            self._bugs.add(error)
+            await self._departures.bury(delivery, Cause.of(error))
 
 
 def _ids(received: Received) -> dict[str, Any]:
@@ -208,9 +207,3 @@ def _ids(received: Received) -> dict[str, Any]:
         "request_id": headers.get("ce_correlationid") or headers.get("ce_id", ""),
         "tenant": headers.get("ce_tenant", ""),
     }
-
-
-def _where(error: BaseException) -> list[str]:
-    # Places only: an exception's text and its source lines may hold content.
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_MAX:]
-    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]

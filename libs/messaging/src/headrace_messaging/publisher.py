@@ -7,12 +7,13 @@ to send again, under the same id.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
-from headrace.topics import topics
+from headrace.topics import derived, topics
 from headrace_errors import Unavailable
 from headrace_telemetry import get_logger
 
@@ -94,16 +95,18 @@ class Publisher:
             if result is not None:
                 raise result
 
-    async def send(self, record: Record) -> None:
+    async def send(self, record: Record, *, partition: int | None = None) -> None:
         """Send encoded bytes as they are and return when they are acknowledged; Unavailable when they are not.
 
-        KeyError for an undeclared topic, InvalidMessage for a record over the size limit.
+        The partition is the key's unless one is named. KeyError for an undeclared topic, InvalidMessage for a record
+        over the size limit.
         """
         if record.topic not in self._known:
             raise KeyError(f"unknown topic {record.topic!r}: declare it in proto/topics.yaml")
         require_sendable(record)
         client = await self._open()
-        partition = await self._partition(client, record)
+        if partition is None:
+            partition = await self._partition(client, record)
         if self._gate is None:
             await self._send(client, record, partition)
         else:
@@ -221,8 +224,9 @@ def _sender_runs(client: AIOKafkaProducer) -> bool:
     return task is not None and not task.done()
 
 
-def _known_topics() -> list[str]:
-    declared = topics().values()
-    return [topic.name for topic in declared] + [
-        topic.dead_letters(group) for topic in declared for group in topic.consumers
-    ]
+def _known_topics() -> Iterator[str]:
+    for topic in topics().values():
+        yield topic.name
+        for group in topic.consumers:
+            yield topic.dead_letters(group)
+            yield from (topic.retries(group, delay) for delay in derived().retry_delays_ms)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Sequence
-from functools import partial
 from time import monotonic
 
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
@@ -20,7 +19,10 @@ from headrace_messaging.backoff import Abandoned
 from headrace_messaging.codec import Codec
 from headrace_messaging.consumer import GroupConsumer
 from headrace_messaging.event import Bus, Received
+from headrace_messaging.gate import Gate
+from headrace_messaging.ladder import Ladder
 from headrace_messaging.metrics import LAG
+from headrace_messaging.parcels import order_key
 from headrace_messaging.partitions import Assignment, Place, Progress
 from headrace_messaging.processing import Processor
 from headrace_messaging.publisher import Publisher
@@ -50,7 +52,8 @@ class Subscriber:
         self._options = options or SubscriberOptions()
         self._assignment = Assignment()
         self._bus = bus
-        self._topics = [each.topic for each in subscriptions]
+        self._ladder = Ladder((each.topic for each in subscriptions), group=group, options=self._options.retries)
+        self._gate = Gate(self._ladder, self._options)
         self._group = group
         self._offsets = offsets
         self._processor = Processor(
@@ -60,6 +63,7 @@ class Subscriber:
             codec=codec,
             options=self._options,
             code_version=code_version,
+            ladder=self._ladder,
         )
         self._lanes: list[_Lane] = [asyncio.Queue() for _ in range(self._options.lanes)]
         self._permits = asyncio.Semaphore(self._options.in_flight_max)
@@ -100,7 +104,7 @@ class Subscriber:
         """Consume until `stop`; raises Halted where going on would lose or break more."""
         self._consumer = consumer = GroupConsumer(
             self._bus,
-            self._topics,
+            self._ladder,
             group=self._group,
             options=self._options,
             offsets=self._offsets,
@@ -110,7 +114,9 @@ class Subscriber:
         try:
             await consumer.open()
             self._running = True
-            _log.info("subscriber.started", group=self._group, topics=self._topics, partitions=len(self._assignment))
+            _log.info(
+                "subscriber.started", group=self._group, topics=self._ladder.topics, partitions=len(self._assignment)
+            )
             tasks = [asyncio.create_task(self._work(lane)) for lane in self._lanes]
             tasks += [asyncio.create_task(self._commit_regularly(consumer))]
             tasks += [asyncio.create_task(self._take_in(consumer)), asyncio.create_task(self._told_to_stop())]
@@ -160,9 +166,9 @@ class Subscriber:
                 self._permits.release()
                 consumer.rewind(place)
                 return
-            if not self._has_room(progress):
+            if clear := self._gate.obstacle(record, progress):
                 self._permits.release()
-                consumer.hold(place, until=partial(self._has_room, progress))
+                consumer.hold(place, until=clear)
                 return
             if not progress.watermark.deliver(record.offset):
                 self._permits.release()
@@ -170,12 +176,9 @@ class Subscriber:
             self._in_flight += 1
             self._lane_of(record).put_nowait((record, progress))
 
-    def _has_room(self, progress: Progress) -> bool:
-        return progress.watermark.pending < self._options.ahead_max
-
     def _lane_of(self, record: Received) -> _Lane:
         # A message without a key keeps its partition's order.
-        key = record.key or f"{record.topic}/{record.partition}".encode()
+        key = order_key(record.key) or f"{self._ladder.rung(record.topic).source}/{record.partition}".encode()
         return self._lanes[zlib.crc32(key) % len(self._lanes)]
 
     async def _work(self, lane: _Lane) -> None:
@@ -191,7 +194,7 @@ class Subscriber:
     async def _process(self, record: Received, progress: Progress) -> None:
         progress.begin()
         try:
-            await self._processor.process(record, watermark=progress.watermark.position, held=progress.held)
+            await self._processor.process(record, progress)
             progress.watermark.complete(record.offset)
         except Abandoned:
             pass  # whoever has the partition now reads the message again
@@ -205,7 +208,7 @@ class Subscriber:
             self._record_lag()
 
     def _record_lag(self) -> None:
-        behind: dict[str, int] = dict.fromkeys(self._topics, 0)
+        behind: dict[str, int] = dict.fromkeys(self._ladder.topics, 0)
         for (topic, _), lag in self.lag().items():
             behind[topic] += lag
         for topic, lag in behind.items():

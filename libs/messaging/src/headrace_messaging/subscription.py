@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from headrace_messaging.backoff import Backoff
 from headrace_messaging.event import Ending, Event, Outgoing
+from headrace_messaging.ladder import RetryOptions
 
 # A handler takes events of one message type; which one the topic decides, so it is Any here and exact in the service.
 Handler = Callable[[Event[Any]], Awaitable[Sequence[Outgoing]]]
@@ -53,7 +54,9 @@ class SubscriberOptions:
     handler_timeout_ms: int = 600_000
     """A handler that takes longer is a bug."""
     wait_max_ms: int = 120_000
-    """How long a message without a deadline waits for what is unavailable."""
+    """How long a message without a deadline waits in its lane: for a permit, or without retry topics for an outage."""
+    retries: RetryOptions | None = None
+    """The retry topics to use; None where there are none, as on the embedded bus."""
     backoff: Backoff = field(default_factory=Backoff)
     bugs_max: int = 20
     bugs_window_ms: int = 60_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from headrace.topics import environments
+from headrace.topics import derived, environments
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -22,6 +22,13 @@ def _declared_environment(name: str) -> str:
     if name not in environments():
         raise ValueError(f"proto/topics.yaml declares no environment {name!r}, but {', '.join(environments())}")
     return name
+
+
+def _every_delay(delays_ms: dict[str, int]) -> dict[str, int]:
+    # In the order of the topics, whatever order the setting has.
+    if delays_ms.keys() != derived().retry_delays_ms.keys():
+        raise ValueError(f"name each of {', '.join(derived().retry_delays_ms)}")
+    return {name: delays_ms[name] for name in derived().retry_delays_ms}
 
 
 class KafkaSettings(_Section):
@@ -40,6 +47,10 @@ class KafkaSettings(_Section):
         "",
         description="this replica's name, its own among its service's: one that comes back under it within the session "
         "finds its partitions as it left them (static membership); empty: each start is a new member",
+    )
+    retry_delays_ms: Annotated[dict[str, Annotated[int, Field(ge=0)]], AfterValidator(_every_delay)] = Field(
+        default_factory=lambda: dict(derived().retry_delays_ms),
+        description="how long a message waits on each retry topic (group mode)",
     )
     session_timeout_ms: Annotated[int, Field(ge=6_000)] = Field(
         10_000, description="a replica that is silent for so long loses its partitions; brokers refuse less than 6 s"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace_messaging import Subscriber, SubscriberOptions
+from headrace_messaging import RetryOptions, Subscriber, SubscriberOptions
 
 from headrace_runtime.service import Chassis, Service
 from headrace_runtime.settings import ServiceSettings
@@ -77,5 +77,7 @@ def _options(settings: ServiceSettings, lanes: int, number: int) -> SubscriberOp
         drain_ms=int(settings.drain_s * 1000),
         session_timeout_ms=kafka.session_timeout_ms,
         # Each subscriber is a member of its own: two under one name would put each other out.
+        # On the embedded bus a message waits in its lane: docs/adr/0015-retry-topics.md.
+        retries=RetryOptions(delays_ms=kafka.retry_delays_ms) if kafka.mode == "group" else None,
         group_instance_id=f"{kafka.instance}-{number}" if kafka.instance else None,
     )

@@ -74,6 +74,11 @@ MetricName = Literal[
     "headrace.outbox.pending",
     # Dead letters written, by topic and reason. Unit: {message}.
     "headrace.dead_letters",
+    # Messages put on a retry topic, by that topic and reason. Unit: {message}.
+    "headrace.retries",
+    # Messages whose dead letter or retry cannot be written now, by topic: above 0 their partitions stand still. Alert on
+    # it. Unit: {message}.
+    "headrace.subscriber.blocked",
     # gRPC calls served, by method and status. Unit: s.
     "rpc.server.duration",
     # Outcomes decided, by outcome and reason. Unit: {request}.
