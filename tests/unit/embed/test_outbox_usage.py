@@ -25,7 +25,7 @@ class FakeDatabase:
         return [event for transaction in self.committed for event in transaction]
 
     @asynccontextmanager
-    async def write(self):
+    async def write(self, *_keys):
         self.open = []
         yield self
         await self.may_commit.wait()

@@ -76,8 +76,8 @@ MetricName = Literal[
     "headrace.dead_letters",
     # Messages put on a retry topic, by that topic and reason. Unit: {message}.
     "headrace.retries",
-    # Messages whose dead letter or retry cannot be written now, by topic: above 0 their partitions stand still. Alert on
-    # it. Unit: {message}.
+    # Messages whose dead letter or retry cannot be written now, by topic: above 0 their partitions stand still. Alert
+    # on it. Unit: {message}.
     "headrace.subscriber.blocked",
     # gRPC calls served, by method and status. Unit: s.
     "rpc.server.duration",
