@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -53,6 +54,24 @@ def test_a_crash_loop_ends_in_failed_with_its_last_log_lines(tmp_path: Path):
     ran = platform.run("up", "--detach", timeout_s=120)
     assert ran.code == 1
     assert "HEADRACE_AUDIT__DRAIN_S" in ran.err
+
+
+def test_a_port_that_somebody_else_took_is_given_up_for_another(tmp_path: Path):
+    """The platform starts anew with other addresses, and all of it is ready again."""
+    with running_platform(tmp_path / "data", environment=NULL_MODEL) as platform:
+        before = platform.service("audit")
+        host, _, port = before["address"].rpartition(":")
+        os.kill(before["pid"], signal.SIGKILL)
+        with socket.create_server((host, int(port))):
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                services = platform.status()["services"]
+                now = next(one for one in services if one["name"] == "audit")
+                if now["address"] != before["address"] and all(one["state"] == "ready" for one in services):
+                    break
+                time.sleep(0.2)
+        assert now["address"] != before["address"]
+        assert platform.run("audit", "verify").code == 0
 
 
 def test_a_dead_bus_is_replaced_and_open_work_goes_on(tmp_path: Path):

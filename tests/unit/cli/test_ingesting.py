@@ -20,6 +20,7 @@ class FakeService:
     def __init__(self, *errors: Exception, watches_break_after: int = 1 << 30) -> None:
         self._errors = list(errors)
         self._left = watches_break_after
+        self.known: list[DocumentStatus] = []
         self.slept: list[float] = []
         self.now = 0.0
 
@@ -42,8 +43,8 @@ class FakeService:
 
     async def documents(self, prefix: str = "") -> AsyncIterator[DocumentStatus]:
         del prefix
-        for _ in ():
-            yield _
+        for one in self.known:
+            yield one
 
     async def delete(self, document: str) -> DocumentStatus:
         return status(document, "deleted")
@@ -83,6 +84,20 @@ async def test_a_version_older_than_the_submitted_one_does_not_count():
     service = FakeService()
     with pytest.raises(DeadlineExceeded):
         await service.run(timeout_s=3).settle([status("one.txt", "submitted", version=2)], lambda: None)
+
+
+async def test_pruning_forgets_what_is_gone_in_whatever_state_it_is():
+    """A version that failed may stand before an indexed one, which is searchable still."""
+    service = FakeService()
+    service.known = [
+        status("kept.txt", "indexed"),
+        status("gone.txt", "indexed"),
+        status("failed.txt", "failed", version=2),
+        status("under-way.txt", "chunked"),
+        status("deleted.txt", "deleted"),
+    ]
+    pruned = await service.run().prune({"kept.txt"})
+    assert [one.document for one in pruned] == ["gone.txt", "failed.txt", "under-way.txt"]
 
 
 async def test_a_submission_waits_for_a_service_that_is_away_or_full(files):

@@ -19,7 +19,7 @@ from headrace_errors import (
 )
 from headrace_runtime import CallContext, GrpcSettings, Peer, Rpc, current_call
 from headrace_runtime.grpc_client import error_of
-from headrace_runtime.grpc_server import RpcServer
+from headrace_runtime.grpc_server import CannotBind, RpcServer
 
 
 def context_of_now() -> CallContext:
@@ -132,6 +132,13 @@ async def test_a_call_without_a_tenant_is_refused(served):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Release(pb.ReleaseRequest(), timeout=5)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_address_that_is_taken_is_told_as_such(served):
+    """The supervisor chooses another one then; starting again on this one would be a crash loop."""
+    _meter, peer = served
+    with pytest.raises(CannotBind):
+        RpcServer(GrpcSettings(listen=peer.address), [])
 
 
 async def test_a_call_past_its_deadline_is_not_made(served):

@@ -6,7 +6,7 @@ A service is `run(Settings, build)`; what it does with messages and calls is its
 from headrace_runtime.context import CallContext, current_call
 from headrace_runtime.grpc_client import Peer
 from headrace_runtime.grpc_server import Rpc
-from headrace_runtime.lifecycle import run, serve
+from headrace_runtime.lifecycle import EXIT_CANNOT_BIND, run, serve
 from headrace_runtime.requests import DEADLINE_DEFAULT_S, EmbeddedTokens, call_of, end_request
 from headrace_runtime.service import Build, Chassis, Service
 from headrace_runtime.settings import GrpcSettings, KafkaSettings, ServiceSettings, TelemetrySettings
@@ -15,6 +15,7 @@ from headrace_runtime.tenants import EVERYONE, Tenant, Tenants
 __all__ = [
     "DEADLINE_DEFAULT_S",
     "EVERYONE",
+    "EXIT_CANNOT_BIND",
     "Build",
     "CallContext",
     "Chassis",

@@ -40,7 +40,7 @@ class Peer:
     """One other service. `channel` makes stubs; `call` and `stream` carry a context along."""
 
     def __init__(self, name: str, address: str) -> None:
-        self.name = name
+        self.name, self.address = name, address
         self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
 
     async def call(

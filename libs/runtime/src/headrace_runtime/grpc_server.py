@@ -21,8 +21,15 @@ class Rpc:
     add_to: Callable[[grpc.aio.Server], None]
 
 
+class CannotBind(RuntimeError):
+    """The address is taken: another process has it, and this service cannot serve there."""
+
+
 class RpcServer:
-    """A gRPC server with health and reflection; `port` is the bound one. Not ready until told so."""
+    """A gRPC server with health and reflection; `port` is the bound one. Not ready until told so.
+
+    Raises CannotBind where the address cannot be had.
+    """
 
     def __init__(self, settings: GrpcSettings, services: Sequence[Rpc]) -> None:
         self._health = health.aio.HealthServicer()
@@ -41,7 +48,10 @@ class RpcServer:
         if settings.reflection:
             names = [service.full_name for service in services]
             reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
-        self.port: int = self._server.add_insecure_port(settings.listen)
+        try:
+            self.port: int = self._server.add_insecure_port(settings.listen)
+        except RuntimeError as error:
+            raise CannotBind(f"cannot serve on {settings.listen}") from error
 
     async def start(self) -> None:
         """Take calls; health says NOT_SERVING until `set_ready(True)`."""

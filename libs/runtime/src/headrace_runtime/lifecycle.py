@@ -27,7 +27,7 @@ from headrace_storage import ObjectBlobs
 from headrace_telemetry import Telemetry, configure, get_logger
 from pydantic import ValidationError
 
-from headrace_runtime.grpc_server import RpcServer
+from headrace_runtime.grpc_server import CannotBind, RpcServer
 from headrace_runtime.introspection import Introspection
 from headrace_runtime.service import Build, Chassis, Service
 from headrace_runtime.settings import ServiceSettings
@@ -38,6 +38,7 @@ S = TypeVar("S", bound=ServiceSettings)
 
 LIVENESS_INTERVAL_S = 1.0
 EXIT_USAGE = 2
+EXIT_CANNOT_BIND = 3
 _PR_SET_PDEATHSIG = 1
 _log = get_logger()
 
@@ -47,7 +48,11 @@ class PartDied(RuntimeError):
 
 
 def run(settings_type: type[S], build: Build[S]) -> None:
-    """Run one service until it is told to stop; exits 0 then, 1 when a part died, 2 on settings that are wrong."""
+    """Run one service until it is told to stop; exits 0 then.
+
+    Exits 1 when a part died, 2 on settings that are wrong, 3 where its address is taken: started again on the same one
+    it would end the same way.
+    """
     parser = argparse.ArgumentParser(
         prog=f"headrace-{settings_type.service}",
         description=f"The {settings_type.service} service. Settings: HEADRACE_{settings_type.service.upper()}__*.",
@@ -100,6 +105,9 @@ async def _supervised(settings: S, build: Build[S], telemetry: Telemetry, versio
     except TopicsMismatch as mismatch:  # what to do is in its words, not in its traceback
         _log.error("topics.mismatch", detail=str(mismatch), deviations=len(mismatch.deviations))
         return 1
+    except CannotBind as error:
+        _log.error("service.cannot_bind", detail=str(error))
+        return EXIT_CANNOT_BIND
     except Exception:
         _log.exception("service.died")
         return 1

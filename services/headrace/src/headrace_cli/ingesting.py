@@ -81,7 +81,8 @@ class IngestRun:
     async def prune(self, kept: set[str]) -> list[DocumentStatus]:
         """Forget the tenant's documents that are not in `kept`."""
         known = [one async for one in self._client.documents()]
-        gone = [one.document for one in known if one.document not in kept and one.state not in ("deleted", "failed")]
+        # Of one whose newest version failed, an older one may still be found: only what is deleted is gone already.
+        gone = [one.document for one in known if one.document not in kept and one.state != "deleted"]
         statuses = [await self._client.delete(document) for document in gone]
         return await self.settle(statuses, lambda: None) if self._wait else statuses
 

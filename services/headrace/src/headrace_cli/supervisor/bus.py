@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from headrace_errors import Unavailable
+
 from headrace_cli.supervisor.child import last_lines
 from headrace_cli.supervisor.profile import Profile
 from headrace_cli.supervisor.provisioning import provision
@@ -47,8 +49,8 @@ class PlatformBus(Protocol):
         """Return the settings by which a service finds it."""
         ...
 
-    async def ended(self) -> None:
-        """Return when it is gone and the services must begin anew; never, where they need not."""
+    async def ended(self) -> int:
+        """Return its exit status when it is gone and the services must begin anew; never, where they need not."""
         ...
 
     async def stop(self) -> None:
@@ -76,8 +78,9 @@ class _RealKafka:
     def settings(self) -> Mapping[str, str]:
         return {BOOTSTRAP: self.bootstrap, "HEADRACE_KAFKA__MODE": "group", "HEADRACE_KAFKA__GENERATION": ""}
 
-    async def ended(self) -> None:
+    async def ended(self) -> int:
         await asyncio.Event().wait()
+        return 0
 
     async def stop(self) -> None:
         return
@@ -96,8 +99,8 @@ class _EmbeddedBus:
             "HEADRACE_KAFKA__GENERATION": self.generation,
         }
 
-    async def ended(self) -> None:
-        await self._process.wait()
+    async def ended(self) -> int:
+        return await self._process.wait()
 
     async def stop(self) -> None:
         await _end(self._process)
@@ -116,7 +119,7 @@ async def _start_embedded(data_dir: Path) -> PlatformBus:
         hello = json.loads(await asyncio.wait_for(_first_line(process), EMBEDDED_START_S))
     except (TimeoutError, ValueError):
         await _end(process)
-        raise RuntimeError("the bus did not start:\n" + "\n".join(last_lines(log))) from None
+        raise Unavailable("the bus did not start:\n" + "\n".join(last_lines(log))) from None
     return _EmbeddedBus(process, hello["bootstrap"], hello["generation"])
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace_runtime import EXIT_CANNOT_BIND
+
 from headrace_cli.supervisor.platform_file import ServiceState
 
 LOG_BYTES_MAX = 50 * 1024 * 1024
@@ -33,13 +35,20 @@ class RestartPolicy:
     healthy_s: float = 10.0
     failures_max: int = 5
 
+    def counts(self, status: int, healthy_s: float) -> bool:
+        """Say whether an end with this exit status, after so many seconds in health, counts against the process."""
+        return healthy_s < self.healthy_s and status not in (-signal.SIGKILL, -signal.SIGTERM)
+
     def backoff_s(self, failures: int) -> float:
         """Return the seconds to wait before the next start."""
         return min(self.backoff_max_s, self.backoff_min_s * 2.0 ** max(0, failures - 1))
 
 
 class Child:
-    """A service process. `run()` keeps it alive until `stop()`; `state` is what the platform file shows."""
+    """A service process. `run()` keeps it alive until `stop()`; `state` is what the platform file shows.
+
+    `cannot_bind` is called when another process took the address that it was given: its peers know no other one.
+    """
 
     def __init__(
         self,
@@ -48,12 +57,14 @@ class Child:
         environment: Mapping[str, str],
         *,
         changed: Callable[[], None],
+        cannot_bind: Callable[[], None] = lambda: None,
         policy: RestartPolicy | None = None,
     ) -> None:
         self.state = state
         self._module = module
         self._environment = dict(environment)
         self._changed = changed
+        self._cannot_bind = cannot_bind
         self._policy = policy or RestartPolicy()
         self._process: asyncio.subprocess.Process | None = None
         self._ready_since: float | None = None
@@ -66,7 +77,9 @@ class Child:
             status = await self._live_once()
             if self._stopping.is_set():
                 break
-            failures = failures + 1 if self._counts(status) else 0
+            if status == EXIT_CANNOT_BIND:
+                self._cannot_bind()
+            failures = failures + 1 if self._policy.counts(status, self._healthy_s()) else 0
             if failures >= self._policy.failures_max:
                 self._become_failed()
                 return
@@ -106,9 +119,8 @@ class Child:
             self._signal(signal.SIGTERM)
         return await self._process.wait()
 
-    def _counts(self, status: int) -> bool:
-        was_healthy = self._ready_since is not None and time.monotonic() - self._ready_since >= self._policy.healthy_s
-        return not was_healthy and status not in (-signal.SIGKILL, -signal.SIGTERM)
+    def _healthy_s(self) -> float:
+        return 0.0 if self._ready_since is None else time.monotonic() - self._ready_since
 
     def _become_failed(self) -> None:
         self.state.last_log_lines = last_lines(Path(self.state.log))

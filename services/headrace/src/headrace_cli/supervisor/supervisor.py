@@ -1,4 +1,7 @@
-"""Brings the platform up and keeps it up: the bus first, then every service; a dead embedded bus takes all along."""
+"""Brings the platform up and keeps it up: the bus first, then every service.
+
+A dead embedded bus takes all along, and so does an address that somebody else took: the next generation has others.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,11 @@ from typing import Any
 import grpc
 from headrace.runtime.v1 import introspection_service_pb2 as pb
 from headrace.runtime.v1 import introspection_service_pb2_grpc as pb_grpc
+from headrace_runtime import EXIT_CANNOT_BIND
 
 from headrace_cli.supervisor.bus import start_bus
 from headrace_cli.supervisor.child import Child, bound_log
+from headrace_cli.supervisor.generations import keep_up
 from headrace_cli.supervisor.platform_file import PlatformFile, PlatformState, ServiceState
 from headrace_cli.supervisor.profile import Profile, parts_of
 from headrace_cli.topology import SERVICES
@@ -52,15 +57,15 @@ class Supervisor:
         self._on_change = on_change
         self._stopping = asyncio.Event()
         self._children: dict[str, Child] = {}
+        self._address_taken = asyncio.Event()
 
     async def run(self) -> None:
-        """Hold the data-dir, bring everything up, and keep it up until `stop()`; AlreadyRunning, or RuntimeError."""
+        """Hold the data-dir, bring everything up, and keep it up until `stop()`; AlreadyRunning, or Unavailable."""
         with self._file.held():
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop)
             try:
-                while not self._stopping.is_set():
-                    await self._one_generation()
+                await keep_up(self._one_generation, stopping=self._stopping)
             finally:
                 self._file.remove()
 
@@ -68,8 +73,9 @@ class Supervisor:
         """Stop everything in order; `run` returns then."""
         self._stopping.set()
 
-    async def _one_generation(self) -> None:
-        """Live as long as one bus does."""
+    async def _one_generation(self) -> int:
+        """Live as long as one bus and its addresses do; return the exit status that ended it."""
+        self._address_taken.clear()
         bus = await start_bus(self._options.profile, self._file.data_dir, os.environ)
         self._state.bootstrap, self._state.generation, self._state.bus_pid = bus.bootstrap, bus.generation, bus.pid
         self._state.parts = parts_of(self._options.profile, bus.bootstrap, os.environ)
@@ -77,11 +83,14 @@ class Supervisor:
             self._make_children(bus.settings())
             runs = [asyncio.create_task(child.run()) for child in self._children.values()]
             watches = [asyncio.create_task(self._watch_readiness()), asyncio.create_task(self._watch_logs())]
-            ends = [asyncio.create_task(bus.ended()), asyncio.create_task(self._stopping.wait())]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for task in (*watches, *ends):
+            ended = asyncio.create_task(bus.ended())
+            others = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(self._address_taken.wait())]
+            await asyncio.wait([ended, *others], return_when=asyncio.FIRST_COMPLETED)
+            status = ended.result() if ended.done() else EXIT_CANNOT_BIND
+            for task in (*watches, ended, *others):
                 task.cancel()
             await self._stop_children(runs, STOP_GRACE_S if self._stopping.is_set() else 0.0)
+            return status
         finally:
             await bus.stop()
 
@@ -96,7 +105,9 @@ class Supervisor:
             state.restarts = earlier[spec.name].restarts + 1 if spec.name in earlier else 0
             self._state.services[spec.name] = state
             own = {f"HEADRACE_{spec.name.upper()}__GRPC__LISTEN": addresses[spec.name]}
-            self._children[spec.name] = Child(state, spec.module, shared | own, changed=self._changed)
+            self._children[spec.name] = Child(
+                state, spec.module, shared | own, changed=self._changed, cannot_bind=self._address_taken.set
+            )
         self._changed()
 
     def _shared_environment(self, addresses: Mapping[str, str]) -> dict[str, str]:
