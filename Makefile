@@ -7,7 +7,7 @@ DATA_DIR ?= .headrace
 EXTRA ?= cpu
 # What the platform stands on: embedded, or native (real servers, started for the length of the command).
 PROFILE ?= embedded
-SERVERS ?= kafka,postgres,weaviate
+SERVERS ?= kafka,postgres,weaviate,s3
 ON_SERVERS = $(VENV)/python -m headrace_native run --with $(SERVERS)
 
 .PHONY: help setup fmt lint typecheck arch proto proto-check asyncapi release-contracts unit contract integration e2e

@@ -4,7 +4,6 @@ import asyncio
 
 import obstore
 import pytest
-from headrace_storage import ObjectBlobs
 from obstore.exceptions import AlreadyExistsError, PermissionDeniedError
 from obstore.store import S3Store
 
@@ -31,14 +30,6 @@ async def test_of_many_creators_one_wins(native_s3):
     (winner,) = [n for n, result in enumerate(results) if not isinstance(result, BaseException)]
     assert {type(result) for result in results if isinstance(result, BaseException)} == {AlreadyExistsError}
     assert bytes(await (await obstore.get_async(store, "one")).bytes_async()) == str(winner).encode()
-
-
-async def test_the_blob_store_works_on_it(native_s3):
-    """A blob goes in twice and comes out once, with the bytes its address names."""
-    blobs, content = ObjectBlobs(store_of(native_s3)), b"x" * (1024 * 1024)
-    address = await blobs.put(content)
-    assert await blobs.put(content) == address
-    assert await blobs.get(address) == content
 
 
 async def test_a_wrong_secret_is_refused(native_s3):

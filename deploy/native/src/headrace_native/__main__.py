@@ -16,7 +16,7 @@ from headrace_native.recipes import RECIPES
 from headrace_native.scratch import scratch
 from headrace_native.server import Recipe, ServerFailed, ServerMissing
 
-DEFAULT = "kafka,postgres"
+DEFAULT = "kafka,postgres,weaviate,s3"
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ from headrace.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
 from headrace_errors import DeadlineExceeded, Unavailable
 from headrace_messaging import Bus, Codec, Event, Outgoing, Publisher, new_envelope
 from headrace_runtime import DEADLINE_DEFAULT_S, CallContext, Peer
-from headrace_storage import ObjectBlobs
+from headrace_storage import BlobStore
 from headrace_telemetry import span
 from opentelemetry.trace import SpanKind
 
@@ -43,15 +43,26 @@ UPLOAD_PART_BYTES = 512 * 1024
 
 
 class Client:
-    """Use as an async context manager. Safe to use from many tasks at once."""
+    """Use as an async context manager. Safe to use from many tasks at once.
 
-    def __init__(self, endpoints: Endpoints, *, tenant: str, principals: Sequence[str], auth_id: str = "") -> None:
+    `blobs`, the store that the platform's services use, is needed for events above the bus's claim-check size only.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        tenant: str,
+        principals: Sequence[str],
+        auth_id: str = "",
+        blobs: BlobStore | None = None,
+    ) -> None:
         self._endpoints = endpoints
         self.tenant = tenant
         self._principals = tuple(principals)
         self._auth_id = auth_id
         bus = Bus(endpoints.bootstrap, generation=endpoints.generation, embedded=endpoints.embedded)
-        self._codec = Codec(bus, ObjectBlobs.in_folder(endpoints.blobs_dir) if endpoints.blobs_dir else None)
+        self._codec = Codec(bus, blobs)
         self._publisher = Publisher(bus, self._codec, client_id="client")
         self._listener = OutcomeListener(TopicReader(endpoints, self._codec, topics.ANSWER_COMPLETED))
         self._peers: dict[str, Peer] = {}

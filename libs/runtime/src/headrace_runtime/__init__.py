@@ -3,19 +3,29 @@
 A service is `run(Settings, build)`; what it does with messages and calls is its own.
 """
 
+from headrace_runtime.blobs import open_blobs
 from headrace_runtime.context import CallContext, current_call
 from headrace_runtime.grpc_client import Peer
 from headrace_runtime.grpc_server import Rpc
 from headrace_runtime.lifecycle import EXIT_CANNOT_BIND, run, serve
 from headrace_runtime.requests import DEADLINE_DEFAULT_S, EmbeddedTokens, call_of, end_request
 from headrace_runtime.service import Build, Chassis, Service
-from headrace_runtime.settings import GrpcSettings, KafkaSettings, ServiceSettings, TelemetrySettings
+from headrace_runtime.settings import (
+    BlobSettings,
+    GrpcSettings,
+    KafkaSettings,
+    Places,
+    ServiceSettings,
+    SqlSettings,
+    TelemetrySettings,
+)
 from headrace_runtime.tenants import EVERYONE, Tenant, Tenants
 
 __all__ = [
     "DEADLINE_DEFAULT_S",
     "EVERYONE",
     "EXIT_CANNOT_BIND",
+    "BlobSettings",
     "Build",
     "CallContext",
     "Chassis",
@@ -23,15 +33,18 @@ __all__ = [
     "GrpcSettings",
     "KafkaSettings",
     "Peer",
+    "Places",
     "Rpc",
     "Service",
     "ServiceSettings",
+    "SqlSettings",
     "TelemetrySettings",
     "Tenant",
     "Tenants",
     "call_of",
     "current_call",
     "end_request",
+    "open_blobs",
     "run",
     "serve",
 ]

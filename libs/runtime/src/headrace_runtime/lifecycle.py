@@ -23,10 +23,10 @@ import structlog
 from headrace.topics import environments
 from headrace_messaging import Bus, Codec, Publisher
 from headrace_messaging.provisioning import TopicsMismatch, require_topics
-from headrace_storage import ObjectBlobs
 from headrace_telemetry import Telemetry, configure, get_logger
 from pydantic import ValidationError
 
+from headrace_runtime.blobs import open_blobs
 from headrace_runtime.grpc_server import CannotBind, RpcServer
 from headrace_runtime.introspection import Introspection
 from headrace_runtime.service import Build, Chassis, Service
@@ -156,7 +156,7 @@ def _chassis(settings: ServiceSettings) -> Chassis:
     structlog.contextvars.clear_contextvars()
     kafka = settings.kafka
     bus = Bus(kafka.bootstrap, generation=kafka.generation, embedded=kafka.mode == "assign")
-    blobs = ObjectBlobs.in_folder(settings.blobs_dir)
+    blobs = open_blobs(settings.blobs, settings.blobs_dir)
     codec = Codec(bus, blobs)
     publisher = Publisher(bus, codec, client_id=settings.service)
     return Chassis(settings, bus, codec, publisher, blobs, Tenants.load(settings.tenants_file))

@@ -96,6 +96,15 @@ class TelemetrySettings(_Section):
     log_format: Literal["json", "console"] = "json"
 
 
+class Places(BaseSettings):
+    """Where the state of all services is, for commands that look there themselves; read from the shared variables."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", env_nested_delimiter="__", extra="ignore", frozen=True)
+
+    sql: SqlSettings = SqlSettings()
+    blobs: BlobSettings = BlobSettings()
+
+
 class ServiceSettings(BaseSettings):
     """What every service is told. A subclass names its service and adds fields."""
 

@@ -8,13 +8,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 import obstore
 from headrace_errors import InvalidMessage, Unavailable
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, ObjectStore
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config  # there for type checkers only
+
+# A server answers "there already" before it has read the body, and closes: a client that still writes sees a broken
+# request, not the answer. So it is asked first, above what socket buffers take (obstore 0.11, 6 MB).
+ASK_FIRST_BYTES = 1024 * 1024
+_NO_BUCKET = "NoSuchBucket"
+_CONNECT_TIMEOUT_S = 3
+_REQUEST_TIMEOUT_S = 30
+_RETRIES_MAX = 3
+_RETRIES_WITHIN_S = 30
 
 
 class BlobNotFound(InvalidMessage):
@@ -53,10 +67,44 @@ class ObjectBlobs:
         folder.mkdir(parents=True, exist_ok=True)
         return cls(LocalStore(folder))
 
+    @classmethod
+    def in_bucket(
+        cls, url: str, *, endpoint: str | None, region: str, access_key_id: str | None, secret_access_key: str | None
+    ) -> ObjectBlobs:
+        """Keep blobs in the S3 bucket of `s3://bucket/prefix`.
+
+        `endpoint` is that of an S3-compatible server, http or https; credentials that are None are the environment's,
+        as AWS names them. ValueError when the URL is not one of S3's.
+        """
+        parts = urlsplit(url)
+        if parts.scheme != "s3" or not parts.hostname:
+            raise ValueError("blobs are kept at s3://BUCKET or s3://BUCKET/PREFIX")
+        config: S3Config = {"region": region}
+        if endpoint:
+            config["endpoint"] = endpoint
+        if access_key_id:
+            config["access_key_id"] = access_key_id
+        if secret_access_key:
+            config["secret_access_key"] = secret_access_key
+        store = S3Store(
+            parts.netloc,
+            prefix=parts.path.strip("/") or None,
+            config=config,
+            client_options={
+                "allow_http": bool(endpoint and endpoint.startswith("http://")),
+                "connect_timeout": f"{_CONNECT_TIMEOUT_S}s",
+                "timeout": f"{_REQUEST_TIMEOUT_S}s",
+            },
+            retry_config={"max_retries": _RETRIES_MAX, "retry_timeout": timedelta(seconds=_RETRIES_WITHIN_S)},
+        )
+        return cls(store)
+
     async def put(self, content: bytes) -> str:
         """Store `content` once, atomically; return its sha256 in hexadecimal."""
         sha256 = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
         try:
+            if len(content) > ASK_FIRST_BYTES and await self._holds(sha256):
+                return sha256
             with suppress(AlreadyExistsError):  # same address, same bytes
                 await obstore.put_async(self._store, _path(sha256), content, mode="create")
         except (BaseError, OSError) as error:
@@ -70,13 +118,22 @@ class ObjectBlobs:
         try:
             found = await obstore.get_async(self._store, _path(sha256))
             content = bytes(await found.bytes_async())
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if _NO_BUCKET in str(error):  # a misconfigured or vanished store, not a missing blob
+                raise Unavailable("the blob store's bucket does not exist") from error
             raise BlobNotFound(f"no blob {sha256}") from None
         except (BaseError, OSError) as error:
             raise Unavailable(f"the blob store does not answer: {type(error).__name__}") from error
         if hashlib.sha256(content).hexdigest() != sha256:
             raise BlobCorrupt(f"blob {sha256} holds other bytes than its address says")
         return content
+
+    async def _holds(self, sha256: str) -> bool:
+        try:
+            await obstore.head_async(self._store, _path(sha256))
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def _path(sha256: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headrace_client import Client, Endpoints
 from headrace_errors import Refused
-from headrace_runtime import Tenants
+from headrace_runtime import Places, Tenants, open_blobs
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -22,7 +22,6 @@ def endpoints_of(state: PlatformState) -> Endpoints:
         services={name: service.address for name, service in state.services.items()},
         generation=state.generation,
         embedded=state.profile == "embedded",
-        blobs_dir=Path(state.data_dir) / "blobs",
     )
 
 
@@ -39,7 +38,8 @@ async def connected(data_dir: Path, tenant: str, auth_id: str) -> AsyncIterator[
     if principals is None:
         raise Refused(f"principal {auth_id!r} is not declared for tenant {tenant!r}", reason="unknown_principal")
     _number_traces()
-    client = Client(endpoints_of(state), tenant=tenant, principals=principals, auth_id=auth_id)
+    blobs = open_blobs(Places().blobs, Path(state.data_dir) / "blobs")
+    client = Client(endpoints_of(state), tenant=tenant, principals=principals, auth_id=auth_id, blobs=blobs)
     async with client:
         yield client
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headrace_audit.verify import verify_database
 from headrace_client import Answer, Client
 from headrace_inference.store import ModelStore, Progress
 from rich.text import Text
 
+from headrace_cli.auditing import verify_record
 from headrace_cli.commands.answers import show_answer
 from headrace_cli.connection import connected
 from headrace_cli.demo_questions import DemoQuestion, questions_about
@@ -101,7 +101,7 @@ async def _demo(docs: Path, question: str, report: Report) -> None:
         with report.timed("stop the services"):
             supervisor.stop()
             await running
-    _verify_audit(data_dir, report)
+    await _verify_audit(data_dir, report)
 
 
 async def _learn_and_ask(client: Client, docs: Path, question: str, report: Report) -> None:
@@ -150,8 +150,8 @@ async def _problems_of(client: Client, asked: DemoQuestion, answer: Answer) -> A
             yield f"a quote of {citation.document} does not stand at {citation.start}:{citation.end}"
 
 
-def _verify_audit(data_dir: Path, report: Report) -> None:
-    found = verify_database(data_dir / "audit" / "state.db")
+async def _verify_audit(data_dir: Path, report: Report) -> None:
+    found = await verify_record(data_dir)
     report.audit = found.as_json()
     out.print(f"audit chains verify: {found.verified}, {found.links} links")
     if not found.verified or not found.links:

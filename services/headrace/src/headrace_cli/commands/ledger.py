@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from google.protobuf import json_format
 from headrace import topics
-from headrace_audit.verify import verify_database
+from headrace_audit.verification import VerifyReport
 
+from headrace_cli.auditing import verify_record
 from headrace_cli.connection import connected
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import DATA_DIR_DEFAULT, TENANT_DEFAULT, DataDir, Json, Principal, Tenant
@@ -113,27 +113,32 @@ def tail(
 @audit.command("verify")
 def audit_verify(
     database: Annotated[
-        Path | None, typer.Option("--database", help="A copy of the audit database; default: the data-dir's own.")
-    ] = None,
+        str, typer.Option("--database", help="A copy of the audit database, or a URL; default: the platform's own.")
+    ] = "",
     data_dir: DataDir = DATA_DIR_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Verify every chain link by link, without the service; names the first link that is not as it was written."""
-    path = database or data_dir / "audit" / "state.db"
-    if not path.exists():
-        raise typer.Exit(complain(f"no audit database at {path}", Exit.USAGE))
-    report = verify_database(path)
-    if as_json:
-        print_json(report.as_json())
-    else:
-        shown = table("chain", "links", "verified", "broken at", "head")
-        for chain in report.chains:
-            broken = str(chain.broken_at) if chain.broken_at else "-"
-            shown.add_row(chain.chain, str(chain.length), str(chain.verified), broken, chain.head_fingerprint[:16])
-        out.print(shown)
-        if report.flaw:
-            err.print(report.flaw)
-    raise typer.Exit(Exit.DONE if report.verified else Exit.ITEM_FAILED)
+
+    async def work() -> Exit:
+        report = await verify_record(data_dir, database)
+        if as_json:
+            print_json(report.as_json())
+        else:
+            _show_chains(report)
+        return Exit.DONE if report.verified else Exit.ITEM_FAILED
+
+    complete(work)
+
+
+def _show_chains(report: VerifyReport) -> None:
+    shown = table("chain", "links", "verified", "broken at", "head")
+    for chain in report.chains:
+        broken = str(chain.broken_at) if chain.broken_at else "-"
+        shown.add_row(chain.chain, str(chain.length), str(chain.verified), broken, chain.head_fingerprint[:16])
+    out.print(shown)
+    if report.flaw:
+        err.print(report.flaw)
 
 
 def _full_name(topic: str) -> str | None:
