@@ -50,9 +50,9 @@ async def replicas(databases, clock):
 def submitted(number: int) -> DocumentVersion:
     """Return a version that waits to be parsed."""
     cause = Cause(f"event-{number}", "run-1", "alice")
-    return first_state(
-        Submission("acme", f"{number:02}.txt", "0" * 64, 3, "text/plain", ("everyone",), cause), 1, BEGINNING
-    )
+    everyone = ("everyone",)
+    submission = Submission("acme", f"{number:02}.txt", "0" * 64, 3, "text/plain", everyone, cause, everyone)
+    return first_state(submission, 1, BEGINNING)
 
 
 async def put(registry: SqlRegistry, version: DocumentVersion) -> None:

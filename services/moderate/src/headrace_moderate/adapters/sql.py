@@ -155,9 +155,11 @@ class _SqlTransaction:
 
     async def publish(self, *facts: Fact) -> None:
         """Put facts in the outbox."""
+        rows = []
         for fact in facts:
             with in_trace_of(fact):
-                await self._outbox.add(self._connection, outgoing(fact))
+                rows.append(await self._outbox.encode(outgoing(fact)))
+        await self._outbox.store(self._connection, rows)
 
     async def _lock_key(self, tenant: str, idempotency_key: str) -> bool:
         """Lock an idempotency key; False where that had nothing to wait for and nothing can have changed."""

@@ -1,0 +1,171 @@
+"""Measures moderate's admissions a second: on PostgreSQL under one lock or a lock a request, and on SQLite.
+
+Run as `python tests/bench/sql_writes.py`; it starts a PostgreSQL of its own and writes build/bench/sql.json. Each
+replica is a process with its own connections. The pace of `fsync` on the machine is measured beside it, since a commit
+waits for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from pathlib import Path
+
+from headrace_messaging import Bus, Codec
+from headrace_messaging.outbox import Outbox, outbox_table
+from headrace_moderate.adapters.sql import SqlRequests
+from headrace_moderate.adapters.tables import METADATA
+from headrace_moderate.domain.requests import Arrival, Query
+from headrace_moderate.handlers.admit import admit_query
+from headrace_moderate.rails import default_declaration, load_policy
+from headrace_native import postgres
+from headrace_native.scratch import scratch
+from headrace_storage import Database
+from sqlalchemy import MetaData
+
+SECONDS = 5.0
+TASKS = 16  # admissions under way at a time, a replica
+REPORT = Path("build/bench/sql.json")
+
+
+class OneLock(Database):
+    """A database whose every write excludes every other, whatever its keys."""
+
+    def write(self, *_keys: str):
+        """Open a writing transaction under the one lock."""
+        return super().write()
+
+    async def lock(self, connection, *keys: str) -> None:
+        """Do nothing: the one lock is held."""
+
+
+class Everybody:
+    """Admits everybody; counts nothing."""
+
+    def get(self, _tenant):
+        """Return a tenant."""
+        return self
+
+    def principals_of(self, _auth_id):
+        """Return everyone."""
+        return ("everyone",)
+
+    def outcome(self, _kind, _reason):
+        """Count nothing."""
+
+    def finding(self, _rail, _action):
+        """Count nothing."""
+
+
+async def admissions(place: str, locks: str, replica: int) -> list[float]:
+    """Admit requests for SECONDS; return how long each took, in milliseconds."""
+    tables = MetaData()
+    for table in METADATA.sorted_tables:
+        table.to_metadata(tables)
+    outbox = Outbox(outbox_table(tables), Codec(Bus("nowhere"), None))
+    kind = OneLock if locks == "one" else Database
+    if "://" in place:
+        database = await kind.connect(place, tables, schema="moderate")
+    else:
+        database = await kind.open(Path(place), tables)
+    requests, everybody, policy = SqlRequests(database, outbox), Everybody(), load_policy(default_declaration())
+    took_ms: list[float] = []
+    until = time.perf_counter() + SECONDS
+
+    async def admit_for_ever(task: int) -> None:
+        number = 0
+        while (began := time.perf_counter()) < until:
+            now, number = datetime.now(UTC), number + 1
+            name = f"{os.getpid()}-{replica}-{task}-{number}"
+            arrival = Arrival(name, name, "acme", now, deadline=now + timedelta(seconds=60))
+            await admit_query(
+                Query("What is a headrace?"),
+                arrival,
+                requests=requests,
+                tenants=everybody,
+                policy=policy,
+                clock=lambda: now,  # noqa: B023 - called before the next turn
+                observer=everybody,
+            )
+            took_ms.append((time.perf_counter() - began) * 1000)
+
+    await asyncio.gather(*map(admit_for_ever, range(TASKS)))
+    await database.close()
+    return took_ms
+
+
+def _replica(place: str, locks: str, replica: int) -> list[float]:
+    return asyncio.run(admissions(place, locks, replica))
+
+
+def measure(place: str, locks: str, replicas: int) -> dict[str, object]:
+    """Return one row of the report."""
+    with multiprocessing.get_context("spawn").Pool(replicas) as pool:
+        parts = pool.starmap(_replica, [(place, locks, number) for number in range(replicas)])
+    took_ms = sorted(each for part in parts for each in part)
+    return {
+        "database": "postgresql" if "://" in place else "sqlite",
+        "locks": locks,
+        "replicas": replicas,
+        "writes_per_s": round(len(took_ms) / SECONDS),
+        "p50_ms": round(statistics.median(took_ms), 1),
+        "p99_ms": round(took_ms[int(len(took_ms) * 0.99)], 1),
+    }
+
+
+def fsyncs_per_s(folder: Path) -> int:
+    """Return how many small appends the disk makes durable in a second."""
+    count, until = 0, time.perf_counter() + 1
+    with (folder / "fsync").open("wb", buffering=0) as file:
+        while time.perf_counter() < until:
+            file.write(b"x" * 512)
+            os.fdatasync(file.fileno())
+            count += 1
+    return count
+
+
+def main() -> None:
+    """Measure every row, print the table, write the report."""
+    rows = []
+    with scratch() as folder, postgres.serve(folder / "postgres") as server:
+        rows.append(measure(str(folder / "state.db"), "one", 1))
+        for replicas in (1, 2, 3):
+            for locks in ("one", "request"):
+                name = f"{locks}_{replicas}"
+                rows.append(measure(postgres.create_database(server, name), locks, replicas))
+        fsyncs = fsyncs_per_s(folder)
+    by = {(row["database"], row["locks"], row["replicas"]): row["writes_per_s"] for row in rows}
+    ratio = by["postgresql", "request", 2] / by["postgresql", "one", 2]
+    report = {
+        "versions": {
+            "python": platform.python_version(),
+            "postgres": postgres.version(),
+            "asyncpg": metadata.version("asyncpg"),
+            "sqlalchemy": metadata.version("sqlalchemy"),
+            "cores": os.cpu_count(),
+            "load_before": os.getloadavg()[0],
+        },
+        "fsyncs_per_s": fsyncs,
+        "rows": rows,
+        "goals": [
+            {"name": "sharded_over_one_lock_2_replicas", "value": round(ratio, 2), "goal": 1.0, "better": "higher",
+             "met": ratio >= 1.0}
+        ],
+    }  # fmt: skip
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps(report, indent=2) + "\n")
+    for row in rows:
+        sys.stdout.write("  ".join(f"{name}={value}" for name, value in row.items()) + "\n")
+    sys.stdout.write(f"fsyncs_per_s={fsyncs}  report={REPORT}\n")
+
+
+if __name__ == "__main__":
+    main()
