@@ -20,7 +20,7 @@ class Settings(ServiceSettings):
     )
     store_url: str = Field(
         "",
-        description="weaviate://HOST:PORT[/PREFIX]?grpc_port=PORT, weaviates:// for TLS; default: LanceDB in the data-dir",
+        description="weaviate://HOST:PORT[/PREFIX]?grpc_port=PORT, weaviates:// for TLS; default: LanceDB in data-dir",
     )
     store_api_key: SecretStr | None = Field(None, description="of the store that store_url names, if it wants one")
     embed_timeout_s: Annotated[float, Field(gt=0)] = Field(30.0, description="a query's embedding takes no longer")
