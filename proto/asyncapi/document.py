@@ -68,7 +68,11 @@ def _channel(topic: Topic) -> dict[str, Any]:
             "kafka": {
                 "topic": topic.name,
                 "partitions": topic.partitions,
-                "topicConfiguration": {"cleanup.policy": [topic.cleanup], "retention.ms": topic.retention_ms},
+                "topicConfiguration": {
+                    "cleanup.policy": [topic.cleanup],
+                    "retention.ms": topic.retention_ms,
+                    "max.message.bytes": topic.max_message_bytes,
+                },
                 "bindingVersion": "0.5.0",
             }
         },

@@ -20,6 +20,8 @@ Attribute = Literal[
     "headrace.passages",
     "headrace.chunks",
     "headrace.quotes",
+    "headrace.book",
+    "headrace.state",
     # OpenTelemetry, generative AI.
     "gen_ai.operation.name",
     "gen_ai.provider.name",
@@ -79,6 +81,10 @@ MetricName = Literal[
     # Messages whose dead letter or retry cannot be written now, by topic: above 0 their partitions stand still. Alert
     # on it. Unit: {message}.
     "headrace.subscriber.blocked",
+    # Tries that failed for now and will be made again, by what waits (headrace.stage). Unit: {try}.
+    "headrace.waits",
+    # How far this process's clock is ahead of the brokers'. Unit: s.
+    "headrace.clock.offset",
     # gRPC calls served, by method and status. Unit: s.
     "rpc.server.duration",
     # Outcomes decided, by outcome and reason. Unit: {request}.
@@ -97,4 +103,12 @@ MetricName = Literal[
     "headrace.usage.unrated",
     # Money rated, in micro-units of the currency, by model. Unit: u{currency}.
     "headrace.cost",
+    # Requests ever, by tenant and state: registered, decided, waiting. Unit: {request}.
+    "headrace.requests",
+    # Money ever reserved, by tenant and state: reserved, held, unknown, settled, released. Unit: u{currency}.
+    "headrace.reserved",
+    # What does not add up, by tenant and book (requests, usages; reservations, holds, spending in picos): 0, or alert.
+    "headrace.conservation.difference",
+    # When the books were last checked, in seconds since 1970. Unit: s.
+    "headrace.conservation.checked",
 ]

@@ -6,6 +6,7 @@ Sampling, headers and timeouts are OpenTelemetry's own environment variables.
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
 
 from opentelemetry import metrics, trace
@@ -34,7 +35,15 @@ class Telemetry:
 def configure(service: str, *, version: str, log_level: str = "info", log_format: LogFormat = "json") -> Telemetry:
     """Configure logs, traces and metrics of this process; once per process, before anything is built."""
     configure_logs(service, level=log_level, log_format=log_format)
-    resource = Resource.create({"service.name": service, "service.namespace": "headrace", "service.version": version})
+    resource = Resource.create(
+        {
+            "service.name": service,
+            "service.namespace": "headrace",
+            "service.version": version,
+            # Without it the metrics of two replicas are one series that jumps between them.
+            "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
+        }
+    )
     traces = TracerProvider(resource=resource)
     readers = []
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):

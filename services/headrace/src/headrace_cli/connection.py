@@ -12,6 +12,7 @@ from headrace_runtime import Places, Tenants, open_blobs
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from headrace_cli.remote import remote_platform
 from headrace_cli.supervisor import PlatformFile, PlatformState
 
 
@@ -27,9 +28,12 @@ def endpoints_of(state: PlatformState) -> Endpoints:
 
 @asynccontextmanager
 async def connected(data_dir: Path, tenant: str, auth_id: str) -> AsyncIterator[Client]:
-    """Connect to the platform that runs on `data_dir`; NotRunning, or Refused for an undeclared tenant or principal."""
-    state = PlatformFile(data_dir).read()
-    tenants = Tenants.load(Path(state.tenants_file) if state.tenants_file else None)
+    """Connect to the platform that runs on `data_dir`, else to the one that the environment names.
+
+    NotRunning where there is neither; Refused for an undeclared tenant or principal.
+    """
+    endpoints, tenants_file = _platform(data_dir)
+    tenants = Tenants.load(tenants_file)
     declared = tenants.get(tenant)
     if declared is None:
         known = ", ".join(tenants.by_id)
@@ -38,10 +42,18 @@ async def connected(data_dir: Path, tenant: str, auth_id: str) -> AsyncIterator[
     if principals is None:
         raise Refused(f"principal {auth_id!r} is not declared for tenant {tenant!r}", reason="unknown_principal")
     _number_traces()
-    blobs = open_blobs(Places().blobs, Path(state.data_dir) / "blobs")
-    client = Client(endpoints_of(state), tenant=tenant, principals=principals, auth_id=auth_id, blobs=blobs)
+    blobs = open_blobs(Places().blobs, data_dir / "blobs")
+    client = Client(endpoints, tenant=tenant, principals=principals, auth_id=auth_id, blobs=blobs)
     async with client:
         yield client
+
+
+def _platform(data_dir: Path) -> tuple[Endpoints, Path | None]:
+    file = PlatformFile(data_dir)
+    if not file.is_running() and (remote := remote_platform()):
+        return remote
+    state = file.read()
+    return endpoints_of(state), Path(state.tenants_file) if state.tenants_file else None
 
 
 def _number_traces() -> None:

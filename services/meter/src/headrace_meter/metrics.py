@@ -1,22 +1,33 @@
-"""What the operators see: money rated, and usage without a price, which is an alert."""
+"""What the operators see: money rated; and two alerts, usage without a price and books that do not balance."""
 
 from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Container, Sequence
 
 from headrace_telemetry import get_logger
 from opentelemetry import metrics
 
+from headrace_meter.conservation import Books
 from headrace_meter.domain import Usage
 
 _meter = metrics.get_meter("headrace")
 _cost = _meter.create_counter("headrace.cost", unit="u{currency}")
 _unrated = _meter.create_counter("headrace.usage.unrated", unit="{usage}")
+_reserved = _meter.create_gauge("headrace.reserved", unit="u{currency}")
+_difference = _meter.create_gauge("headrace.conservation.difference", unit="1")
+_checked = _meter.create_gauge("headrace.conservation.checked", unit="s")
 _log = get_logger()
 
 _PICOS_PER_MICRO = 1_000_000
 
 
 class Metrics:
-    """Counts and logs; a model's name is a bounded label, a tenant's is not."""
+    """Counts and logs. A model's name is a bounded label; so is a tenant's where the tenants file declares it."""
+
+    def __init__(self, declared: Container[str] = ()) -> None:
+        self._declared = declared
 
     def rated(self, model: str, cost_picos: int) -> None:
         """Count what was booked, in micro-units; the ledger keeps the exact amount."""
@@ -26,3 +37,21 @@ class Metrics:
         """Count and log a usage that has no price."""
         _unrated.add(1, {"gen_ai.request.model": usage.model})
         _log.error("usage.unrated", usage_id=usage.usage_id, model=usage.model, reason=reason)
+
+    def books(self, books: Sequence[Books]) -> None:
+        """Show what is reserved by state, and by how much which book is off; log each one that is."""
+        reserved: Counter[tuple[str, str]] = Counter()
+        differences: Counter[tuple[str, str]] = Counter()
+        for each in books:
+            tenant = each.tenant if each.tenant in self._declared else "undeclared"
+            for state, picos in {"reserved": each.reserved_picos, **each.by_state_picos}.items():
+                reserved[tenant, state] += picos
+            for book, difference in each.differences().items():
+                differences[tenant, book] += abs(difference)
+                if difference:
+                    _log.error("conservation.violated", tenant=each.tenant, book=book, difference=difference)
+        for (tenant, state), picos in reserved.items():
+            _reserved.set(picos / _PICOS_PER_MICRO, {"headrace.tenant": tenant, "headrace.state": state})
+        for (tenant, book), difference in differences.items():
+            _difference.set(difference, {"headrace.tenant": tenant, "headrace.book": book})
+        _checked.set(time.time())

@@ -10,14 +10,18 @@ from headrace_errors import Unavailable
 from headrace_runtime import Chassis, Service
 from headrace_telemetry import get_logger
 
+from headrace_moderate.adapters.balances import SqlCounting
 from headrace_moderate.adapters.sql import SqlRequests
 from headrace_moderate.adapters.tables import METADATA
+from headrace_moderate.conservation import check_balances
 from headrace_moderate.entrypoints import grpc, kafka
 from headrace_moderate.handlers.keep import resume_on_bus, sweep
 from headrace_moderate.metrics import Counters
 from headrace_moderate.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+# How much longer than its grace the sweep may take to get round to a request.
+SWEEP_LATE_S = 60
 _log = get_logger()
 
 
@@ -25,7 +29,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     """Build the service: nothing of it runs yet."""
     database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     requests = SqlRequests(database, outbox, bus_generation=chassis.bus.generation)
-    policy, observer = settings.policy(), Counters()
+    policy, observer = settings.policy(), Counters(chassis.tenants.by_id)
 
     async def resume() -> None:
         count = await resume_on_bus(requests=requests, clock=now, observer=observer)
@@ -43,13 +47,22 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
                     _log.warning("requests.swept", count=count)
             await asyncio.sleep(settings.sweep_interval_s)
 
+    async def keep_checking() -> None:
+        grace = timedelta(seconds=settings.sweep_grace_s + SWEEP_LATE_S)
+        while True:
+            try:
+                await check_balances(counting=SqlCounting(database), watchers=observer, clock=now, grace=grace)
+            except Unavailable as error:
+                _log.warning("conservation.unchecked", reason=error.reason, detail=error.detail)
+            await asyncio.sleep(settings.conservation_interval_s)
+
     return Service(
         subscriptions=kafka.subscriptions(
             requests=requests, tenants=chassis.tenants, policy=policy, clock=now, observer=observer
         ),
         rpcs=[grpc.rpc(requests=requests, policy=policy, clock=now, observer=observer)],
         before_ready=resume,
-        tasks=[sweep_forever],
+        tasks=[sweep_forever, keep_checking],
     )
 
 

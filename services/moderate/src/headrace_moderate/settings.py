@@ -25,6 +25,10 @@ class Settings(ServiceSettings):
         60.0, description="how long past its deadline a request may wait for a stage to end it, in seconds"
     )
 
+    conservation_interval_s: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="how often all requests are counted against their outcomes, in seconds"
+    )
+
     def policy(self) -> Policy:
         """Return the declared rails; RailsInvalid or OSError where they cannot be used."""
         return load_policy(self.rails_file.read_text(encoding="utf-8") if self.rails_file else default_declaration())
