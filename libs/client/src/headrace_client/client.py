@@ -29,7 +29,7 @@ from headrace_telemetry import span
 from opentelemetry.trace import SpanKind
 
 from headrace_client.answers import Answer, answer_of
-from headrace_client.documents import DocumentStatus, status_of
+from headrace_client.documents import DocumentStatus, status_of, upload_parts
 from headrace_client.endpoints import Endpoints
 from headrace_client.outcomes import NoOutcome, OutcomeListener, TopicReader
 
@@ -39,7 +39,6 @@ OUTCOME_GRACE_S = 90.0
 COST_WAIT_S = 5.0
 COST_POLL_S = 0.05
 CALL_TIMEOUT_S = 30.0
-UPLOAD_PART_BYTES = 512 * 1024
 
 
 class Client:
@@ -170,7 +169,7 @@ class Client:
         """Submit a document's bytes under its path relative to its root."""
         peer = self._peer("ingest")
         stub: Any = ingest_service_pb2_grpc.IngestServiceStub(peer.channel)
-        parts = _parts(document, content, allow)
+        parts = upload_parts(document, content, allow)
         response = await peer.call(stub.Submit, parts, self._context(CALL_TIMEOUT_S * 4))
         return status_of(response.status)
 
@@ -293,12 +292,3 @@ async def _in_time(
         return await asyncio.wait_for(expected, timeout_s)
     except TimeoutError:
         raise NoOutcome(f"no outcome of {request_id} within {timeout_s:.0f} s") from None
-
-
-async def _parts(
-    document: str, content: bytes, allow: Sequence[str]
-) -> AsyncIterator[ingest_service_pb2.SubmitRequest]:
-    head = ingest_service_pb2.SubmitHead(document=document, allow=allow, size_bytes=len(content))
-    yield ingest_service_pb2.SubmitRequest(head=head)
-    for start in range(0, len(content), UPLOAD_PART_BYTES):
-        yield ingest_service_pb2.SubmitRequest(data=content[start : start + UPLOAD_PART_BYTES])

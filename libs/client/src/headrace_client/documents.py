@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from headrace.document.v1 import document_pb2
+from headrace.ingest.v1 import ingest_service_pb2
 
 DocumentState = Literal["submitted", "chunked", "indexed", "failed", "deleted", "unchanged"]
+UPLOAD_PART_BYTES = 512 * 1024
 SETTLED: frozenset[DocumentState] = frozenset({"indexed", "failed", "deleted", "unchanged"})
 
 
@@ -48,3 +50,13 @@ def status_of(status: document_pb2.DocumentStatus) -> DocumentStatus:
         size_bytes=status.size_bytes,
         timings_ms=dict(status.timings_ms),
     )
+
+
+async def upload_parts(
+    document: str, content: bytes, allow: Sequence[str]
+) -> AsyncIterator[ingest_service_pb2.SubmitRequest]:
+    """Yield the messages of one submission: its head, then the bytes in parts."""
+    head = ingest_service_pb2.SubmitHead(document=document, allow=allow, size_bytes=len(content))
+    yield ingest_service_pb2.SubmitRequest(head=head)
+    for start in range(0, len(content), UPLOAD_PART_BYTES):
+        yield ingest_service_pb2.SubmitRequest(data=content[start : start + UPLOAD_PART_BYTES])
