@@ -1,4 +1,4 @@
-"""One suite for a folder and for a real S3-compatible store: bytes by their sha256, stored once, verified when read."""
+"""One suite for a folder and a real S3-compatible store: a tenant's bytes by their sha256, verified when read."""
 
 import asyncio
 import hashlib
@@ -27,39 +27,50 @@ def blobs(settings, tmp_path):
 async def test_storing_twice_is_storing_once(blobs, size_bytes):
     """The address is the content's, and what is there is not sent again."""
     content = b"x" * size_bytes
-    address = await blobs.put(content)
+    address = await blobs.put("a", content)
     assert address == hashlib.sha256(content).hexdigest()
-    assert await blobs.put(content) == address
-    assert await blobs.get(address) == content
+    assert await blobs.put("a", content) == address
+    assert await blobs.get("a", address) == content
 
 
 async def test_many_writers_of_one_blob_all_succeed(blobs):
     """Whoever comes second finds it there."""
-    addresses = await asyncio.gather(*(blobs.put(b"the same") for _ in range(32)))
+    addresses = await asyncio.gather(*(blobs.put("a", b"the same") for _ in range(32)))
     assert set(addresses) == {hashlib.sha256(b"the same").hexdigest()}
 
 
 async def test_a_changed_blob_is_not_handed_out(blobs):
     """Every read is verified."""
-    address = await blobs.put(b"as it was")
-    await obstore.put_async(blobs._store, f"{address[:2]}/{address}", b"as it is")
+    address = await blobs.put("a", b"as it was")
+    (kept,) = obstore.list(blobs._store).collect()
+    await obstore.put_async(blobs._store, kept["path"], b"as it is")
     with pytest.raises(BlobCorrupt):
-        await blobs.get(address)
+        await blobs.get("a", address)
+
+
+@pytest.mark.parametrize("other", ["", "b", "A", "../a", "a/../a", "x" * 300])
+async def test_a_tenant_finds_only_what_it_stored(blobs, other):
+    """Whoever knows a blob's address without having stored it gets nothing, whatever it calls itself."""
+    address = await blobs.put("a", b"a secret")
+    with pytest.raises(BlobNotFound):
+        await blobs.get(other, address)
+    assert await blobs.put(other, b"a secret") == address
+    assert await blobs.get(other, address) == b"a secret"
 
 
 async def test_a_blob_that_is_not_there_is_not_found(blobs):
     """That is the message's fault, and no reason to wait."""
     with pytest.raises(BlobNotFound):
-        await blobs.get("0" * 64)
+        await blobs.get("a", "0" * 64)
 
 
 async def test_a_bucket_that_is_not_there_is_an_outage(native_s3, tmp_path):
     """A store that is set up wrongly must not make messages look wrong."""
     blobs = open_blobs(native_s3.model_copy(update={"url": "s3://no-such-bucket"}), tmp_path)
     with pytest.raises(Unavailable):
-        await blobs.get("0" * 64)
+        await blobs.get("a", "0" * 64)
     with pytest.raises(Unavailable):
-        await blobs.put(b"anything")
+        await blobs.put("a", b"anything")
 
 
 async def test_a_store_that_is_down_is_unavailable_and_comes_back(own_server, tmp_path):
@@ -67,14 +78,14 @@ async def test_a_store_that_is_down_is_unavailable_and_comes_back(own_server, tm
     server = own_server("s3")
     named = {name.removeprefix("HEADRACE_BLOBS__").lower(): value for name, value in server.environment.items()}
     blobs = open_blobs(BlobSettings(**named), tmp_path)
-    address = await blobs.put(b"kept")
+    address = await blobs.put("a", b"kept")
     (process,) = server.processes
     process.kill()
     with pytest.raises(Unavailable):
-        await blobs.get(address)
+        await blobs.get("a", address)
     process.start()
     process.wait_ready()
-    assert await blobs.get(address) == b"kept"
+    assert await blobs.get("a", address) == b"kept"
 
 
 @pytest.mark.parametrize("url", ["bucket", "http://bucket", "s3:///prefix"])

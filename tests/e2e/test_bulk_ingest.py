@@ -121,7 +121,7 @@ def events_logged(data_dir: Path) -> Counter[str]:
 
 def blob_count(platform: Platform) -> int:
     """Count the blobs that are whole."""
-    return sum(1 for one in (platform.data_dir / "blobs").glob("*/*") if "#" not in one.name)
+    return sum(1 for one in (platform.data_dir / "blobs").glob("*/*/*") if "#" not in one.name)
 
 
 def peak_bytes(pid: int) -> int:

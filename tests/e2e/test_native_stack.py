@@ -39,7 +39,7 @@ def test_the_main_job_on_real_servers(stack, tmp_path):
         assert [outcome["payload"]["request_id"] for outcome in outcomes] == [first["request_id"]]
         assert platform.run("ask", QUESTION, "--json").json()["outcome"] == "answered"
         assert platform.run("audit", "verify", "--json").json()["verified"]
-    assert not [*tmp_path.glob("data/*/state.db"), *tmp_path.glob("data/blobs/*/*")]
+    assert not [*tmp_path.glob("data/*/state.db"), *tmp_path.glob("data/blobs/*/*/*")]
 
 
 @pytest.mark.e2e

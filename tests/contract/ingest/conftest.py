@@ -134,16 +134,16 @@ class FakeBlobs:
     """Bytes by a name that stands for their hash."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
+        self.kept: dict[tuple[str, str], bytes] = {}
 
-    async def put(self, content: bytes) -> str:
-        self.kept[f"blob-{content!r}"] = content
+    async def put(self, tenant: str, content: bytes) -> str:
+        self.kept[tenant, f"blob-{content!r}"] = content
         return f"blob-{content!r}"
 
-    async def get(self, sha256: str) -> bytes:
-        if sha256 not in self.kept:
+    async def get(self, tenant: str, sha256: str) -> bytes:
+        if (tenant, sha256) not in self.kept:
             raise InvalidMessage("no such blob", reason="blob_not_found")
-        return self.kept[sha256]
+        return self.kept[tenant, sha256]
 
 
 class FakeParser:

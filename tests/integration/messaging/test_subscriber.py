@@ -159,7 +159,7 @@ async def test_poison_too_large_for_our_limits_is_kept_as_a_blob(bus, publisher,
     await foreign.stop()
     (letter,) = await read_all(DLQ)
     reference = dict(letter.headers)["dlq_dataref"].decode()
-    assert await codec.blobs.get(reference.removeprefix("sha256:")) == b"x" * 4_000_000
+    assert await codec.blobs.get("", reference.removeprefix("sha256:")) == b"x" * 4_000_000
 
 
 async def test_a_refusal_ends_the_request_on_the_bus(publisher, consuming, read_all):

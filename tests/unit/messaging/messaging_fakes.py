@@ -2,7 +2,7 @@
 
 import hashlib
 
-from headrace_errors import Unavailable
+from headrace_errors import InvalidMessage, Unavailable
 from headrace_messaging import Received
 from headrace_messaging.codec import require_sendable
 
@@ -13,15 +13,17 @@ class MemoryBlobs:
     def __init__(self):
         self.contents = {}
 
-    async def put(self, content):
-        """Keep the content under its sha256."""
+    async def put(self, tenant, content):
+        """Keep the content under its tenant and sha256."""
         sha256 = hashlib.sha256(content).hexdigest()
-        self.contents[sha256] = content
+        self.contents[tenant, sha256] = content
         return sha256
 
-    async def get(self, sha256):
+    async def get(self, tenant, sha256):
         """Return what was kept."""
-        return self.contents[sha256]
+        if (tenant, sha256) not in self.contents:
+            raise InvalidMessage("no such blob", reason="blob_not_found")
+        return self.contents[tenant, sha256]
 
 
 class FakePublisher:

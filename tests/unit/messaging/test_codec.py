@@ -85,10 +85,21 @@ async def test_a_large_payload_travels_by_claim_check():
     blobs = MemoryBlobs()
     codec, payload = Codec(EMBEDDED, blobs), QueryRequested(question="x" * (CLAIM_CHECK_EMBEDDED_BYTES + 1))
     record = await codec.encode(question(payload))
-    (sha256,) = blobs.contents
+    ((_tenant, sha256),) = blobs.contents
     assert record.value == b""
     assert dict(record.headers)["ce_dataref"].decode() == f"sha256:{sha256}"
     assert (await round_trip(codec, question(payload))).payload == payload
+
+
+async def test_a_claim_check_is_good_for_its_tenant_only():
+    """Who knows the hash of another's payload gets nothing for it."""
+    codec = Codec(EMBEDDED, MemoryBlobs())
+    payload = QueryRequested(question="x" * (CLAIM_CHECK_EMBEDDED_BYTES + 1))
+    record = await codec.encode(question(payload, tenant="acme"))
+    forged = [(name, b"mallory" if name == "ce_tenant" else value) for name, value in record.headers]
+    assert (await codec.decode(received(record.topic, b"", record.headers, key=record.key))).payload == payload
+    with pytest.raises(InvalidMessage, match="blob"):
+        await codec.decode(received(record.topic, b"", forged, key=record.key))
 
 
 async def test_an_outcome_never_travels_by_claim_check():

@@ -40,13 +40,13 @@ _ENCODINGS = {_JSON: "json", _PROTOBUF: "protobuf", "application/x-protobuf": "p
 
 
 class Blobs(Protocol):
-    """Where large payloads lie."""
+    """Where large payloads lie, apart by tenant; an empty tenant is the platform itself."""
 
-    async def put(self, content: bytes) -> str:
+    async def put(self, tenant: str, content: bytes) -> str:
         """Store `content`; return its sha256 in hexadecimal."""
         ...
 
-    async def get(self, sha256: str) -> bytes:
+    async def get(self, tenant: str, sha256: str) -> bytes:
         """Return the bytes, verified against their address; a HeadraceError where that cannot be."""
         ...
 
@@ -76,7 +76,7 @@ class Codec:
         headers[CONTENT_TYPE] = _JSON if declared.encoding == "json" else _PROTOBUF
         if outgoing.key:
             headers["ce_partitionkey"] = outgoing.key
-        value = await self._check_in(_dump(outgoing.payload, declared), declared, headers)
+        value = await self._check_in(_dump(outgoing.payload, declared), declared, headers, outgoing.envelope.tenant)
         raw = tuple((name, text.encode()) for name, text in headers.items())
         return require_sendable(Record(outgoing.topic, outgoing.key.encode(), value, raw))
 
@@ -87,7 +87,7 @@ class Codec:
         if value is not None and _media_type(headers) == CONTENT_TYPE_STRUCTURED:
             headers, value = unfold(value, headers)
         envelope = read_envelope(headers, self._origin(received), lenient=declared.encoding == "json")
-        payload = _parse(await self._check_out(value, headers), headers, declared)
+        payload = _parse(await self._check_out(value, headers, envelope.tenant), headers, declared)
         return _event(received, envelope, payload, watermark, key=_decode_key(received.key))
 
     def salvage(self, received: Received) -> Event[Message]:
@@ -101,17 +101,17 @@ class Codec:
         key = (received.key or b"").decode(errors="replace")
         return _event(received, envelope, topic(received.topic).message(), 0, key=key, readable=False)
 
-    async def _check_in(self, value: bytes, declared: Topic, headers: dict[str, str]) -> bytes:
+    async def _check_in(self, value: bytes, declared: Topic, headers: dict[str, str], tenant: str) -> bytes:
         if len(value) > PAYLOAD_BYTES_MAX:
             raise InvalidMessage(
                 f"a payload of {len(value)} bytes is over {PAYLOAD_BYTES_MAX}", reason="payload_too_large"
             )
         if not declared.claim_check or len(value) <= self._claim_check_bytes or self.blobs is None:
             return value
-        headers[DATAREF] = _DATAREF_SCHEME + await self.blobs.put(value)
+        headers[DATAREF] = _DATAREF_SCHEME + await self.blobs.put(tenant, value)
         return b""
 
-    async def _check_out(self, value: bytes | None, headers: dict[str, str]) -> bytes:
+    async def _check_out(self, value: bytes | None, headers: dict[str, str], tenant: str) -> bytes:
         reference = headers.get(DATAREF)
         if reference is None:
             if value is None:
@@ -119,7 +119,7 @@ class Codec:
             return value
         if not reference.startswith(_DATAREF_SCHEME) or self.blobs is None:
             raise InvalidMessage("the claim check names no blob store known here", reason="claim_check_unknown")
-        return await self.blobs.get(reference.removeprefix(_DATAREF_SCHEME))
+        return await self.blobs.get(tenant, reference.removeprefix(_DATAREF_SCHEME))
 
     def _origin(self, received: Received) -> Origin:
         appended = datetime.fromtimestamp(max(received.timestamp_ms, 0) / 1000, UTC)

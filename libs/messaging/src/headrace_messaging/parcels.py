@@ -22,6 +22,7 @@ from headrace_messaging.event import Received, Record
 _HEADERS_BYTES_MAX = 64 * 1024
 _KEY_BYTES_MAX = 1024
 _SCHEME = "sha256:"
+_OWNER = ""  # a broken record may not say whose it is; only parcels are looked for there
 RawHeaders = tuple[tuple[str, bytes | None], ...]
 
 
@@ -37,11 +38,11 @@ async def pack(received: Received, facts: Mapping[str, str], *, prefix: str, to:
     original = tuple((name, content or b"") for name, content in received.headers)
     if blobs is not None:
         if len(value) + 2 * _HEADERS_BYTES_MAX > RECORD_BYTES_MAX:
-            written["dataref"], value = _SCHEME + await blobs.put(value), b""
+            written["dataref"], value = _SCHEME + await blobs.put(_OWNER, value), b""
         if sum(len(name) + len(content) for name, content in original) > _HEADERS_BYTES_MAX:
-            written["headersref"], original = _SCHEME + await blobs.put(_as_json(original)), ()
+            written["headersref"], original = _SCHEME + await blobs.put(_OWNER, _as_json(original)), ()
         if len(key) > _KEY_BYTES_MAX:
-            written["keyref"], key = _SCHEME + await blobs.put(key), order_key(key)
+            written["keyref"], key = _SCHEME + await blobs.put(_OWNER, key), order_key(key)
     added = tuple((f"{prefix}_{name}", text.encode()) for name, text in written.items() if text)
     return Record(to, key, value, original + added)
 
@@ -114,7 +115,7 @@ def _nulls(received: Received) -> str:
 async def _fetch(reference: str, blobs: Blobs | None) -> bytes:
     if blobs is None or not reference.startswith(_SCHEME):
         raise InvalidMessage("the parcel names no blob store known here", reason="claim_check_unknown")
-    return await blobs.get(reference.removeprefix(_SCHEME))
+    return await blobs.get(_OWNER, reference.removeprefix(_SCHEME))
 
 
 def _as_json(headers: Headers) -> bytes:

@@ -1,6 +1,7 @@
-"""Content-addressed blobs: the key is the sha256 of the bytes, verified on every read.
+"""Content-addressed blobs, apart by tenant: the key is the sha256 of the bytes, verified on every read.
 
-Who may read which blob is the services' matter: an address is handed out only with the message that names it.
+An address is no secret, whoever has the content has it: so it finds something only together with the tenant that stored
+it. Who acts for a tenant is the services' matter.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # A server answers "there already" before it has read the body, and closes: a client that still writes sees a broken
 # request, not the answer. So it is asked first, above what socket buffers take (obstore 0.11, 6 MB).
 ASK_FIRST_BYTES = 1024 * 1024
+_SCOPE_DIGITS = 32
 _NO_BUCKET = "NoSuchBucket"
 _CONNECT_TIMEOUT_S = 3
 _REQUEST_TIMEOUT_S = 30
@@ -32,7 +34,7 @@ _RETRIES_WITHIN_S = 30
 
 
 class BlobNotFound(InvalidMessage):
-    """No blob has that address."""
+    """The tenant has no blob of that address."""
 
     default_reason = "blob_not_found"
 
@@ -44,13 +46,13 @@ class BlobCorrupt(InvalidMessage):
 
 
 class BlobStore(Protocol):
-    """Bytes by their sha256."""
+    """A tenant's bytes by their sha256. An empty tenant stands for the platform itself."""
 
-    async def put(self, content: bytes) -> str:
+    async def put(self, tenant: str, content: bytes) -> str:
         """Store `content` and return its address in hexadecimal; storing it again is a no-op. Unavailable."""
         ...
 
-    async def get(self, sha256: str) -> bytes:
+    async def get(self, tenant: str, sha256: str) -> bytes:
         """Return the bytes; BlobNotFound, BlobCorrupt or Unavailable."""
         ...
 
@@ -99,24 +101,25 @@ class ObjectBlobs:
         )
         return cls(store)
 
-    async def put(self, content: bytes) -> str:
+    async def put(self, tenant: str, content: bytes) -> str:
         """Store `content` once, atomically; return its sha256 in hexadecimal."""
         sha256 = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
+        path = _path(tenant, sha256)
         try:
-            if len(content) > ASK_FIRST_BYTES and await self._holds(sha256):
+            if len(content) > ASK_FIRST_BYTES and await self._holds(path):
                 return sha256
             with suppress(AlreadyExistsError):  # same address, same bytes
-                await obstore.put_async(self._store, _path(sha256), content, mode="create")
+                await obstore.put_async(self._store, path, content, mode="create")
         except (BaseError, OSError) as error:
             raise Unavailable(f"the blob store does not take a blob: {type(error).__name__}") from error
         return sha256
 
-    async def get(self, sha256: str) -> bytes:
+    async def get(self, tenant: str, sha256: str) -> bytes:
         """Return the verified bytes."""
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):  # noqa: PLR2004 - the length of a sha256
             raise BlobNotFound("a blob's address is a sha256 in hexadecimal")
         try:
-            found = await obstore.get_async(self._store, _path(sha256))
+            found = await obstore.get_async(self._store, _path(tenant, sha256))
             content = bytes(await found.bytes_async())
         except FileNotFoundError as error:
             if _NO_BUCKET in str(error):  # a misconfigured or vanished store, not a missing blob
@@ -128,13 +131,15 @@ class ObjectBlobs:
             raise BlobCorrupt(f"blob {sha256} holds other bytes than its address says")
         return content
 
-    async def _holds(self, sha256: str) -> bool:
+    async def _holds(self, path: str) -> bool:
         try:
-            await obstore.head_async(self._store, _path(sha256))
+            await obstore.head_async(self._store, path)
         except FileNotFoundError:
             return False
         return True
 
 
-def _path(sha256: str) -> str:
-    return f"{sha256[:2]}/{sha256}"
+def _path(tenant: str, sha256: str) -> str:
+    # The tenant's hash, not its name: whatever a producer calls itself is one short name of a folder.
+    scope = hashlib.sha256(tenant.encode()).hexdigest()[:_SCOPE_DIGITS]
+    return f"{scope}/{sha256[:2]}/{sha256}"

@@ -68,13 +68,13 @@ class Registry(Protocol):
 
 
 class Blobs(Protocol):
-    """Bytes by their sha256."""
+    """A tenant's bytes by their sha256."""
 
-    async def put(self, content: bytes) -> str:
+    async def put(self, tenant: str, content: bytes) -> str:
         """Store bytes; return their sha256 in hexadecimal. Storing them again is a no-op."""
         ...
 
-    async def get(self, sha256: str) -> bytes:
+    async def get(self, tenant: str, sha256: str) -> bytes:
         """Return the bytes. Raises a HeadraceError when there are none of that address."""
         ...
 

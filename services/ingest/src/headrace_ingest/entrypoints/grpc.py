@@ -91,7 +91,7 @@ class IngestServicer(pb_grpc.IngestServiceServicer):
         if request.with_text and version.text_sha256:
             if not version.readable_by(call.principals):
                 raise _unknown(request.document)
-            response.text = await self._text(version.text_sha256)
+            response.text = await self._text(version.tenant, version.text_sha256)
         return response
 
     async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:  # noqa: N802
@@ -135,8 +135,8 @@ class IngestServicer(pb_grpc.IngestServiceServicer):
                 yield version
             after, ended = (page[-1].document, False) if page else ("", True)
 
-    async def _text(self, sha256: str) -> str:
-        text = await self._blobs.get(sha256)
+    async def _text(self, tenant: str, sha256: str) -> str:
+        text = await self._blobs.get(tenant, sha256)
         if len(text) > TEXT_BYTES_MAX:
             raise Refused(f"a text of {len(text)} bytes does not fit into a message", reason=Reason.TOO_LARGE)
         return text.decode()

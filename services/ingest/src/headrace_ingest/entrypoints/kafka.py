@@ -60,7 +60,8 @@ def subscriptions(use_cases: EventUseCases, *, blobs: Blobs, tenancy: Tenancy) -
             await use_cases.forget(request.tenant, request.document, cause, principals)
             return ()
         try:
-            content = await blobs.get(submitted.content_sha256) if submitted.content_sha256 else submitted.content
+            address = submitted.content_sha256
+            content = await blobs.get(request.tenant, address) if address else submitted.content
         except InvalidMessage as error:
             await use_cases.refuse(request, ParsingError(Reason.INVALID_REQUEST, error.detail), cause)
         else:

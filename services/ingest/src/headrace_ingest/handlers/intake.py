@@ -47,7 +47,7 @@ async def take_in(
     submission = Submission(
         request.tenant,
         request.document,
-        await blobs.put(content),
+        await blobs.put(request.tenant, content),
         len(content),
         request.media_type,
         allow,

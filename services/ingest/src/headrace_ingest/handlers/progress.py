@@ -29,14 +29,14 @@ async def digest(
     Does nothing if the version was superseded meanwhile. A crash at any point leaves it waiting.
     """
     try:
-        content = await blobs.get(waiting.content_sha256)
+        content = await blobs.get(waiting.tenant, waiting.content_sha256)
         found = find_format(formats, waiting.document, waiting.media_type)
         result = await parser.parse(found, content)
     except (ParsingError, InvalidMessage) as error:
         await give_up(waiting, error, registry=registry, clock=clock)
         return
     del content
-    text_sha256 = await blobs.put(result.document.text.encode())
+    text_sha256 = await blobs.put(waiting.tenant, result.document.text.encode())
     async with registry.change(waiting.tenant, waiting.document) as change:
         current = numbered(waiting.version, await change.versions())
         if current and current.state is State.SUBMITTED:
