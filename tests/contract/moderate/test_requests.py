@@ -251,3 +251,28 @@ async def test_replicas_give_each_request_one_outcome_and_forget_no_follower(rep
         rows = (await connection.execute(select(replicas[0]._outbox._table))).all()
     told = {(dict(json.loads(row.headers))["ce_id"], row.value) for row in rows if row.topic == ANSWER_COMPLETED}
     assert len(told) == 48
+
+
+async def test_who_joins_a_request_while_it_is_decided_gets_its_outcome(replicas):
+    """The decision waits for the follower that found the request open, and takes it along."""
+    everybody = Everybody()
+    async with replicas[0].transaction("acme", "first") as transaction:
+        await transaction.add(request("first"))
+        await transaction.claim_key(request("first"))
+    async with replicas[0].transaction("acme", "follower") as joining:
+        first = await joining.first_with_key("acme", "k")
+        deciding = asyncio.create_task(
+            decide_by_end(
+                Outcome("refused", "no_evidence"),
+                Cause("end-1", "acme", "first"),
+                requests=replicas[1],
+                clock=lambda: NOW,
+                observer=everybody,
+            )
+        )
+        done, _ = await asyncio.wait([deciding], timeout=0.3)
+        assert not done
+        await joining.add(request("follower", admission=None, follows=first.request_id))
+    await deciding
+    async with replicas[2].transaction("acme", "follower") as transaction:
+        assert (await transaction.find("acme", "follower")).decision.outcome.reason == "no_evidence"
