@@ -17,3 +17,4 @@ BLOCKED = _METER.create_up_down_counter("headrace.subscriber.blocked", unit="{me
 DEAD_LETTERS = _METER.create_counter("headrace.dead_letters", unit="{message}")
 LAG = _METER.create_gauge("headrace.subscriber.lag", unit="{message}")
 OUTBOX_PENDING = _METER.create_gauge("headrace.outbox.pending", unit="{row}")
+CLOCK_OFFSET = _METER.create_gauge("headrace.clock.offset", unit="s")

@@ -7,6 +7,7 @@ to send again, under the same id.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from headrace.topics import derived, topics
 from headrace_errors import Unavailable
 from headrace_telemetry import get_logger
 
+from headrace_messaging.clock import BrokerClock
 from headrace_messaging.codec import RECORD_BYTES_MAX, Codec, require_sendable
 from headrace_messaging.committed import CommittedOffsets
 from headrace_messaging.event import Bus, Outgoing, Record
@@ -62,6 +64,7 @@ class Publisher:
         self._opening = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
         self._started = False
+        self._clock = BrokerClock()
 
     @property
     def alive(self) -> bool:
@@ -128,6 +131,7 @@ class Publisher:
             gate.settle(record.topic, partition, size_bytes, offset)
 
     async def _send(self, client: AIOKafkaProducer, record: Record, partition: int) -> int:
+        sent_at_s = time.time()
         try:
             async with asyncio.timeout(self._limits.send_timeout_ms / 1000):
                 acknowledged = await client.send(
@@ -137,7 +141,9 @@ class Publisher:
                     partition=partition,
                     headers=list(record.headers),
                 )
-                return int((await acknowledged).offset)
+                appended = await acknowledged
+                self._clock.compare(appended, sent_at_s=sent_at_s)
+                return int(appended.offset)
         except TimeoutError:
             self._give_up(client, "timeout")
             raise Unavailable(f"no acknowledgement from {record.topic}", reason="bus_timeout") from None

@@ -81,8 +81,6 @@ MetricName = Literal[
     # Messages whose dead letter or retry cannot be written now, by topic: above 0 their partitions stand still. Alert
     # on it. Unit: {message}.
     "headrace.subscriber.blocked",
-    # Tries that failed for now and will be made again, by what waits (headrace.stage). Unit: {try}.
-    "headrace.waits",
     # How far this process's clock is ahead of the brokers'. Unit: s.
     "headrace.clock.offset",
     # gRPC calls served, by method and status. Unit: s.

@@ -70,6 +70,8 @@ def _always(environment: Environment) -> dict[str, str]:
         "min.insync.replicas": str(environment.min_insync_replicas),
         # A replica that lags must not become leader: what it has not copied would be gone.
         "unclean.leader.election.enable": "false",
+        # The brokers' time on every record: one clock for retention, and one to compare ours with.
+        "message.timestamp.type": "LogAppendTime",
     }
 
 
