@@ -31,7 +31,10 @@ class Engine(Protocol):
     """A model that writes, here or elsewhere."""
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the prompt's tokens; never fewer than will be billed."""
+        """Return the prompt's tokens for its reservation: exact with the model's tokenizer, else an estimate.
+
+        An estimate may be too low: what is billed is what the engine says that it used.
+        """
 
     async def generate(self, call: ModelCall, progress: Progress) -> Written:
         """Write. `progress` hears the output tokens so far. Cancelling the task cancels the model.

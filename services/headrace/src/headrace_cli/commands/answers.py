@@ -7,18 +7,17 @@ from typing import Annotated, Any
 
 import typer
 from headrace.retrieve.v1 import events_pb2
-from headrace_client import Answer, Client, NoOutcome, unanswered
+from headrace_client import Answer, Client
 from headrace_errors import HeadraceError, PeerBug
 from rich.text import Text
 
+from headrace_cli.asking import AskRun, check_size
 from headrace_cli.batches import Batch, RunFile, read_lines
 from headrace_cli.connection import connected
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import DATA_DIR_DEFAULT, TENANT_DEFAULT, DataDir, Json, Principal, Tenant
 from headrace_cli.output import complain, err, out, print_json, table
 from headrace_cli.supervisor import PlatformFile
-
-QUESTION_BYTES_MAX = 16 * 1024
 
 Deadline = Annotated[float, typer.Option("--deadline", min=0.001, help="Seconds from the publication on.")]
 From = Annotated[Path | None, typer.Option("--from", help="A file of them, one a line.", exists=True, dir_okay=False)]
@@ -162,28 +161,11 @@ async def _ask_file(
     path: Path, concurrency: int, data_dir: Path, tenant: str, principal: str, options: dict[str, Any]
 ) -> Exit:
     questions = read_lines(path)
-    run = RunFile.open(PlatformFile(data_dir).data_dir, questions, tenant, principal, options)
-    worst = Exit.DONE
-
+    run_file = RunFile.open(PlatformFile(data_dir).data_dir, questions, tenant, principal, options)
     async with connected(data_dir, tenant, principal) as client:
-
-        async def one(number: int, question: str) -> dict[str, Any]:
-            key = run.key(number)
-            try:
-                _check_size(question)
-                answer = await client.ask(question, request_id=key, idempotency_key=key, **options)
-            except ValueError as error:
-                answer = unanswered(key, question, reason="question_too_long", detail=str(error))
-            except (HeadraceError, NoOutcome, PeerBug) as error:
-                answer = unanswered(key, question, reason=getattr(error, "reason", "no_outcome"), detail=str(error))
-            return answer.as_json()
-
-        async for document in Batch(one, concurrency).run(questions):
-            print_json(document, one_line=True)
-            if document["outcome"] != "answered":
-                worst = Exit.ITEM_FAILED
-    run.finish()
-    return worst
+        run = AskRun(client.ask, run_file, concurrency=concurrency, options=options)
+        answered = await run.ask_all(questions, lambda document: print_json(document, one_line=True))
+    return Exit.DONE if answered else Exit.ITEM_FAILED
 
 
 async def _search_file(client: Client, queries: list[str], concurrency: int, limit: int) -> Exit:
@@ -191,7 +173,7 @@ async def _search_file(client: Client, queries: list[str], concurrency: int, lim
 
     async def one(_number: int, query: str) -> dict[str, Any]:
         try:
-            _check_size(query)
+            check_size(query)
             return _results(query, await client.search(query, limit=limit))
         except (HeadraceError, PeerBug) as error:
             return _results(query, [], reason=error.reason, detail=error.detail)
@@ -234,11 +216,5 @@ def _one_of(text: str | None, from_file: Path | None) -> str:
     """Return the text given on the command line, empty where a file was given; ValueError for both and for neither."""
     if (text is None) == (from_file is None):
         raise ValueError("give the text itself or --from FILE, not both" if text else "give the text, or --from FILE")
-    _check_size(text or "")
+    check_size(text or "")
     return text or ""
-
-
-def _check_size(question: str) -> None:
-    size = len(question.encode())
-    if size > QUESTION_BYTES_MAX:
-        raise ValueError(f"the question has {size} bytes; at most {QUESTION_BYTES_MAX} (16 KiB) are allowed")
