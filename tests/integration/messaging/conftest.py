@@ -41,8 +41,9 @@ def codec(bus, tmp_path):
 
 @pytest.fixture
 async def publisher(bus, codec):
-    """Connect a publisher whose sends fail fast."""
-    connected = Publisher(bus, codec, client_id="test", limits=PublisherLimits(send_timeout_ms=2_000))
+    """Connect a publisher whose sends fail fast on the embedded bus."""
+    limits = PublisherLimits(send_timeout_ms=2_000 if bus.embedded else 10_000)
+    connected = Publisher(bus, codec, client_id="test", limits=limits)
     await connected.start()
     yield connected
     await connected.stop()

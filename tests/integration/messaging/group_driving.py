@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 from bus_driving import partitions_of, until
@@ -37,17 +37,13 @@ async def renew_topics(bootstrap, names, *, replicas=1):
                 await asyncio.sleep(0.05)
                 present = set(await admin.list_topics())
             await admin.create_topics([NewTopic(name, partitions_of(name), replicas) for name in names])
-            for name in names:
-                while not await _led(admin, name):  # noqa: ASYNC110 - the controller tells nobody
-                    await asyncio.sleep(0.05)
     finally:
         await admin.close()
-
-
-async def _led(admin, name):
-    (described,) = await admin.describe_topics([name])
-    found = described["partitions"]
-    return len(found) == partitions_of(name) and all(each["leader"] >= 0 for each in found)
+    # Asked until it is answered: a leader may be named before it knows.
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer, asyncio.timeout(30):
+        await consumer.end_offsets(
+            [TopicPartition(name, each) for name in names for each in range(partitions_of(name))]
+        )
 
 
 @dataclass

@@ -5,6 +5,7 @@ It knows the bus and the gRPC addresses it is given; it starts nothing and finds
 
 from headrace_client.answers import Answer, Citation, unanswered
 from headrace_client.client import Client
+from headrace_client.dead_letters import DeadLetter, DeadLetterDesk
 from headrace_client.documents import DocumentState, DocumentStatus
 from headrace_client.endpoints import Endpoints
 from headrace_client.outcomes import NoOutcome
@@ -14,6 +15,8 @@ __all__ = [
     "Answer",
     "Citation",
     "Client",
+    "DeadLetter",
+    "DeadLetterDesk",
     "DocumentState",
     "DocumentStatus",
     "Endpoints",

@@ -35,6 +35,7 @@ COST_RECORDED = "headrace.cost.recorded.v1"
 BUDGET_CROSSED = "headrace.budget.crossed.v1"
 AUDIT_SUBMITTED = "headrace.audit.submitted.v1"
 AUDIT_RECORDED = "headrace.audit.recorded.v1"
+DEAD_LETTER_DECIDED = "headrace.dlq.decided.v1"
 
 
 @dataclass(frozen=True)

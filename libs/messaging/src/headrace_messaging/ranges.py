@@ -1,12 +1,13 @@
-"""Reads what a partition holds between two offsets: without a group, without committing, and to an end."""
+"""Reads what partitions hold between two offsets: without a group, without committing, and to an end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from headrace_errors import Unavailable
 
@@ -25,13 +26,7 @@ async def read_ranges(bus: Bus, ranges: Mapping[Place, tuple[int, int]]) -> Asyn
     wanted = {TopicPartition(*place): span for place, span in ranges.items() if span[0] < span[1]}
     if not wanted:
         return
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bus.bootstrap,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        check_crcs=not bus.embedded,
-    )
+    consumer = _consumer(bus)
     try:
         await consumer.start()
         consumer.assign(list(wanted))
@@ -51,6 +46,41 @@ async def read_ranges(bus: Bus, ranges: Mapping[Place, tuple[int, int]]) -> Asyn
         raise Unavailable(f"the bus could not be read: {type(error).__name__}") from error
     finally:
         await consumer.stop()
+
+
+async def bounds(bus: Bus, topics: Iterable[str]) -> Mapping[Place, tuple[int, int]]:
+    """Return, for each partition of the topics, where it begins and ends now; topics that are not there have none."""
+    try:
+        places = await _places(bus, topics)
+        if not places:
+            return {}
+        async with _consumer(bus) as consumer:
+            begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    except (KafkaError, TimeoutError) as error:
+        raise Unavailable(f"the bus does not answer: {type(error).__name__}") from error
+    return {(place.topic, place.partition): (begins[place], ends[place]) for place in places}
+
+
+async def _places(bus: Bus, topics: Iterable[str]) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bus.bootstrap)
+    try:
+        await admin.start()
+        present = set(await admin.list_topics())
+        wanted = [name for name in topics if name in present]
+        described = await admin.describe_topics(wanted) if wanted else []  # of no topics means of all
+        return [TopicPartition(one["topic"], each["partition"]) for one in described for each in one["partitions"]]
+    finally:
+        await admin.close()
+
+
+def _consumer(bus: Bus) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bus.bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        check_crcs=not bus.embedded,
+    )
 
 
 def _moved(moved_at: float, found: bool) -> float:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from headrace_client import Client, Endpoints
+from headrace_client import Client, DeadLetterDesk, Endpoints
 from headrace_errors import Refused
+from headrace_messaging import Bus, Codec, Publisher
 from headrace_runtime import Places, Tenants, open_blobs
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -54,6 +55,23 @@ def _platform(data_dir: Path) -> tuple[Endpoints, Path | None]:
         return remote
     state = file.read()
     return endpoints_of(state), Path(state.tenants_file) if state.tenants_file else None
+
+
+@asynccontextmanager
+async def dead_letter_desk(data_dir: Path, bootstrap: str, actor: str) -> AsyncIterator[DeadLetterDesk]:
+    """Open the dead letters of a real Kafka at `bootstrap`, or else of the platform that `connected` would find."""
+    bus = Bus(bootstrap)
+    if not bootstrap:
+        endpoints, _ = _platform(data_dir)
+        bus = Bus(endpoints.bootstrap, generation=endpoints.generation, embedded=endpoints.embedded)
+    codec = Codec(bus, open_blobs(Places().blobs, data_dir / "blobs"))
+    publisher = Publisher(bus, codec, client_id="dlq")
+    _number_traces()
+    await publisher.start()
+    try:
+        yield DeadLetterDesk(bus, codec, publisher, actor=actor)
+    finally:
+        await publisher.stop()
 
 
 def _number_traces() -> None:
