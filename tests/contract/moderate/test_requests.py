@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from headrace.topics import ANSWER_COMPLETED
+from headrace.topics import ANSWER_COMPLETED, QUERY_ADMITTED
 from headrace_messaging import Bus, Codec
 from headrace_messaging.outbox import Outbox, outbox_table
 from headrace_moderate.adapters.memory import MemoryRequests
@@ -17,7 +17,7 @@ from headrace_moderate.adapters.tables import METADATA
 from headrace_moderate.domain.requests import Admission, Arrival, Citation, Decision, Outcome, Query, Request, Usage
 from headrace_moderate.handlers.admit import admit_query
 from headrace_moderate.handlers.decide import Cause, decide_by_end
-from headrace_moderate.handlers.keep import sweep
+from headrace_moderate.handlers.keep import resume_on_bus, sweep
 from headrace_moderate.ports import Feedback
 from headrace_moderate.rails import default_declaration, load_policy
 from sqlalchemy import MetaData, select
@@ -251,6 +251,21 @@ async def test_replicas_give_each_request_one_outcome_and_forget_no_follower(rep
         rows = (await connection.execute(select(replicas[0]._outbox._table))).all()
     told = {(dict(json.loads(row.headers))["ce_id"], row.value) for row in rows if row.topic == ANSWER_COMPLETED}
     assert len(told) == 48
+
+
+async def test_replicas_that_start_on_a_new_bus_submit_each_open_request_once(replicas):
+    """Each asks for what the bus has not seen; what one submitted the others find submitted."""
+    async with replicas[0].transaction_on_all() as transaction:
+        for number in range(5):
+            await transaction.add(request(f"r{number}"))
+    on_new_bus = [SqlRequests(one._database, one._outbox, bus_generation="g2") for one in replicas]
+    met = await asyncio.gather(
+        *(resume_on_bus(requests=one, clock=lambda: NOW, observer=Everybody()) for one in on_new_bus)
+    )
+    assert sum(met) == 5
+    async with replicas[0]._database.read() as connection:
+        rows = (await connection.execute(select(replicas[0]._outbox._table))).all()
+    assert sum(row.topic == QUERY_ADMITTED for row in rows) == 5
 
 
 async def test_who_joins_a_request_while_it_is_decided_gets_its_outcome(replicas):
