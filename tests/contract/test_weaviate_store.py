@@ -184,16 +184,17 @@ async def test_a_server_that_is_away_is_unavailable_and_nothing_it_acknowledged_
     server = own_server("weaviate")
     (process,) = server.processes
     store = WeaviateVectorStore(Connection(parse(server.environment["HEADRACE_RETRIEVE__STORE_URL"])), "Test")
-    kept = []
+    kept, enough = [], asyncio.Event()
 
     async def write_until_it_fails():
         for number in range(10_000):
             await store.write(part(f"d{number}", f"text {number}", "common words"))
             kept.append(number)
+            if number == 50:
+                enough.set()
 
     writing = asyncio.create_task(write_until_it_fails())
-    while len(kept) < 50:
-        await asyncio.sleep(0.05)
+    await enough.wait()
     process.kill()
     with pytest.raises(Unavailable):
         await writing
@@ -209,6 +210,13 @@ async def test_a_server_that_is_away_is_unavailable_and_nothing_it_acknowledged_
         assert (1, f"text {number}") in await found(store, f"text {number}", candidates_max=5)
     assert (await store.write(part("after", "it goes on"))).outcome == "indexed"
     await store.close()
+
+
+async def test_the_servers_word_index_is_one_that_ranks_rightly(native_weaviate, replica):
+    """Where it is not, the service says so: rankings by words would lack the best chunks."""
+    store = replica()
+    await store.write(part("a", "text"))
+    assert await store._layout._connection.word_index_is_sound(store._layout._names[-1])
 
 
 async def test_a_store_can_be_opened_while_its_server_is_away():
@@ -236,6 +244,9 @@ async def test_a_wrong_api_key_is_unavailable_and_the_right_one_works(own_server
 # Opens a store and writes, then says to which hosts sockets were opened and which names were looked up.
 CALLS = """
 import asyncio, sys
+from headrace_retrieve.adapters.weaviate import Connection, WeaviateVectorStore, parse
+from headrace_retrieve.domain import DocumentVersion, Deletion, Principals, Tenant
+
 places = set()
 def watch(event, args):
     if event == "socket.connect":
@@ -243,8 +254,6 @@ def watch(event, args):
     elif event == "socket.getaddrinfo":
         places.add(args[0])
 sys.addaudithook(watch)
-from headrace_retrieve.adapters.weaviate import Connection, WeaviateVectorStore, parse
-from headrace_retrieve.domain import DocumentVersion, Deletion, Principals, Tenant
 
 async def main():
     store = WeaviateVectorStore(Connection(parse(sys.argv[1])), sys.argv[2])
