@@ -163,6 +163,16 @@ async def test_hidden_chunks_take_no_place_among_the_candidates(store):
     assert len(await texts(store, "the plan", principals=Principals.of("board"), hits_max=50)) == 50
 
 
+async def test_a_rare_word_outranks_common_ones(store):
+    """However many chunks hold the common words: the rarer a word, the earlier what holds it."""
+    texts = [f"the common plan {i}" + " zebra" * (i == 177) + " okapi" * (i % 97 == 0) for i in range(400)]
+    await store.write(part("a", *texts))
+    query = Query("common plan zebra okapi", embed_words("nothing"), "words-1", candidates_max=50)
+    ranked = (await store.candidates(Scope(ANN, EVERYONE), query)).lexical
+    assert [one.found.chunk.text.split()[-1] for one in ranked[:6]] == ["zebra", *["okapi"] * 5]
+    assert len(ranked) == 50
+
+
 async def test_names_are_data_whatever_is_in_them(store):
     """Quotes, brackets and comments in names of tenants, principals and documents open nothing."""
     for name in NASTY:

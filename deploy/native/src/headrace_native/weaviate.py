@@ -39,6 +39,8 @@ def serve(folder: Path) -> Iterator[Server]:
             "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
             "DEFAULT_VECTORIZER_MODULE": "none",
             "DISABLE_TELEMETRY": "true",
+            # Before 1.38 the new word index drops rare words from rankings (weaviate/weaviate#11779, #11780).
+            "USE_INVERTED_SEARCHABLE": "false",
             "CLUSTER_HOSTNAME": "node1",
             "CLUSTER_ADVERTISE_ADDR": HOST,
             "GRPC_PORT": str(grpc_port),

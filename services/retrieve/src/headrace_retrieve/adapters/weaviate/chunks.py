@@ -34,7 +34,7 @@ from headrace_retrieve.domain import (
 BATCH_CHUNKS_MAX = 256  # half a megabyte of vectors and about as much text
 OBJECT_TRIES_MAX = 3
 QUERY_CHARS_MAX = 20_000  # above the largest question that is let in
-_RETRY_S = 0.2
+RETRY_S = 0.2
 _FOUND = ["document_key", "generation", "document", "version", "title", "chunk_id", "start", "end", "page", "text"]
 
 
@@ -47,21 +47,21 @@ class Found:
     generation: str
 
 
-async def insert(chunks: Collection, part: VersionPart, generation: str) -> None:
+async def insert(chunks: Collection, part: VersionPart, generation: str, *, retry_s: float = RETRY_S) -> None:
     """Write a part's chunks, those that were there already too; Unavailable when one of them was not taken."""
     objects = [_object(part, index, generation) for index in range(len(part.chunks))]
     for first in range(0, len(objects), BATCH_CHUNKS_MAX):
-        await _insert_batch(chunks, objects[first : first + BATCH_CHUNKS_MAX])
+        await _insert_batch(chunks, objects[first : first + BATCH_CHUNKS_MAX], retry_s)
 
 
-async def _insert_batch(chunks: Collection, batch: list[DataObject[Any, Any]]) -> None:
+async def _insert_batch(chunks: Collection, batch: list[DataObject[Any, Any]], retry_s: float) -> None:
     """Insert, and again what was not taken: Weaviate answers for each object."""
     for attempt in range(OBJECT_TRIES_MAX):
+        await asyncio.sleep(retry_s * attempt)
         errors = (await exchange(chunks.data.insert_many(batch))).errors
         if not errors:
             return
         batch = [batch[index] for index in sorted(errors)]
-        await asyncio.sleep(_RETRY_S * (attempt + 1))
     raise Unavailable(f"Weaviate did not take {len(batch)} chunks")
 
 

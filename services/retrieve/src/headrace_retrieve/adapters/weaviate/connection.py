@@ -14,7 +14,7 @@ from typing import TypeVar
 import weaviate
 from grpc.aio import AioRpcError
 from headrace_errors import Unavailable
-from httpx import HTTPError
+from httpx import AsyncClient, HTTPError
 from weaviate import WeaviateAsyncClient
 from weaviate.classes.init import AdditionalConfig, Auth, Timeout
 from weaviate.config import GrpcConfig
@@ -26,6 +26,7 @@ Answer = TypeVar("Answer")
 
 CALL_TIMEOUT_S = 10.0  # the client tries again for up to a minute by itself; the subscriber knows better when
 CONNECT_TIMEOUT_S = 5
+SOUND_SINCE = (1, 38)
 RECONNECT_MS_MAX = 2_000  # gRPC would wait for up to two minutes after a long outage
 
 
@@ -63,6 +64,21 @@ class Connection:
                     raise
                 self._client = client
         return self._client
+
+    async def word_index_is_sound(self, collection: str) -> bool:
+        """Whether rankings by words are right: before 1.38 the newer word index drops rare words from long ones.
+
+        The index that a collection has was chosen by the server when it was made, and the client does not tell.
+        Source: weaviate/weaviate pull requests 11772 and 11780.
+        """
+        at, version = self._address, (await exchange((await self.client()).get_meta()))["version"]
+        if tuple(int(number) for number in version.split(".")[:2]) >= SOUND_SINCE:
+            return True
+        headers = {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+        url = f"{'https' if at.secure else 'http'}://{at.host}:{at.http_port}/v1/schema/{collection}"
+        async with AsyncClient(headers=headers, timeout=CALL_TIMEOUT_S, trust_env=False) as http:
+            answer = (await exchange(http.get(url))).json()
+        return not answer.get("invertedIndexConfig", {}).get("usingBlockMaxWAND", False)
 
     async def close(self) -> None:
         """Hang up."""

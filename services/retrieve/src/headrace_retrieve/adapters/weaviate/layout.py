@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace_errors import Unavailable
+from headrace_telemetry.logs import get_logger
 from weaviate import WeaviateAsyncClient
 from weaviate.classes.config import Configure, DataType, Property, StopwordsPreset, Tokenization, VectorDistances
 from weaviate.classes.tenants import Tenant as WeaviateTenant
@@ -27,6 +28,10 @@ STOP_WORDS = frozenset(
     a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to
     was will with
     """.split()  # noqa: SIM905 - reads as the list that it is
+)
+FLAWED = (
+    "rare words are dropped from rankings: take Weaviate 1.38 or set USE_INVERTED_SEARCHABLE=false on the server, "
+    "before anything is stored (docs/adr/0013-weaviate.md)"
 )
 _SCHEMA_TRIES_MAX = 5
 
@@ -47,6 +52,7 @@ class Layout:
         self._names = f"{prefix}Documents", f"{prefix}Chunks"
         self._tenants: set[str] = set()
         self._vectors: set[str] = set()
+        self._sound: bool | None = None
         self._making = asyncio.Lock()
 
     def forget(self) -> None:
@@ -62,7 +68,7 @@ class Layout:
                 return None
             if not await exchange(client.collections.use(chunks).tenants.exists(key)):
                 return None
-            self._tenants.add(key)
+            await self._seen(client, key)
         return self._shelf(client, key)
 
     async def made_shelf(self, tenant: Tenant) -> Shelf:
@@ -74,8 +80,7 @@ class Layout:
             for name, definition in zip(self._names, (_documents_definition(), _chunks_definition()), strict=True):
                 await _make_collection(client, name, definition)
                 await exchange(client.collections.use(name).tenants.create([WeaviateTenant(name=key)]))
-            self._tenants.add(key)
-            return self._shelf(client, key)
+            return await self._seen(client, key)
 
     async def tenant_keys(self) -> list[str]:
         """Name all tenants that are stored, as `digest` does."""
@@ -106,6 +111,14 @@ class Layout:
                 except Unavailable:  # perhaps another replica changed the schema in between
                     if attempt == _SCHEMA_TRIES_MAX:
                         raise
+
+    async def _seen(self, client: WeaviateAsyncClient, key: str) -> Shelf:
+        if self._sound is None:
+            self._sound = await self._connection.word_index_is_sound(self._names[-1])
+            if not self._sound:
+                get_logger().warning("store.word_index_flawed", detail=FLAWED)
+        self._tenants.add(key)
+        return self._shelf(client, key)
 
     async def _chunks(self) -> Collection:
         return (await self._connection.client()).collections.use(self._names[-1])

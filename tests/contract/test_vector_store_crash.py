@@ -1,4 +1,4 @@
-"""What survives when the process that writes to LanceDB is killed in the middle of it."""
+"""What survives when the process that writes to a vector store is killed in the middle of it."""
 
 import os
 import random
@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from uuid import uuid4
 
 import pytest
-from headrace_retrieve.adapters.lance_store import LanceVectorStore
+from headrace_retrieve.adapters.stores import open_store
 from headrace_retrieve.domain import DocumentVersion, Principals, Query, Scope, Tenant
+from headrace_retrieve.settings import Settings
 from headrace_testkit.vectors import embed_words
 
 TENANT, EVERYONE = Tenant("ann"), Principals.of("everyone")
@@ -18,9 +20,9 @@ DOCUMENTS, CHUNKS = 6, 5
 # Rewrites six documents for ever, each version in two parts, and says after every acknowledged version which it was.
 WRITER = """
 import asyncio, sys
-from pathlib import Path
-from headrace_retrieve.adapters.lance_store import LanceVectorStore
+from headrace_retrieve.adapters.stores import open_store
 from headrace_retrieve.domain import Chunk, DocumentVersion, Principals, Tenant, Vectors, VersionPart
+from headrace_retrieve.settings import Settings
 from headrace_testkit.vectors import DIMENSIONS, embed_words, pack
 
 async def rewrite(store, document, version):
@@ -35,8 +37,8 @@ async def rewrite(store, document, version):
             ))
         print(document, version, flush=True)
 
-async def main(folder, documents):
-    store = await LanceVectorStore.open(Path(folder))
+async def main(settings, documents):
+    store = await open_store(Settings.model_validate_json(settings))
     begun = [await store.fence(Tenant("ann"), f"d{i}") for i in range(documents)]
     await asyncio.gather(*(rewrite(store, f"d{i}", one.target.version if one else 0) for i, one in enumerate(begun)))
 
@@ -44,10 +46,20 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
 
-def write_and_kill(folder, seconds):
+@pytest.fixture(params=["lance", "weaviate"])
+def settings(request, tmp_path):
+    """Name each store that outlives a process, empty."""
+    url = ""
+    if request.param == "weaviate":
+        server = request.getfixturevalue("native_weaviate")
+        url = server.environment["HEADRACE_RETRIEVE__STORE_URL"].replace("?", f"/Test{uuid4().hex[:12]}?")
+    return Settings(data_dir=tmp_path, store_url=url, kafka={"bootstrap": "nowhere:1"})
+
+
+def write_and_kill(settings, seconds):
     """Run the writer for about so long, kill it without warning, and return what it had acknowledged."""
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder), str(DOCUMENTS)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, settings.model_dump_json(), str(DOCUMENTS)], stdout=subprocess.PIPE, text=True
     )
     first = writer.stdout.readline()  # it is at work
     time.sleep(seconds)
@@ -58,13 +70,13 @@ def write_and_kill(folder, seconds):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_after_a_kill_every_document_is_whole_and_nothing_acknowledged_is_lost(tmp_path, seed):
+async def test_after_a_kill_every_document_is_whole_and_nothing_acknowledged_is_lost(settings, seed):
     """Killed twice at random moments: each document has one version, complete, not older than acknowledged."""
     chance = random.Random(seed)
     for _ in range(2):
-        acknowledged = write_and_kill(tmp_path, chance.uniform(0.05, 0.4))
+        acknowledged = write_and_kill(settings, chance.uniform(0.05, 0.4))
         assert acknowledged
-        store = await LanceVectorStore.open(tmp_path)
+        store = await open_store(settings)
         query = Query("apple", embed_words("apple"), "m", candidates_max=200)
         for ranking in (await store.candidates(Scope(TENANT, EVERYONE), query),):
             for candidates in (ranking.lexical, ranking.vector):
