@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from headrace_messaging.outbox import outbox_table
+from headrace_messaging.outbox import lease_table, outbox_table
 from headrace_storage import Database, UnknownRevision
 from sqlalchemy import MetaData, text
 
@@ -60,6 +60,7 @@ def declared(service: str) -> MetaData:
         for table in import_module(TABLES[service]).METADATA.sorted_tables:
             table.to_metadata(metadata)
     outbox_table(metadata)
+    lease_table(metadata)
     return metadata
 
 
@@ -102,7 +103,7 @@ async def test_replicas_that_start_at_once_make_the_tables_once(opening, kind):
     """One does it, the others find it done."""
     replicas = await asyncio.gather(*(opening(kind, "meter") for _ in range(4)))
     async with replicas[0].read() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0002",)]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0003",)]
 
 
 @SERVICES
@@ -153,12 +154,12 @@ async def test_a_database_of_a_newer_release_is_left_alone(databases, opening, t
     newer.mkdir()
     for file in migrations("audit").glob("r*.py"):
         (newer / file.name).write_text(file.read_text())
-    (newer / "r0003_next.py").write_text(
-        'revision = "0003"\ndown_revision = "0002"\n\n\ndef upgrade() -> None:\n    """Change nothing."""\n'
+    (newer / "r0004_next.py").write_text(
+        'revision = "0004"\ndown_revision = "0003"\n\n\ndef upgrade() -> None:\n    """Change nothing."""\n'
     )
     opened = partial(databases.open, kind, declared("audit"))
     await opened(migrations=newer)
-    with pytest.raises(UnknownRevision, match="0003"):
+    with pytest.raises(UnknownRevision, match="0004"):
         await opening(kind, "audit")
 
 
@@ -167,11 +168,12 @@ async def test_a_revision_that_fails_leaves_the_database_as_it_was(databases, tm
     """Half a migration would be none that the code knows."""
     broken = tmp_path / "broken"
     broken.mkdir()
-    (broken / "r0001_first.py").write_text((migrations("embed") / "r0001_first.py").read_text())
+    for file in migrations("embed").glob("r*.py"):
+        (broken / file.name).write_text(file.read_text())
     first = await databases.open(kind, declared("embed"), migrations=broken)
-    (broken / "r0002_next.py").write_text(
+    (broken / "r0003_next.py").write_text(
         "from alembic import op\n"
-        'revision = "0002"\ndown_revision = "0001"\n\n\ndef upgrade():\n'
+        'revision = "0003"\ndown_revision = "0002"\n\n\ndef upgrade():\n'
         '    op.drop_index("outbox_by_state", "outbox")\n    raise ZeroDivisionError\n'
     )
     with pytest.raises(ZeroDivisionError):

@@ -7,8 +7,10 @@ from headrace_audit.domain import ChainMoved, Head, next_link
 from headrace_audit.handlers import prove
 from headrace_audit.ocsf import record_of
 from headrace_audit.translation import decision_of
+from headrace_messaging.carriers import OneByOne
 from headrace_messaging.outbox import Relay
 from headrace_messaging.outbox_rows import to_record
+from headrace_messaging.outbox_store import OutboxStore
 from sqlalchemy import select
 
 
@@ -116,7 +118,8 @@ async def test_what_was_appended_before_a_crash_is_announced_after_it(make_audit
     async with database.read() as connection:
         stored = [to_record(row) for row in await connection.execute(select(table).order_by(table.c.seq))]
     for _ in range(2):  # a second run finds nothing to do
-        relay = Relay(database, table, _Collecting(sent), generation="g")
+        store = OutboxStore(database, table, generation="g", keep_sent_ms=60_000, keep_sent_rows=100)
+        relay = Relay(store, OneByOne(_Collecting(sent)))
         relay.stop()
         await relay.run()
     await database.close()

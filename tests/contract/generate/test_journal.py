@@ -29,7 +29,7 @@ async def journal(request, databases):
         table.to_metadata(metadata)
     outbox = outbox_table(metadata)
     database = await databases.open(request.param, metadata)
-    yield SqlJournal(database, Outbox(outbox, Codec(Bus("nowhere"), None)))
+    yield SqlJournal(database, Outbox(outbox, Codec(Bus("nowhere", embedded=True), None)))
 
 
 async def outbox_rows(journal: SqlJournal) -> list:
@@ -99,6 +99,16 @@ async def test_events_are_stored_with_the_end_and_repeat_byte_for_byte(journal):
     await journal.publish_again(await journal.attempts("acme", "r1"))
     again = (await outbox_rows(journal))[3:]
     assert [(row.key, row.headers, row.value) for row in again] == [(row.key, row.headers, row.value) for row in first]
+
+
+@pytest.mark.parametrize("journal", ["sqlite", "postgresql"], indirect=True)
+async def test_a_bus_that_persists_is_told_once(journal):
+    """The events of a redelivered request are on their topics, or in the outbox: a repeat would double them."""
+    persisting = SqlJournal(journal._database, Outbox(journal._outbox._table, Codec(Bus("nowhere"), None)))
+    await persisting.start(STARTED)
+    await persisting.finish(COMPLETED)
+    await persisting.publish_again(await persisting.attempts("acme", "r1"))
+    assert len(await outbox_rows(persisting)) == 3
 
 
 @pytest.mark.parametrize("journal", ["sqlite", "postgresql"], indirect=True)

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 from headrace_messaging import Bus, Codec, Publisher
+from headrace_messaging.carriers import OneByOne
 from headrace_messaging.outbox import Relay, outbox_table
+from headrace_messaging.outbox_store import OutboxStore
 from headrace_storage import Database
 from sqlalchemy import MetaData
 
@@ -32,7 +34,8 @@ async def main():
     metadata = MetaData()
     table = outbox_table(metadata)
     database = await Database.open(Path(sys.argv[2]), metadata)
-    await Relay(database, table, StopsAfterFirst(publisher), generation="g1").run()
+    store = OutboxStore(database, table, generation="g1", keep_sent_ms=60_000, keep_sent_rows=100)
+    await Relay(store, OneByOne(StopsAfterFirst(publisher))).run()
 
 
 asyncio.run(main())

@@ -12,8 +12,10 @@ from headrace.topics import QUERY_REQUESTED, USAGE_RECORDED, topic
 from headrace_errors import Unavailable
 from headrace_messaging import Event, Outgoing, SubscriberOptions, Subscription, new_envelope
 from headrace_messaging.backoff import Backoff
+from headrace_messaging.carriers import OneByOne
 from headrace_messaging.inbox import Inbox, inbox_tables
 from headrace_messaging.outbox import Outbox, Relay, RelayOptions, outbox_table
+from headrace_messaging.outbox_store import OutboxStore
 from headrace_storage import Database
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
 
@@ -61,9 +63,15 @@ async def drained(relay):
             await asyncio.sleep(0.005)
 
 
+def relay_to(sender, database, table, *, generation="g1", options=OPTIONS, keep_sent_rows=1_000):
+    """Make a relay as for an embedded bus of that generation."""
+    store = OutboxStore(database, table, generation=generation, keep_sent_ms=60_000, keep_sent_rows=keep_sent_rows)
+    return Relay(store, OneByOne(sender), options=options)
+
+
 async def relayed(database, table, sender, generation="g1"):
     """Relay until nothing is left."""
-    relay = Relay(database, table, sender, generation=generation, options=OPTIONS)
+    relay = relay_to(sender, database, table, generation=generation)
     running = asyncio.create_task(relay.run())
     try:
         await drained(relay)
@@ -92,7 +100,7 @@ async def test_an_event_is_published_only_if_its_transaction_commits(store, publ
 async def test_a_commit_wakes_the_relay(store, publisher, read_all):
     """The event leaves at once, not at the next poll."""
     database, table, outbox, *_ = store
-    relay = Relay(database, table, publisher, generation="g1", options=RelayOptions(poll_ms=60_000))
+    relay = relay_to(publisher, database, table, options=RelayOptions(poll_ms=60_000))
     database.on_commit(relay.wake)
     running = asyncio.create_task(relay.run())
     await asyncio.sleep(0.05)
@@ -160,8 +168,8 @@ async def test_sent_rows_are_pruned(store, publisher):
     database, table, outbox, *_ = store
     async with database.write() as connection:
         await outbox.add(connection, *(ask(number) for number in range(30)))
-    options = RelayOptions(poll_ms=10, keep_sent_rows=10, prune_interval_ms=0)
-    relay = Relay(database, table, publisher, generation="g1", options=options)
+    options = RelayOptions(poll_ms=10, prune_interval_ms=0, prune_rows=7)
+    relay = relay_to(publisher, database, table, options=options, keep_sent_rows=10)
     running = asyncio.create_task(relay.run())
     async with asyncio.timeout(10):
         kept = 30

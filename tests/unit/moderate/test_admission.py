@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from headrace_moderate.adapters.memory import MemoryRequests
 
 
 async def test_a_sound_question_is_admitted_once_with_the_askers_principals(world):
@@ -29,11 +30,31 @@ async def test_a_redelivery_of_an_admitted_question_does_nothing(world):
 
 
 async def test_a_redelivery_of_a_decided_question_publishes_the_stored_outcome_again(world):
-    """Same request, same outcome, nothing decided anew."""
+    """Same request, same outcome, nothing decided anew: the bus may have lost the first."""
     await world.ask()
     await world.draft()
     world.advance(1)
     await world.ask()
+    first, second = world.completed()
+    assert first == second
+
+
+async def test_on_a_bus_that_persists_a_redelivery_of_a_decided_question_says_nothing(new_world):
+    """The outcome is on the topic, or in the outbox on its way there: once."""
+    world = new_world(MemoryRequests(bus_forgets=False))
+    await world.ask()
+    await world.draft()
+    await world.ask()
+    await world.draft()
+    assert len(world.completed()) == 1
+
+
+async def test_another_event_for_a_decided_request_asks_again_and_is_told_again(new_world):
+    """Whoever lost the outcome asks under the same request id and body, by an event of its own."""
+    world = new_world(MemoryRequests(bus_forgets=False))
+    await world.ask()
+    await world.draft()
+    await world.ask(event_id="again")
     first, second = world.completed()
     assert first == second
 

@@ -113,8 +113,7 @@ class Client:
             wait_for=[query_pb2.DocumentVersion(document=document, version=version) for document, version in wait_for],
         )
         envelope = new_envelope(
-            topics.QUERY_REQUESTED,
-            id=request_id,
+            topics.QUERY_REQUESTED,  # an id of its own: asking again for a request is another event, no redelivery
             source=SOURCE,
             tenant=self.tenant,
             correlation_id=request_id,

@@ -8,7 +8,8 @@ from headrace_messaging.codec import Blobs, Codec
 from headrace_messaging.envelope import Envelope
 from headrace_messaging.event import Bus, Ending, Event, Outgoing, Received, Record, event_id, follow, new_envelope
 from headrace_messaging.ladder import RetryOptions
-from headrace_messaging.publisher import Publisher, PublisherLimits
+from headrace_messaging.producers import PublisherLimits
+from headrace_messaging.publisher import Publisher
 from headrace_messaging.subscriber import Subscriber
 from headrace_messaging.subscription import Ended, Halted, Handler, StoredOffsets, SubscriberOptions, Subscription
 

@@ -55,7 +55,7 @@ class Codec:
     """Encodes and decodes the events of one bus. `blobs` may be None where nothing large is ever sent or read."""
 
     def __init__(self, bus: Bus, blobs: Blobs | None) -> None:
-        self._generation = bus.generation
+        self.bus = bus
         self.blobs = blobs
         self._claim_check_bytes = CLAIM_CHECK_EMBEDDED_BYTES if bus.embedded else CLAIM_CHECK_BYTES
 
@@ -123,7 +123,7 @@ class Codec:
 
     def _origin(self, received: Received) -> Origin:
         appended = datetime.fromtimestamp(max(received.timestamp_ms, 0) / 1000, UTC)
-        return Origin(received.topic, received.partition, received.offset, appended, self._generation)
+        return Origin(received.topic, received.partition, received.offset, appended, self.bus.generation)
 
 
 def require_sendable(record: Record) -> Record:

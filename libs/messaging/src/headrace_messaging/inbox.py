@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_messaging.backoff import Backoff, keep_trying
 from headrace_messaging.event import Event
-from headrace_messaging.relay import Transactions
+from headrace_messaging.transactions import Transactions
 
 _PRUNE_EVERY_EVENTS = 1_000
 _LOAD_WAIT_S = 20

@@ -9,34 +9,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import DefaultPartitioner
 from headrace.topics import derived, topics
 from headrace_errors import Unavailable
 from headrace_telemetry import get_logger
 
 from headrace_messaging.clock import BrokerClock
-from headrace_messaging.codec import RECORD_BYTES_MAX, Codec, require_sendable
+from headrace_messaging.codec import Codec, require_sendable
 from headrace_messaging.committed import CommittedOffsets
 from headrace_messaging.event import Bus, Outgoing, Record
 from headrace_messaging.metrics import SENT
 from headrace_messaging.pressure import BusGate
+from headrace_messaging.producers import PublisherLimits, close, give_up, open_producer, partition_of, sender_runs
 from headrace_messaging.tracing import sending
 
 _log = get_logger()
-_partitioner = DefaultPartitioner()
-
-
-@dataclass(frozen=True, slots=True)
-class PublisherLimits:
-    """How long one send may take until it counts as failed, and how long closing may."""
-
-    send_timeout_ms: int = 10_000
-    stop_timeout_ms: int = 5_000
-    linger_ms: int = 0
 
 
 class Publisher:
@@ -51,12 +40,12 @@ class Publisher:
         codec: Codec,
         *,
         client_id: str,
-        limits: PublisherLimits = PublisherLimits(),
+        limits: PublisherLimits | None = None,
     ) -> None:
         self._bus = bus
         self._codec = codec
         self._client_id = client_id
-        self._limits = limits
+        self._limits = limits or PublisherLimits()
         self._known = frozenset(_known_topics())
         self._committed = CommittedOffsets(bus.bootstrap)
         self._gate = BusGate(self._committed.of) if bus.embedded else None
@@ -69,7 +58,7 @@ class Publisher:
     @property
     def alive(self) -> bool:
         """Whether sends can still succeed: started, and no dead sender task."""
-        return self._started and (self._client is None or _sender_runs(self._client))
+        return self._started and (self._client is None or sender_runs(self._client))
 
     async def start(self) -> None:
         """Connect; Unavailable when the bus does not answer."""
@@ -81,7 +70,7 @@ class Publisher:
         self._started = False
         client, self._client = self._client, None
         if client is not None:
-            await self._close(client)
+            await close(client, self._limits)
         await asyncio.gather(*self._closing)
         await self._committed.close()
 
@@ -155,44 +144,23 @@ class Publisher:
     async def _partition(self, client: AIOKafkaProducer, record: Record) -> int:
         try:
             async with asyncio.timeout(self._limits.send_timeout_ms / 1000):
-                partitions = sorted(await client.partitions_for(record.topic))
+                return await partition_of(client, record)
         except (TimeoutError, KafkaError) as error:
             raise Unavailable(f"no partitions of {record.topic}: {type(error).__name__}") from error
-        key = record.key or next((value for name, value in record.headers if name == "ce_id"), b"")
-        chosen: int = _partitioner(key, partitions, partitions)
-        return chosen
 
     async def _open(self) -> AIOKafkaProducer:
         """Return the client, a new one where there is none or its sender is dead."""
-        if self._client is not None and _sender_runs(self._client):
+        if self._client is not None and sender_runs(self._client):
             return self._client
         async with self._opening:
             if self._client is not None:
-                if _sender_runs(self._client):
+                if sender_runs(self._client):
                     return self._client
                 self._give_up(self._client, "sender_dead")
             if not self._started:
                 raise Unavailable("the publisher is stopped")
-            self._client = await self._connect()
+            self._client = await open_producer(self._bus.bootstrap, client_id=self._client_id, limits=self._limits)
             return self._client
-
-    async def _connect(self) -> AIOKafkaProducer:
-        client = AIOKafkaProducer(
-            bootstrap_servers=self._bus.bootstrap,
-            client_id=self._client_id,
-            enable_idempotence=True,
-            acks="all",
-            linger_ms=self._limits.linger_ms,
-            max_request_size=2 * RECORD_BYTES_MAX,  # our own limit is the one that speaks
-            request_timeout_ms=self._limits.send_timeout_ms,
-        )
-        try:
-            async with asyncio.timeout(self._limits.send_timeout_ms / 1000):
-                await client.start()
-        except (TimeoutError, KafkaError) as error:
-            await self._abandon(client)
-            raise Unavailable(f"the bus does not answer: {type(error).__name__}") from error
-        return client
 
     def _give_up(self, client: AIOKafkaProducer, why: str) -> None:
         """Replace the client at the next send: its sequence numbers have a gap, or it does not get through."""
@@ -200,34 +168,9 @@ class Publisher:
             return
         self._client = None
         _log.warning("publisher.replaced", why=why)
-        closing = asyncio.create_task(self._abandon(client))
+        closing = asyncio.create_task(give_up(client, self._limits))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-
-    async def _close(self, client: AIOKafkaProducer) -> None:
-        try:
-            async with asyncio.timeout(self._limits.stop_timeout_ms / 1000):
-                await client.flush()
-                await client.stop()
-        except (TimeoutError, KafkaError):
-            await self._abandon(client)
-
-    async def _abandon(self, client: AIOKafkaProducer) -> None:
-        # aiokafka has no public way to give up: stop() waits for a flush that cannot happen, and an idempotent batch is
-        # retried for ever. End the sender, fail what is pending (its callers send it again), close without flushing.
-        try:
-            async with asyncio.timeout(self._limits.stop_timeout_ms / 1000):
-                await client._sender.close()  # noqa: SLF001
-        except (TimeoutError, KafkaError) as error:
-            _log.warning("publisher.sender_stuck", error=type(error).__name__)
-        client._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001
-        client._closed = True  # noqa: SLF001
-        await client.client.close()
-
-
-def _sender_runs(client: AIOKafkaProducer) -> bool:
-    task = client._sender.sender_task  # noqa: SLF001 - the only place where its death shows
-    return task is not None and not task.done()
 
 
 def _known_topics() -> Iterator[str]:

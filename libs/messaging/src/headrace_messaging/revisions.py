@@ -26,6 +26,17 @@ def create_outbox() -> None:
     op.create_index("outbox_by_state", "outbox", ["sent_generation", "seq"])
 
 
+def create_leases() -> None:
+    """Make the table of leases: which replica relays."""
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.String(255), primary_key=True),
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("beat", sa.BigInteger(), nullable=False),
+        sa.Column("rivals", sa.BigInteger(), nullable=False),
+    )
+
+
 def create_inbox() -> None:
     """Make the inbox as it was first released: an event id was taken for everybody's."""
     op.create_table(

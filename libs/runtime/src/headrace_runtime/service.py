@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from headrace_messaging import Bus, Codec, Publisher, StoredOffsets, Subscription
-from headrace_messaging.outbox import Outbox, Relay, RelayOptions, outbox_table
+from headrace_messaging.outbox import Outbox, Relay, RelayOptions, lease_table, outbox_table, relay_of
 from headrace_storage import Database, ObjectBlobs
 from sqlalchemy import MetaData
 
@@ -82,13 +83,27 @@ class Chassis:
         tables = MetaData()  # a copy: a service's own declaration stays as it is, however often it is built
         for declared in metadata.sorted_tables:
             declared.to_metadata(tables)
-        table = outbox_table(tables)
+        outbox, leases = outbox_table(tables), lease_table(tables)
         database = await self._open(tables, migrations, file)
-        relay = Relay(database, table, self.publisher, generation=self.bus.generation, options=relaying)
+        relay = relay_of(
+            self.bus,
+            database,
+            outbox,
+            self.publisher,
+            leases=leases,
+            service=self.settings.service,
+            instance=self._instance(),
+            options=relaying,
+        )
         database.on_commit(relay.wake)
         self.databases.append(database)
         self.relays.append(relay)
-        return database, Outbox(table, self.codec)
+        return database, Outbox(outbox, self.codec)
+
+    def _instance(self) -> str:
+        """Return this replica's name for leases: on a file of its own there is one replica, which keeps its lease."""
+        shared = self.settings.sql.url is not None
+        return self.settings.kafka.instance or (uuid.uuid4().hex if shared else self.settings.service)
 
     async def _open(self, tables: MetaData, migrations: Path | None, file: str) -> Database:
         sql = self.settings.sql

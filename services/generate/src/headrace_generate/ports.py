@@ -72,7 +72,7 @@ class Journal(Protocol):
         """Store how a started attempt of the same owner ended, with its events; False when it had ended otherwise."""
 
     async def publish_again(self, attempts: Sequence[Attempt]) -> None:
-        """Publish the stored events of ended attempts once more, under the same ids."""
+        """Publish the stored events of ended attempts once more, under the same ids, if the bus may have lost them."""
 
 
 class Rails(Protocol):

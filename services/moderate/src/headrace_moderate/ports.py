@@ -78,7 +78,11 @@ class Transaction(Protocol):
         ...
 
     async def publish(self, *facts: Fact) -> None:
-        """Publish facts if and after this transaction commits, at least once each."""
+        """Publish facts if and after this transaction commits."""
+        ...
+
+    async def repeat(self, *facts: Fact) -> None:
+        """Publish facts of an earlier transaction once more where the bus may have lost them since; else do nothing."""
         ...
 
 

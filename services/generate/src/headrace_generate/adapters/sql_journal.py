@@ -84,7 +84,9 @@ class SqlJournal:
         return True
 
     async def publish_again(self, attempts: Sequence[Attempt]) -> None:
-        """Publish the stored events of ended attempts once more, under the same ids."""
+        """Publish the stored events of ended attempts once more, under the same ids, where the bus forgets."""
+        if not self._outbox.bus_forgets:
+            return
         async with self._write(*attempts) as connection:
             for attempt in attempts:
                 await self._outbox.add(connection, *facts_of(attempt, attempts))

@@ -29,8 +29,9 @@ class _State:
 class MemoryRequests:
     """Requests in memory. What is visible is what was committed; `published` lists every fact in order."""
 
-    def __init__(self, *, bus_generation: str = "") -> None:
+    def __init__(self, *, bus_generation: str = "", bus_forgets: bool = True) -> None:
         self.bus_generation = bus_generation
+        self._bus_forgets = bus_forgets
         self._state = _State()
 
     @property
@@ -57,16 +58,17 @@ class MemoryRequests:
     async def transaction_on_all(self) -> AsyncIterator[Transaction]:
         """Open a transaction on a copy, which takes the state's place when it commits."""
         draft = self._state.copy()
-        yield _MemoryTransaction(draft, self.bus_generation)
+        yield _MemoryTransaction(draft, self.bus_generation, bus_forgets=self._bus_forgets)
         self._state = draft
 
 
 class _MemoryTransaction:
     """One transaction on a copy of the state."""
 
-    def __init__(self, state: _State, bus_generation: str) -> None:
+    def __init__(self, state: _State, bus_generation: str, *, bus_forgets: bool) -> None:
         self._state = state
         self._bus_generation = bus_generation
+        self._bus_forgets = bus_forgets
 
     async def find(self, tenant: str, request_id: str) -> Request | None:
         """Return a request."""
@@ -131,6 +133,11 @@ class _MemoryTransaction:
     async def publish(self, *facts: Fact) -> None:
         """Publish facts with the commit."""
         self._state.published.extend(facts)
+
+    async def repeat(self, *facts: Fact) -> None:
+        """Publish facts again on a bus that forgets."""
+        if self._bus_forgets:
+            await self.publish(*facts)
 
     def _open(self, count_max: int, wanted: Callable[[Request], bool]) -> Sequence[Request]:
         found = [one for one in self._state.requests.values() if one.decision is None and wanted(one)]

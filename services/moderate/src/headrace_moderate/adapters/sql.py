@@ -153,6 +153,11 @@ class _SqlTransaction:
         statement = update(REQUESTS).where(_is(request.tenant, request.request_id))
         await self._connection.execute(statement.values(bus_generation=self._bus_generation))
 
+    async def repeat(self, *facts: Fact) -> None:
+        """Put facts in the outbox again, where the bus forgets."""
+        if self._outbox.bus_forgets:
+            await self.publish(*facts)
+
     async def publish(self, *facts: Fact) -> None:
         """Put facts in the outbox."""
         rows = []

@@ -141,7 +141,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """What decided the request came again: its stored outcome is to be published again."""
+    """What decided the request came again: its stored outcome stands, and is repeated where it may be lost."""
 
     request: Request
 

@@ -9,7 +9,7 @@ from headrace_moderate.domain.admission import conflict, refusal, screen
 from headrace_moderate.domain.facts import Admitted, audit_of
 from headrace_moderate.domain.requests import Admission, Arrival, Outcome, Query, Request, register
 from headrace_moderate.domain.verdicts import Policy, Raised, Subject
-from headrace_moderate.handlers.settle import publish_again, settle, settle_follower
+from headrace_moderate.handlers.settle import repeat, settle, settle_follower, tell_again
 from headrace_moderate.handlers.verdicts import count, summary
 from headrace_moderate.ports import Clock, Observer, Requests, Tenants, Transaction
 
@@ -37,8 +37,9 @@ async def admit_query(
 ) -> None:
     """Register a question under (tenant, request id) and decide how it goes on, in one transaction.
 
-    A request id that is known already is a redelivery: its outcome, if there is one, is published again. With another
-    body it is audited and ignored, because one id has one outcome.
+    The event that registered a request is a redelivery when it comes again, and changes nothing. Another event with the
+    same request id and body asks again: the outcome, if there is one, is published again. With another body it is
+    audited and ignored, because one id has one outcome.
     """
     now = clock()
     judged = _judge(query, arrival, tenants=tenants, policy=policy, now=now)
@@ -48,7 +49,8 @@ async def admit_query(
         if known is None:
             await _take_in(transaction, judged, now=now, observer=observer)
         elif known.body_sha256 == request.body_sha256:
-            await publish_again(transaction, known)
+            asked_again = known.event_id != request.event_id
+            await (tell_again if asked_again else repeat)(transaction, known)
         else:
             cause = request.event_id
             await transaction.publish(audit_of(known, "request.id_reused", "blocked", cause=cause, at=now))

@@ -22,7 +22,7 @@ async def settle(
     observer: Observer,
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Decide the request, or publish its stored outcome again, or audit that this one came too late.
+    """Decide the request, or repeat its stored outcome, or audit that this one came too late.
 
     `by` names what brought the outcome: the same cause again is a redelivery, another one is late.
     """
@@ -30,7 +30,7 @@ async def settle(
     if isinstance(conclusion, Decided) and await _decide(transaction, conclusion.request, facts or {}, observer):
         await settle_followers(transaction, conclusion.request, now=now, observer=observer)
     elif isinstance(conclusion, Repeated):
-        await publish_again(transaction, conclusion.request)
+        await repeat(transaction, conclusion.request)
     else:
         late = {"outcome": outcome.kind}
         audit = audit_of(
@@ -57,8 +57,14 @@ async def settle_follower(
         await _decide(transaction, conclusion.request, {"follows": first.request_id}, observer)
 
 
-async def publish_again(transaction: Transaction, request: Request) -> None:
-    """Publish a decided request's stored outcome again: same id, same bytes."""
+async def repeat(transaction: Transaction, request: Request) -> None:
+    """Repeat a decided request's stored outcome to a bus that may have lost it: same id, same bytes."""
+    if request.decision is not None:
+        await transaction.repeat(Completed(request, request.decision.outcome))
+
+
+async def tell_again(transaction: Transaction, request: Request) -> None:
+    """Publish a decided request's stored outcome again, for whoever asks for it again."""
     if request.decision is not None:
         await transaction.publish(Completed(request, request.decision.outcome))
 

@@ -1,0 +1,11 @@
+"""One replica at a time relays the outbox: its lease."""
+
+from headrace_messaging.revisions import create_leases
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Make the table."""
+    create_leases()
