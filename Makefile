@@ -67,7 +67,7 @@ release-contracts: setup ## keep messages and topics as released in libs/contrac
 
 check: lint typecheck arch proto-check ## everything that needs no test run
 
-native: setup ## make the real servers ready to start: Kafka, PostgreSQL (once; cached)
+native: setup ## make the real servers ready to start (once; cached)
 	$(VENV)/python -m headrace_native build
 
 test: setup ## all tests

@@ -19,6 +19,7 @@ def stack(own_server):
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(900)  # four servers and two starts of the platform, on two cores that others use too
 def test_the_main_job_on_real_servers(stack, tmp_path):
     """Ingest, ask, cite and prove hold on them; a restart finds all of it there, for nothing is kept elsewhere."""
     document = tmp_path / "dam.md"

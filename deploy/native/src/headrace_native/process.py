@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 POLL_INTERVAL_S = 0.05
+READY_WITHIN_S = 180.0  # on two busy cores a JVM takes a minute
 STOP_WITHIN_S = 20.0
 _LINES_SHOWN = 20
 
@@ -65,7 +66,7 @@ class Process:
                 start_new_session=True,  # Ctrl-C is for the one who started us; we stop in order
             )  # fmt: skip
 
-    def wait_ready(self, within_s: float = 60.0) -> None:
+    def wait_ready(self, within_s: float = READY_WITHIN_S) -> None:
         """Block until the process is ready; ServerFailed when it ends or takes longer than `within_s`."""
         end = time.monotonic() + within_s
         while not self._ready(self):
