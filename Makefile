@@ -11,7 +11,7 @@ SERVERS ?= kafka,postgres,weaviate,s3
 ON_SERVERS = $(VENV)/python -m headrace_native run --with $(SERVERS)
 
 .PHONY: help setup fmt lint typecheck arch proto proto-check asyncapi release-contracts unit contract integration e2e
-.PHONY: quality check native test demo up up-native down logs clean
+.PHONY: bench-bus quality check native test demo up up-native down logs clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -55,6 +55,10 @@ integration: setup ## one service on a real bus
 
 e2e: setup ## the whole platform from outside
 	$(VENV)/pytest tests/e2e
+
+bench-bus: setup ## messaging and the whole chain beside bare aiokafka and FastStream -> build/bench/bus.json
+	$(VENV)/uv sync -q --locked --inexact --extra $(EXTRA) --group bench
+	cd tests && ../$(VENV)/python -m bench.bus
 
 quality: setup ## answers on real questions -> build/quality/report.json (needs HEADRACE_EVAL_DATA)
 	$(VENV)/python -m tests.quality
