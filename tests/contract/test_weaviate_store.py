@@ -204,7 +204,7 @@ async def test_a_server_that_is_away_is_unavailable_and_nothing_it_acknowledged_
     assert time.monotonic() - before < 15
     with pytest.raises(Unavailable):
         await store.optimise()
-    await asyncio.to_thread(process.start)
+    process.start()
     await asyncio.to_thread(process.wait_ready)
     for number in kept:
         assert (1, f"text {number}") in await found(store, f"text {number}", candidates_max=5)

@@ -21,7 +21,7 @@ from headrace.request.v1 import request_pb2
 from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
 from headrace.retrieve.v1 import retrieve_service_pb2 as pb
 from headrace.retrieve.v1 import retrieve_service_pb2_grpc as pb_grpc
-from headrace_errors import DeadlineExceeded, InvalidMessage
+from headrace_errors import DeadlineExceeded, InvalidMessage, Unavailable
 from headrace_messaging import Codec, Outgoing, Publisher, new_envelope
 from headrace_retrieve.bootstrap import build
 from headrace_retrieve.settings import Settings
@@ -155,7 +155,7 @@ class Outside:
 
 
 @asynccontextmanager
-async def retrieve(bus, data_dir, port):
+async def retrieve(bus, data_dir, port, store_url=""):
     """Run the service and everything around it."""
     embedder = grpc.aio.server()
     embed_service_pb2_grpc.add_EmbedServiceServicer_to_server(Words(), embedder)
@@ -166,6 +166,7 @@ async def retrieve(bus, data_dir, port):
         kafka=KafkaSettings(bootstrap=bus.bootstrap, generation=bus.generation),
         grpc=GrpcSettings(listen=f"127.0.0.1:{port}"),
         peers={"embed": address},
+        store_url=store_url,
     )
     stopping = asyncio.Event()
     service = asyncio.create_task(serve(settings, build, stopping))
@@ -307,3 +308,24 @@ async def test_documents_are_searchable_after_a_restart_without_being_sent_again
         await first.learn("kept.md", "amber beads")
     async with retrieve(bus, tmp_path, unused_tcp_port) as second:
         assert await second.search("amber") == ["amber beads"]
+
+
+async def test_documents_and_questions_wait_for_a_weaviate_that_is_away(bus, tmp_path, unused_tcp_port, own_server):
+    """Killed between two documents: what arrives meanwhile is done when it is back, and nothing is dead-lettered."""
+    server = own_server("weaviate")
+    (process,) = server.processes
+    async with retrieve(bus, tmp_path, unused_tcp_port, server.environment["HEADRACE_RETRIEVE__STORE_URL"]) as outside:
+        assert (await outside.learn("away.md", "The wheel turns the mill")).change == retrieve_pb2.CHANGE_INDEXED
+        process.kill()
+        request = await outside.ask("What turns the mill?", deadline_s=120)
+        await outside.tell(
+            topics.CHUNKS_EMBEDDED, embedded("late.md", "Flour is sold"), key="acme/late.md", deadline_s=120
+        )
+        with pytest.raises(Unavailable):
+            await outside.search("mill", timeout_s=20)
+        process.start()
+        await asyncio.to_thread(process.wait_ready)
+        assert (await outside.context(request)).passages[0].text == "The wheel turns the mill"
+        (changed,) = await outside.wait(lambda: outside._changes("late.md", 1))
+        assert changed.change == retrieve_pb2.CHANGE_INDEXED
+        assert await outside.search("flour", limit=1) == ["Flour is sold"]

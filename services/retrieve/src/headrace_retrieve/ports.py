@@ -26,7 +26,7 @@ Clock = Callable[[], float]
 class VectorStore(Protocol):
     """Chunks of document versions, ranked by words and by vectors.
 
-    Every promise here is a test in `tests/contract/vector_store.py`:
+    Every promise here is a test in `tests/contract/test_vector_store.py`:
 
     - A query sees whole versions only: all chunks of a document's one version, or none; the switch from one version to
       the next is atomic, also over a kill. Both rankings of one call see the same state.

@@ -54,16 +54,7 @@ class Connection:
 
     async def client(self) -> WeaviateAsyncClient:
         """Return the connected client; raises Unavailable while the server cannot be reached."""
-        async with self._connecting:
-            if self._client is None:
-                client = self._make()
-                try:
-                    await exchange(client.connect())
-                except BaseException:
-                    await client.close()
-                    raise
-                self._client = client
-        return self._client
+        return self._client or await exchange(self._connected())
 
     async def word_index_is_sound(self, collection: str) -> bool:
         """Whether rankings by words are right: before 1.38 the newer word index drops rare words from long ones.
@@ -85,6 +76,19 @@ class Connection:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+    async def _connected(self) -> WeaviateAsyncClient:
+        async with self._connecting:
+            if self._client is not None:
+                return self._client
+            client = self._make()
+            try:
+                await client.connect()
+            except BaseException:
+                await client.close()
+                raise
+            self._client = client
+            return client
 
     def _make(self) -> WeaviateAsyncClient:
         at = self._address

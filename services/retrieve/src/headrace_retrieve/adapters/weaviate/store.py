@@ -54,7 +54,7 @@ class WeaviateVectorStore:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection, self._layout = connection, Layout(connection, prefix)
-        self._retained_s, self._clock = retained_s, clock
+        self._clock = clock
         self._recollections: defaultdict[str, Recollection] = defaultdict(Recollection)
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._searching, self._inserting = asyncio.Semaphore(SEARCHES_MAX), asyncio.Semaphore(INSERTS_MAX)
@@ -119,9 +119,10 @@ class WeaviateVectorStore:
 
     async def reached(self, scope: Scope, targets: Sequence[DocumentVersion]) -> None:
         """See the port."""
-        wanted = {digest(target.document): target.version for target in targets}
+        wanted: dict[str, int] = {}
         for target in targets:
-            wanted[digest(target.document)] = max(wanted[digest(target.document)], target.version)
+            key = digest(target.document)
+            wanted[key] = max(wanted.get(key, 0), target.version)
         pause_s = POLL_MIN_S
         with self._of(scope.tenant).watching(wanted) as moved:
             while True:
@@ -176,8 +177,8 @@ class WeaviateVectorStore:
     async def _step_back(
         self, remembered: Recollection, shelf: Shelf, late: FenceRecord, now: FenceRecord | None
     ) -> Stored:
-        remembered.hide([late.generation])
-        if now is not None:
+        if now is not None and now.generation != late.generation:
+            remembered.hide([late.generation])
             await records.mark_untidy(shelf.documents, now)
             remembered.note_untidy(now, self._clock())
         return Stored("stale")
