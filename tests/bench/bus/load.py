@@ -86,8 +86,8 @@ class Load:
             await asyncio.sleep(POLL_S if per_second is None else min(POLL_S, 0.2 / per_second))
 
     async def _settled(self) -> None:
-        while self._sent:
-            await asyncio.sleep(POLL_S)  # noqa: ASYNC110 - an event set at every outcome would cost more than this
+        while self._sent:  # noqa: ASYNC110 - an event set at every outcome would cost more than this
+            await asyncio.sleep(POLL_S)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         async for record in consumer:
