@@ -54,7 +54,7 @@ class Connection:
 
     async def client(self) -> WeaviateAsyncClient:
         """Return the connected client; raises Unavailable while the server cannot be reached."""
-        return self._client or await exchange(self._connected())
+        return self._client if self._client is not None else await exchange(self._connected())
 
     async def word_index_is_sound(self, collection: str) -> bool:
         """Whether rankings by words are right: before 1.38 the newer word index drops rare words from long ones.
