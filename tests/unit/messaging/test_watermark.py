@@ -56,3 +56,26 @@ def test_a_gap_on_a_dense_log_is_a_loss(first):
     watermark = Watermark(5, dense=True)
     with pytest.raises(OffsetGap, match="expected offset 5"):
         watermark.deliver(first)
+
+
+@given(st.integers(0, 5), st.integers(0, 5))
+def test_marks_behind_the_last_record_are_passed_once_everything_is_done(marks, done):
+    """A mark is no record: it neither holds the watermark back nor lets it pass what is under way."""
+    watermark = Watermark(0)
+    for offset in range(5):
+        watermark.deliver(offset)
+    for offset in range(done):
+        watermark.complete(offset)
+    watermark.skip_to(5 + marks)
+    assert watermark.position == (5 + marks if done == 5 else done)
+    for offset in range(done, 5):
+        watermark.complete(offset)
+    assert watermark.position == 5 + marks
+
+
+def test_a_dense_log_has_no_marks():
+    """What would be skipped there is a loss, and shows at the next delivery."""
+    watermark = Watermark(5, dense=True)
+    watermark.skip_to(8)
+    with pytest.raises(OffsetGap):
+        watermark.deliver(8)

@@ -100,7 +100,15 @@ class GroupConsumer:
         found = await self._client.getmany(
             timeout_ms=_POLL_HELD_MS if self._held else _POLL_MS, max_records=self._options.fetch_max_records
         )
+        if not found:
+            await self._skip_marks()
         return {tuple(place): [received(record) for record in records] for place, records in found.items()}
+
+    async def _skip_marks(self) -> None:
+        """Follow the client past marks of transactions; only while it has given out no record that we have not seen."""
+        for progress in self._assignment:
+            if progress.current and self._is_assigned(progress.place):
+                progress.watermark.skip_to(await self._client.position(TopicPartition(*progress.place)))
 
     def hold(self, place: Place, until: Callable[[], bool]) -> None:
         """Take in nothing more of a partition until the condition holds, beginning with what was not delivered yet."""

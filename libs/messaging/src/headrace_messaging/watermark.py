@@ -47,10 +47,22 @@ class Watermark:
         self.next_offset = offset + 1
         return True
 
+    def skip_to(self, offset: int) -> None:
+        """Take note that nothing will be delivered before an offset: what lies there is no record but a mark.
+
+        Without that, a group would stay behind the end of a transaction for ever, by the mark that ends it. A dense log
+        has no marks: there, what is missing is a loss that the next delivery has to show.
+        """
+        if self._dense:
+            return
+        self.next_offset = max(self.next_offset, offset)
+        if not self._open:
+            self._position = self.next_offset
+
     def complete(self, offset: int) -> None:
         """Take note that the effect of a delivered offset is done, and advance as far as that allows."""
         self._done.add(offset)
         while self._open and self._open[0] in self._done:
             reached = self._open.popleft()
             self._done.remove(reached)
-            self._position = reached + 1
+            self._position = reached + 1 if self._open else self.next_offset
