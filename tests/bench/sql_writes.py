@@ -38,9 +38,9 @@ from headrace_storage import Database
 from sqlalchemy import MetaData, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-SECONDS = 3.0
+SECONDS = 4.0
 ROUNDS = 2
-COMMIT_MS = 5
+COMMIT_MS = 20
 TASKS = 16  # admissions under way at a time, a replica
 Case = tuple[str, str, int, int]
 REPORT = Path("build/bench/sql.json")
