@@ -27,7 +27,7 @@ def platform(tmp_path_factory, collector):
     tenants.write_text(TENANTS)
     environment = NULL_MODEL | {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
-        "HEADRACE_GENERATE__RUN_LOG": str(folder / "model-runs.log"),
+        "HEADRACE_GENERATE__NULL_RUN_LOG": str(folder / "model-runs.log"),
     }
     with running_platform(folder / "data", arguments=["--tenants", str(tenants)], environment=environment) as running:
         yield running

@@ -1,5 +1,6 @@
 """kill -9 of any service, of the supervisor, and a stop in between: nothing lost, nothing doubled."""
 
+import asyncio
 import json
 import os
 import random
@@ -10,6 +11,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from headrace_cli.connection import connected
+from headrace_cli.reconciling import reconcile_topics
+from headrace_client import Reconciliation
 from headrace_testkit import Platform, running_platform
 
 from .conftest import NULL_MODEL
@@ -61,8 +65,9 @@ class Killer(threading.Thread):
 
 
 def test_kill_any_service_again_and_again_while_200_questions_run(tmp_path: Path):
-    """Each question has one outcome, each outcome one id and one body on the topic, no ledger row is doubled."""
-    environment = NULL_MODEL | {"HEADRACE_GENERATE__RUN_LOG": str(tmp_path / "runs.log")}
+    """Each question has one outcome of one id and body; each model run is paid for once; usage, ledger, costs agree."""
+    runs = tmp_path / "runs.log"
+    environment = NULL_MODEL | {"HEADRACE_GENERATE__NULL_RUN_LOG": str(runs)}
     with running_platform(tmp_path / "data", environment=environment) as platform:
         write_documents(tmp_path / "documents")
         platform.run("ingest", str(tmp_path / "documents"), "--wait")
@@ -88,16 +93,38 @@ def test_kill_any_service_again_and_again_while_200_questions_run(tmp_path: Path
         assert len(seen) == QUESTION_COUNT
         assert {len(bodies) for bodies in seen.values()} == {1}
         assert {one["request_id"] for one in answers} == set(seen)
-        costs = {
-            (one["payload"]["ResourceId"], one["payload"]["SkuMeter"]) for one in tailed(platform, "cost.recorded")
-        }
+        assert registered_requests(platform) == dict.fromkeys(seen, "answered")
+        assert_paid_once(platform, runs.read_text().splitlines())
         rows = ledger_cost(platform)["rows"]
-        attempts = Counter(resource for resource, meter in costs if meter == "output_tokens")
-        assert set(attempts.values()) == {1}
         assert len({row["request"] for row in rows if row["request"]}) == QUESTION_COUNT
         assert platform.run("audit", "verify").code == 0
         assert sum(killer.kills.values()) >= 5
         assert all(platform.service(name)["state"] == "ready" for name in SERVICES)
+
+
+def assert_paid_once(platform: Platform, runs: list[str]) -> None:
+    """Hold costs to the model's own log of its runs (`request attempt`), and the three accounts to each other."""
+    costs: dict[tuple[str, str], set[str]] = {}
+    for row in tailed(platform, "cost.recorded"):
+        place = row["payload"]["ResourceId"], row["payload"]["SkuMeter"]
+        costs.setdefault(place, set()).add(row["id"])
+    assert {place: ids for place, ids in costs.items() if len(ids) != 1} == {}
+    attempts = {
+        f"{one['request_id']} {one['attempt']}": one["attempt_id"]
+        for one in (event["payload"] for event in tailed(platform, "usage.recorded"))
+        if one["operation"] == "generate"
+    }
+    assert len(runs) == len(set(runs)), "a model ran twice for one attempt"
+    assert set(runs) <= set(attempts), "a model ran, and its usage was not recorded"
+    assert {attempts[run] for run in runs} <= {resource for resource, _meter in costs}
+    found = asyncio.run(reconciled(platform))
+    assert found.equal, found.differences
+
+
+async def reconciled(platform: Platform) -> Reconciliation:
+    """Compare usage, ledger and cost topic, quantities and totals, each event id once."""
+    async with connected(platform.data_dir, "default", "") as client:
+        return await reconcile_topics(client)
 
 
 def tailed(platform: Platform, topic: str) -> list[dict]:
@@ -157,8 +184,8 @@ def test_state_survives_down_and_up_and_a_killed_supervisor(tmp_path: Path):
 
 
 def registered_requests(platform: Platform) -> dict[str, str | None]:
-    """Return each request that moderate registered, with its outcome; read from its own table."""
+    """Return each request that moderate registered, with its outcome's kind; read from its own table."""
     import sqlite3  # noqa: PLC0415 - only this oracle looks into a table
 
     with sqlite3.connect(f"file:{platform.data_dir}/moderate/state.db?mode=ro", uri=True) as database:
-        return dict(database.execute("SELECT request_id, outcome FROM requests").fetchall())
+        return dict(database.execute("SELECT request_id, outcome_kind FROM requests").fetchall())
