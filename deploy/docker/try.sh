@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds every image and runs the compose file's service part where no registry of images is reachable. By hand, as root:
 #   apt-get install docker.io docker-compose debootstrap iptables
-#   sh deploy/docker/try.sh [FOLDER]        (6 GB; left there for a second run)
+#   sh deploy/docker/try.sh [FOLDER]     (left there for a second run; STORAGE_DRIVER=vfs where overlay2 does not work)
 # An engine of its own on a private socket; a base image from Debian packages; real servers of deploy/native on loopback,
 # so the containers share the host's network (try.yml); then one document and one question through them.
 set -eu
@@ -16,10 +16,11 @@ say() { printf '\n== %s\n' "$*"; }
 
 say "engine"
 dockerd --data-root "$work/engine" --exec-root "$work/exec" --pidfile "$work/dockerd.pid" --host "$DOCKER_HOST" \
-    --bridge none --iptables=false --storage-driver "${STORAGE_DRIVER:-vfs}" >"$work/dockerd.log" 2>&1 &
+    --bridge none --iptables=false --storage-driver "${STORAGE_DRIVER:-overlay2}" >"$work/dockerd.log" 2>&1 &
 engine=$!
 trap 'kill $engine; wait $engine || true' EXIT
-until docker version --format 'docker {{.Server.Version}}' 2>/dev/null; do kill -0 $engine; sleep 1; done
+until docker version >/dev/null 2>&1; do kill -0 $engine; sleep 1; done
+docker info --format 'docker {{.ServerVersion}}, {{.Driver}}'
 
 if ! docker image inspect headrace-base:bookworm >/dev/null 2>&1; then
     say "base image: Debian 12 with its Python, from $mirror"
