@@ -131,7 +131,8 @@ class Publisher:
                     headers=list(record.headers),
                 )
                 appended = await acknowledged
-                self._clock.compare(appended, sent_at_s=sent_at_s)
+                if not self._bus.embedded:  # whose broker is of this machine, and makes times up
+                    self._clock.compare(appended, sent_at_s=sent_at_s)
                 return int(appended.offset)
         except TimeoutError:
             self._give_up(client, "timeout")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,7 @@ class RelayOptions:
     gather_ms: int = 0
     prune_interval_ms: int = 60_000
     prune_rows: int = 10_000
+    measure_interval_ms: int = 10_000
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -93,6 +95,13 @@ class Relay:
         """Return how many rows are not sent."""
         return await self._store.pending()
 
+    async def measure(self, show: Callable[[int], None] = OUTBOX_PENDING.set) -> None:
+        """Show how many rows wait, for ever and apart from relaying: they matter most while it stands still."""
+        while True:
+            with suppress(Unavailable):
+                show(await self.pending())
+            await asyncio.sleep(self._options.measure_interval_ms / 1000)
+
     async def run(self) -> None:
         """Relay until `stop`, whatever the bus and the database do meanwhile."""
         while True:
@@ -119,7 +128,6 @@ class Relay:
         while await self._lease.keep():
             self._awake.clear()
             rows = await self._store.unsent(self._options.batch_rows)
-            OUTBOX_PENDING.set(len(rows))
             all_sent = await self._relay(rows)
             if self._told_to_stop.is_set() and (not rows or not all_sent):
                 return

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from headrace_telemetry import get_logger
 from sqlalchemy.engine import Row
 
 from headrace_messaging.carriers import Carried
+from headrace_messaging.clock import BrokerClock
 from headrace_messaging.event import Bus, Record
 from headrace_messaging.metrics import SENT
 from headrace_messaging.outbox_rows import to_record
@@ -47,6 +49,7 @@ class InTransactions:
         self._place = TopicPartition(checkpoint, 0)
         self._limits = limits or PublisherLimits()
         self._client: AIOKafkaProducer | None = None
+        self._clock = BrokerClock()
 
     async def open(self) -> Carried:
         """See the port. Fences off whoever carried under this id before; what they had under way is decided."""
@@ -85,13 +88,15 @@ class InTransactions:
             await give_up(client, self._limits)
 
     async def _transact(self, client: AIOKafkaProducer, rows: Sequence[Row[Any]]) -> None:
+        sent_at_s = time.time()
         await client.begin_transaction()
         sent = [await _send(client, to_record(row)) for row in rows]
         sent.append(await client.send(self._place.topic, _checkpoint(rows), key=_KEY, partition=self._place.partition))
         # aiokafka commits although a send failed: the commit may begin only when every one is acknowledged.
-        for failure in await asyncio.gather(*sent, return_exceptions=True):
-            if isinstance(failure, BaseException):
-                raise failure
+        for acknowledged in await asyncio.gather(*sent, return_exceptions=True):
+            if isinstance(acknowledged, BaseException):
+                raise acknowledged
+            self._clock.compare(acknowledged, sent_at_s=sent_at_s)
         await client.commit_transaction()
 
     async def _last_checkpoint(self) -> Carried:

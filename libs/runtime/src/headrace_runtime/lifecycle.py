@@ -134,6 +134,7 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
     try:
         for relay in chassis.relays:
             parts.start(relay.run(), "outbox")
+            parts.start(relay.measure(), "outbox measure")
         if service.before_ready:
             await service.before_ready()
         for task in service.tasks:
