@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question that the bus took: `number` counts within its key, `at_ms` is when the bus appended it."""
+    """A question that the bus took: `number` counts within its key, `at_ms` is when it was sent."""
 
     request_id: str
     key: str

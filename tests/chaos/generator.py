@@ -13,10 +13,9 @@ import time
 import uuid
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
@@ -28,6 +27,7 @@ from chaos.waiting import wait_until
 TENANT = "default"
 # A stock producer gives a record up after this time; it has to outlast every outage of a row.
 _PATIENCE_MS = 900_000
+T = TypeVar("T")
 _SUBJECTS = ("Larkspur mole", "Osterley mill", "Quenby bridge", "Harrowgate shaft", "Pelham lighthouse")
 
 
@@ -61,7 +61,7 @@ class Load(threading.Thread):
 
     def __init__(self, bootstrap: str, plan: Plan, published: Published) -> None:
         super().__init__(daemon=True, name="generator")
-        self._bootstrap, self._plan, self._published = bootstrap, plan, published
+        self._brokers, self._plan, self._published = bootstrap, plan, published
         self._random = random.Random(plan.seed)
         self._numbers: Counter[str] = Counter()
         self._stopped = threading.Event()
@@ -96,7 +96,7 @@ class Load(threading.Thread):
             self._failure = error
 
     async def _publish(self) -> None:
-        producer = stock_producer(self._bootstrap)
+        producer = stock_producer(self._brokers)
         await producer.start()
         pending: list[asyncio.Task[None]] = []
         began = time.monotonic()
@@ -120,6 +120,7 @@ class Load(threading.Thread):
         self._numbers[key] += 1
         place = self._numbers[key]
         body = {"request_id": request_id, "question": f"What is known of the {_SUBJECTS[number % len(_SUBJECTS)]}?"}
+        at_ms = int(time.time() * 1000)
         taken = await producer.send(
             topics.QUERY_REQUESTED,
             json.dumps(body).encode(),
@@ -127,10 +128,7 @@ class Load(threading.Thread):
             headers=headers_of(topics.QUERY_REQUESTED, request_id, deadline_s=self._plan.deadline_s),
         )
 
-        def note(metadata: RecordMetadata) -> None:
-            self._published.questions.append(Question(request_id, key, place, metadata.timestamp))
-
-        return _when(taken, note)
+        return _noted(taken, self._published.questions, Question(request_id, key, place, at_ms))
 
     async def _submit(self, producer: AIOKafkaProducer, number: int) -> asyncio.Task[None]:
         document = f"{self._run}/notes-{number % self._plan.documents}.txt"
@@ -145,10 +143,7 @@ class Load(threading.Thread):
             headers=headers_of(topics.DOCUMENT_SUBMITTED, submission_id, deadline_s=self._plan.deadline_s),
         )
 
-        def note(_metadata: RecordMetadata) -> None:
-            self._published.submissions.append(Submission(submission_id, document, place))
-
-        return _when(taken, note)
+        return _noted(taken, self._published.submissions, Submission(submission_id, document, place))
 
 
 def stock_producer(bootstrap: str, **settings: Any) -> AIOKafkaProducer:
@@ -180,8 +175,11 @@ def text_of(document: str, number: int) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _when(taken: asyncio.Future[RecordMetadata], note: Callable[[RecordMetadata], None]) -> asyncio.Task[None]:
-    async def noted() -> None:
-        note(await taken)
+def _noted(taken: asyncio.Future[RecordMetadata], notes: list[T], one: T) -> asyncio.Task[None]:
+    """Put a message on the list once the bus has it."""
 
-    return asyncio.ensure_future(noted())
+    async def note() -> None:
+        await taken
+        notes.append(one)
+
+    return asyncio.ensure_future(note())

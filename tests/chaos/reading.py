@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -66,39 +68,33 @@ async def _read(bootstrap: str, topics: Sequence[str]) -> list[Seen]:
 
 
 async def _read_raw(bootstrap: str, topics: Sequence[str]) -> list[Any]:
-    async with _consumer(bootstrap) as consumer:
-        places = await _places(consumer, topics)
+    async with _admin(bootstrap) as admin, _consumer(bootstrap) as consumer:
+        places = await _places(admin, topics)
         return await _records(consumer, await consumer.beginning_offsets(places)) if places else []
 
 
 async def _lag(bootstrap: str, groups: frozenset[str] | None) -> dict[str, int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS)
-    await admin.start()
-    try:
+    async with _admin(bootstrap) as admin, _consumer(bootstrap) as consumer:
         existing = set(await admin.list_topics())
-        async with _consumer(bootstrap) as consumer:
-            found = {}
-            for topic, group in _consumed():
-                if topic in existing and (groups is None or group in groups):
-                    count = await _behind(consumer, admin, topic, group)
-                    found |= {f"{topic} {group}": count} if count else {}
-            return found
-    finally:
-        await admin.close()
+        found: Counter[str] = Counter()
+        for group, topics in _consumed(existing).items():
+            if groups is None or group in groups:
+                behind = await _behind(consumer, admin, topics, group)
+                found.update(f"{record.topic} {group}" for record in behind)
+        return dict(found)
 
 
-async def _behind(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, topic: str, group: str) -> int:
-    places = await _places(consumer, (topic,))
+async def _behind(
+    consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, topics: Sequence[str], group: str
+) -> list[Any]:
+    places = await _places(admin, topics)
     ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
     begins: Mapping[TopicPartition, int] = await consumer.beginning_offsets(places)
     committed = await admin.list_consumer_group_offsets(group, partitions=places)
     # Between a commit and the end may lie markers of transactions, which nobody consumes: count records, not offsets.
-    behind = {
-        place: max(committed[place].offset, begins[place])
-        for place in places
-        if max(committed[place].offset, begins[place]) < ends[place]
-    }
-    return len(await _records(consumer, behind)) if behind else 0
+    starts = {place: max(committed[place].offset, begins[place]) for place in places}
+    behind = {place: offset for place, offset in starts.items() if offset < ends[place]}
+    return await _records(consumer, behind) if behind else []
 
 
 async def _records(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) -> list[Any]:
@@ -119,11 +115,23 @@ async def _records(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, i
     return sorted(found, key=lambda record: (record.topic, record.partition, record.offset))
 
 
-async def _places(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
-    await consumer.topics()  # makes the client ask for all of them
+async def _places(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> list[TopicPartition]:
+    described = await admin.describe_topics(list(topics))
     return [
-        TopicPartition(topic, number) for topic in topics for number in sorted(consumer.partitions_for_topic(topic) or ())
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        for partition in sorted(topic["partitions"], key=lambda one: one["partition"])
     ]
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 def _consumer(bootstrap: str) -> AIOKafkaConsumer:
@@ -139,13 +147,14 @@ def _consumer(bootstrap: str) -> AIOKafkaConsumer:
     )
 
 
-def _consumed() -> Iterable[tuple[str, str]]:
-    """Yield every topic that a group has to bring to its end, retry topics among them."""
+def _consumed(existing: Collection[str]) -> Mapping[str, list[str]]:
+    """Return, by group, the existing topics that it has to bring to their end, its retry topics among them."""
+    found: dict[str, list[str]] = {}
     for topic in declared.topics().values():
         for group in topic.consumers:
-            yield topic.name, group
-            for delay in ("5s", "1m", "10m"):
-                yield topic.retries(group, delay), group
+            retries = [name for name in existing if name.startswith(f"{topic.name}.{group}.retry.")]
+            found.setdefault(group, []).extend([topic.name, *retries])
+    return found
 
 
 def _seen(record: Any) -> Seen:
