@@ -75,26 +75,33 @@ async def _read_raw(bootstrap: str, topics: Sequence[str]) -> list[Any]:
 
 async def _lag(bootstrap: str, groups: frozenset[str] | None) -> dict[str, int]:
     async with _admin(bootstrap) as admin, _consumer(bootstrap) as consumer:
-        existing = set(await admin.list_topics())
-        found: Counter[str] = Counter()
-        for group, topics in _consumed(existing).items():
+        starts: dict[tuple[str, TopicPartition], int] = {}
+        for group, topics in _consumed(await admin.list_topics()).items():
             if groups is None or group in groups:
-                behind = await _behind(consumer, admin, topics, group)
-                found.update(f"{record.topic} {group}" for record in behind)
-        return dict(found)
+                starts |= {(group, place): at for place, at in (await _uncommitted(consumer, admin, topics, group)).items()}
+        # Between a commit and the end may lie markers of transactions, which nobody consumes: count records, not offsets.
+        first = {place: min(at for (_, each), at in starts.items() if each == place) for _, place in starts}
+        records = await _records(consumer, first) if first else []
+        return dict(
+            Counter(
+                f"{record.topic} {group}"
+                for record in records
+                for (group, place), at in starts.items()
+                if place == (record.topic, record.partition) and record.offset >= at
+            )
+        )
 
 
-async def _behind(
+async def _uncommitted(
     consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, topics: Sequence[str], group: str
-) -> list[Any]:
+) -> dict[TopicPartition, int]:
+    """Return the group's offset in each partition where it is not at the end."""
     places = await _places(admin, topics)
     ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
     begins: Mapping[TopicPartition, int] = await consumer.beginning_offsets(places)
     committed = await admin.list_consumer_group_offsets(group, partitions=places)
-    # Between a commit and the end may lie markers of transactions, which nobody consumes: count records, not offsets.
     starts = {place: max(committed[place].offset, begins[place]) for place in places}
-    behind = {place: offset for place, offset in starts.items() if offset < ends[place]}
-    return await _records(consumer, behind) if behind else []
+    return {place: offset for place, offset in starts.items() if offset < ends[place]}
 
 
 async def _records(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) -> list[Any]:

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headrace_native import postgres
 from headrace_native.process import Process
 from headrace_native.recipes import RECIPES
 from headrace_native.scratch import scratch
@@ -35,6 +36,10 @@ _LIGHT = {
     "HEADRACE_EMBED__MODEL": "null",
     "HEADRACE_INGEST__EMBEDDING_MODEL": "null",
     "HEADRACE_GENERATE__EVIDENCE_THRESHOLD": "-2",
+}
+# Static members: one that was killed finds its partitions again instead of waiting for its own session to end.
+_NATIVE = {"HEADRACE_PROFILE": "native"} | {
+    f"HEADRACE_{service.upper()}__KAFKA__INSTANCE": f"{service}-1" for service in SERVICES
 }
 
 
@@ -96,6 +101,10 @@ class Stack:
     def postgres(self) -> Process:
         """Return PostgreSQL's process."""
         return self.servers["postgres"].processes[0]
+
+    def sql(self, statement: str) -> str:
+        """Run a statement on the services' database; schemas are the services' names."""
+        return postgres.query(self.servers["postgres"].address, statement)
 
     def pid_of(self, service: str) -> int | None:
         """Return the pid of the supervised process; None while there is none."""
@@ -199,11 +208,12 @@ def running_stack(needs: Needs) -> Iterator[Stack]:
     with scratch() as folder, ExitStack() as running:
         servers = {name: running.enter_context(RECIPES[name].serve(folder / name)) for name in needs.servers}
         run_log = folder / "model-runs.log"
-        environment = _LIGHT | {"HEADRACE_GENERATE__NULL_RUN_LOG": str(run_log)} | dict(needs.environment)
+        environment = _LIGHT | {"HEADRACE_GENERATE__NULL_RUN_LOG": str(run_log)}
         if servers:
-            environment["HEADRACE_PROFILE"] = "native"
+            environment |= _NATIVE
         for server in servers.values():
             environment |= server.environment
+        environment |= dict(needs.environment)
         platform = Platform(folder / "data", environment)
         platform.up()
         stack = Stack(platform, servers, run_log)
