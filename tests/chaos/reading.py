@@ -46,13 +46,13 @@ def read_raw(bootstrap: str, topic: str) -> list[Any]:
     return asyncio.run(_read_raw(bootstrap, (topic,)))
 
 
-def lag(bootstrap: str, groups: frozenset[str] | None = None) -> dict[str, int]:
+def lag(bootstrap: str, groups: Collection[str]) -> dict[str, int]:
     """Return, by `topic group`, the records that no commit covers; what has none is left out. KafkaError."""
     return asyncio.run(_lag(bootstrap, groups))
 
 
-def wait_for_no_lag(bootstrap: str, within_s: float, groups: frozenset[str] | None = None) -> dict[str, int]:
-    """Wait until the groups (None: all) have committed every record; return what is left after `within_s` seconds."""
+def wait_for_no_lag(bootstrap: str, within_s: float, groups: Collection[str]) -> dict[str, int]:
+    """Wait until the groups have committed every record; return what is left after `within_s` seconds."""
     until, left = time.monotonic() + within_s, {"unknown": 1}
     while left and time.monotonic() < until:
         try:
@@ -73,11 +73,11 @@ async def _read_raw(bootstrap: str, topics: Sequence[str]) -> list[Any]:
         return await _records(consumer, await consumer.beginning_offsets(places)) if places else []
 
 
-async def _lag(bootstrap: str, groups: frozenset[str] | None) -> dict[str, int]:
+async def _lag(bootstrap: str, groups: Collection[str]) -> dict[str, int]:
     async with _admin(bootstrap) as admin, _consumer(bootstrap) as consumer:
         starts: dict[tuple[str, TopicPartition], int] = {}
         for group, topics in _consumed(await admin.list_topics()).items():
-            if groups is None or group in groups:
+            if group in groups:
                 starts |= {(group, place): at for place, at in (await _uncommitted(consumer, admin, topics, group)).items()}
         # Between a commit and the end may lie markers of transactions, which nobody consumes: count records, not offsets.
         first = {place: min(at for (_, each), at in starts.items() if each == place) for _, place in starts}

@@ -14,10 +14,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from headrace_native import postgres
+from headrace_native import kafka, postgres
 from headrace_native.process import Process
 from headrace_native.recipes import RECIPES
 from headrace_native.scratch import scratch
@@ -26,10 +26,12 @@ from headrace_testkit import Platform
 
 from chaos.evidence import Evidence, Run
 from chaos.oracle import ledger_differences
+from chaos.proxy import AckDropper, ack_dropper
 from chaos.waiting import wait_until
 
 SERVICES = ("moderate", "ingest", "embed", "retrieve", "generate", "meter", "audit")
 START_WITHIN_S = 90.0
+_PROXIED = "kafka-proxied"
 # No weights: what is tested is delivery. Any passage counts as evidence, so that every question reaches the model.
 _LIGHT = {
     "HEADRACE_GENERATE__MODEL": "null",
@@ -78,6 +80,8 @@ class Stack:
     platform: Platform
     servers: Mapping[str, Server]
     run_log: Path
+    dropper: AckDropper | None = None
+    """The proxy before the broker, where the row asked for `kafka-proxied`."""
     replicas: list[Replica] = field(default_factory=list)
 
     @property
@@ -86,8 +90,9 @@ class Stack:
         return str(self._state()["bootstrap"])
 
     @property
-    def groups(self) -> None:
-        """Every declared group has to come to rest."""
+    def groups(self) -> frozenset[str]:
+        """Every service has to come to rest."""
+        return frozenset(SERVICES)
 
     @property
     def embedded(self) -> bool:
@@ -124,6 +129,14 @@ class Stack:
             os.kill(pid, number)
             return True
         return False
+
+    def hold(self, service: str) -> None:
+        """Keep a service from running: its process is stopped, and so is each that the supervisor starts for it."""
+        self.signal(service, signal.SIGSTOP)
+
+    def release(self, service: str) -> None:
+        """Let a held service go on."""
+        self.signal(service, signal.SIGCONT)
 
     def wait_ready(self, within_s: float = START_WITHIN_S) -> float:
         """Wait until every supervised service takes work."""
@@ -206,7 +219,8 @@ class Stack:
 def running_stack(needs: Needs) -> Iterator[Stack]:
     """Bring servers and platform up, teach it what is asked about, and take everything down again."""
     with scratch() as folder, ExitStack() as running:
-        servers = {name: running.enter_context(RECIPES[name].serve(folder / name)) for name in needs.servers}
+        dropper = running.enter_context(ack_dropper()) if _PROXIED in needs.servers else None
+        servers = {name: running.enter_context(_serve(name, folder / name, dropper)) for name in needs.servers}
         run_log = folder / "model-runs.log"
         environment = _LIGHT | {"HEADRACE_GENERATE__NULL_RUN_LOG": str(run_log)}
         if servers:
@@ -216,13 +230,25 @@ def running_stack(needs: Needs) -> Iterator[Stack]:
         environment |= dict(needs.environment)
         platform = Platform(folder / "data", environment)
         platform.up()
-        stack = Stack(platform, servers, run_log)
+        stack = Stack(platform, servers, run_log, dropper)
         try:
             _teach(platform, folder / "documents")
             yield stack
         finally:
             stack.stop_replicas()
             platform.down()
+
+
+@contextmanager
+def _serve(name: str, folder: Path, dropper: AckDropper | None) -> Iterator[Server]:
+    if dropper is None or name != _PROXIED:
+        with RECIPES[name].serve(folder) as server:
+            yield server
+        return
+    address = f"127.0.0.1:{dropper.port}"
+    with kafka.serve(folder, settings={"advertised.listeners": f"PLAINTEXT://{address}"}) as server:
+        dropper.upstream = server.address
+        yield replace(server, environment=dict(server.environment) | {"HEADRACE_KAFKA__BOOTSTRAP": address})
 
 
 def _teach(platform: Platform, folder: Path) -> None:

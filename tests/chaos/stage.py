@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from chaos.evidence import Evidence, Run
+from chaos.evidence import Evidence, Question, Run
 from chaos.generator import Load, Plan, Published
 from chaos.oracle import Findings, judge, outcome_counts
 from chaos.reading import read_judged, wait_for_no_lag
@@ -18,6 +18,7 @@ from chaos.stack import Needs
 
 SETTLE_WITHIN_S = 180.0
 """How long a row may take to come to rest before it is judged as it stands; the goal for it is shorter."""
+RECOVERY_MAX_S = 60.0
 _RETRY_S = 1.0
 
 
@@ -29,8 +30,8 @@ class Bus(Protocol):
         """Where the bus is."""
 
     @property
-    def groups(self) -> frozenset[str] | None:
-        """The consumer groups that have to come to rest; None for all that are declared."""
+    def groups(self) -> frozenset[str]:
+        """The consumer groups that have to come to rest."""
 
     def runs(self) -> list[Run]:
         """Return what the null model logged."""
@@ -48,18 +49,19 @@ class Size:
 
 
 class Stage:
-    """One stack and everything published to it so far; rows follow each other on it."""
+    """One stack and everything published to it so far; rows follow each other on it.
+
+    A fault may set `settle_within_s` and `recovery_max_s` for its row where coming to rest takes longer by nature, and
+    `groups_left_out` where a service has to stand still.
+    """
 
     def __init__(self, stack: Any, size: Size) -> None:
         self.stack = stack
         self.size = size
-        self.seed = 0
-        self.random = random.Random(0)
-        self.notes: dict[str, Any] = {}
         self._published = Published()
         self._known: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
-        self._loads: list[Load] = []
+        self._begin(0)
 
     @property
     def quick(self) -> bool:
@@ -83,6 +85,14 @@ class Stage:
         """Return what was published on this stack, by all rows."""
         return self._published
 
+    def asked_in_row(self) -> list[Question]:
+        """Return what this row asked so far, in order of the asking."""
+        return sorted(self._published.questions[self._asked_before :], key=lambda one: one.at_ms)
+
+    def rest(self) -> None:
+        """Wait within a row until nothing is missing."""
+        self._settled(time.monotonic())
+
     def evidence(self) -> Evidence:
         """Read everything that the oracle judges by."""
         return Evidence(
@@ -94,31 +104,38 @@ class Stage:
 
     def run(self, fault: Fault, seed: int) -> Row:
         """Do a fault, wait until all is at rest, and judge what is new since the row before."""
-        self.seed, self.random, self.notes, self._loads = seed, random.Random(seed), {}, []
-        before, checks, error = len(self._published.questions), (), ""
+        self._begin(seed)
+        checks, error = (), ""
         try:
             checks = tuple(fault.action(self) or ())
         except Exception as failed:
             error = f"{type(failed).__name__}: {failed}"
         for load in self._loads:
-            load.stop() if error else None
+            if error:
+                load.stop()
             load.finish()
         began = time.monotonic()
         evidence, findings = self._settled(began)
-        return self._row(
-            fault, evidence, findings, requests=len(self._published.questions) - before, checks=checks, error=error,
-            recovery_s=time.monotonic() - began,
-        )  # fmt: skip
+        recovery_s = time.monotonic() - began
+        return self._row(fault, evidence, findings, checks=checks, error=error, recovery_s=recovery_s)
+
+    def _begin(self, seed: int) -> None:
+        self.seed, self.random = seed, random.Random(seed)
+        self.notes: dict[str, Any] = {}
+        self.settle_within_s, self.recovery_max_s = SETTLE_WITHIN_S, RECOVERY_MAX_S
+        self.groups_left_out: frozenset[str] = frozenset()
+        self._loads: list[Load] = []
+        self._asked_before = len(self._published.questions)
 
     def _settled(self, began: float) -> tuple[Evidence, Findings]:
-        """Read until nothing is missing any more, or for `SETTLE_WITHIN_S`."""
+        """Read until nothing is missing any more, or for `settle_within_s`."""
         while True:
-            left_s = began + SETTLE_WITHIN_S - time.monotonic()
-            lag = wait_for_no_lag(self.stack.bootstrap, max(left_s, 1.0), self.stack.groups)
+            left_s = began + self.settle_within_s - time.monotonic()
+            lag = wait_for_no_lag(self.stack.bootstrap, max(left_s, 1.0), self.stack.groups - self.groups_left_out)
             evidence = self.evidence()
             findings = judge(evidence)
             is_whole = not lag and not self._new(findings.lost) and not self._new(findings.unbilled)
-            if is_whole or time.monotonic() - began > SETTLE_WITHIN_S:
+            if is_whole or time.monotonic() - began > self.settle_within_s:
                 if lag:
                     self.notes["lag"] = lag
                 return evidence, findings
@@ -126,7 +143,7 @@ class Stage:
 
     def _row(
         self, fault: Fault, evidence: Evidence, findings: Findings, *,
-        requests: int, checks: Sequence[Check], error: str, recovery_s: float,
+        checks: Sequence[Check], error: str, recovery_s: float,
     ) -> Row:  # fmt: skip
         found: dict[str, Sequence[str]] = {name: getattr(findings, name, ()) for name in COUNTS}
         found["ledger_differences"] = self.stack.ledger_differences(evidence)
@@ -136,7 +153,8 @@ class Stage:
         ended = outcomes - self._outcomes
         self._outcomes = outcomes
         return Row(
-            row=fault.row, fault=fault.name, seed=self.seed, requests=requests, recovery_s=round(recovery_s, 1),
+            row=fault.row, fault=fault.name, seed=self.seed, requests=len(self.asked_in_row()),
+            recovery_s=round(recovery_s, 1), recovery_max_s=self.recovery_max_s,
             counts={name: len(lines) for name, lines in new.items()}, outcomes=ended, checks=checks, notes=self.notes,
             findings={name: lines[:FINDINGS_SHOWN] for name, lines in new.items() if lines}, error=error,
         )  # fmt: skip
