@@ -16,6 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `chaos` is a folder of tests, not an installed package
 
 from chaos.faults import FAULTS
+from chaos.faults.embedded_bus import INJECTED
+from chaos.hop import running_hop
 from chaos.report import Row, print_table, write_report
 from chaos.stack import running_stack
 from chaos.stage import Fault, Size, Stage, grouped
@@ -32,7 +34,7 @@ def main() -> int:
     versions: dict[str, str] = {}
     for (needs, _), together in grouped(faults).items():
         with ExitStack() as running:
-            stack = running.enter_context(running_stack(needs))
+            stack = running.enter_context(running_hop() if needs == INJECTED else running_stack(needs))
             versions |= {name: server.version for name, server in stack.servers.items()}
             stage = Stage(stack, size)
             for fault in together:

@@ -67,7 +67,9 @@ class Cluster:
             for number, partition in described[name].partitions.items()
         }
         asyncio.run(_with_admin(self._bootstrap, lambda admin: _reassign(admin, rotated)))
-        elected = self._admin.elect_leaders(ElectionType.PREFERRED, [Place(*place) for place in rotated]).result(_WITHIN_S)
+        elected = self._admin.elect_leaders(ElectionType.PREFERRED, [Place(*place) for place in rotated]).result(
+            _WITHIN_S
+        )
         return sum(error is None for error in elected.values())
 
 
@@ -78,7 +80,7 @@ async def _reassign(admin: AIOKafkaAdminClient, replicas: dict[tuple[str, int], 
     request = AlterPartitionReassignmentsRequest(
         int(_WITHIN_S * 1000), [(name, partitions, {}) for name, partitions in topics.items()], {}
     )
-    await admin._send_to_controller(request)  # noqa: SLF001 - aiokafka knows the request and offers no call for it
+    await admin._send_to_controller(request)
 
 
 async def _with_admin(bootstrap: str, call: Any) -> Any:

@@ -19,10 +19,9 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
-from headrace import topics
-
 from chaos.evidence import Question, Submission
 from chaos.waiting import wait_until
+from headrace import topics
 
 TENANT = "default"
 # A stock producer gives a record up after this time; it has to outlast every outage of a row.

@@ -26,7 +26,7 @@ class Findings:
     lost: Sequence[str]
     """Questions and document submissions without an outcome."""
     duplicated: Sequence[str]
-    """Records that a read-committed consumer gets twice: a second outcome, or a second copy of an exactly-once event."""
+    """What a read-committed consumer gets twice: a second outcome, or a second copy of an exactly-once event."""
     double_billed: Sequence[str]
     """Second cost rows of one attempt and meter."""
     unbilled: Sequence[str]
@@ -169,7 +169,9 @@ def _extra_runs(evidence: Evidence) -> Lines:
     ]
     by_attempt = Counter((run.request_id, run.attempt) for run in evidence.runs)
     return beyond + [
-        f"{request} attempt {attempt} ran {count} times" for (request, attempt), count in by_attempt.items() if count > 1
+        f"{request} attempt {attempt} ran {count} times"
+        for (request, attempt), count in by_attempt.items()
+        if count > 1
     ]
 
 

@@ -16,9 +16,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from headrace import topics as declared
-
 from chaos.evidence import Seen
+from headrace import topics as declared
 
 POLL_S = 0.3
 _EMPTY_POLLS_MAX = 5
@@ -78,8 +77,10 @@ async def _lag(bootstrap: str, groups: Collection[str]) -> dict[str, int]:
         starts: dict[tuple[str, TopicPartition], int] = {}
         for group, topics in _consumed(await admin.list_topics()).items():
             if group in groups:
-                starts |= {(group, place): at for place, at in (await _uncommitted(consumer, admin, topics, group)).items()}
-        # Between a commit and the end may lie markers of transactions, which nobody consumes: count records, not offsets.
+                starts |= {
+                    (group, place): at for place, at in (await _uncommitted(consumer, admin, topics, group)).items()
+                }
+        # Between a commit and the end may lie markers of transactions, which nobody consumes: count records instead.
         first = {place: min(at for (_, each), at in starts.items() if each == place) for _, place in starts}
         records = await _records(consumer, first) if first else []
         return dict(

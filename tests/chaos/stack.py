@@ -17,17 +17,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from chaos.evidence import Evidence, Run
+from chaos.oracle import ledger_differences
+from chaos.proxy import AckDropper, ack_dropper
+from chaos.waiting import wait_until
 from headrace_native import kafka, postgres
 from headrace_native.process import Process
 from headrace_native.recipes import RECIPES
 from headrace_native.scratch import scratch
 from headrace_native.server import Server
 from headrace_testkit import Platform
-
-from chaos.evidence import Evidence, Run
-from chaos.oracle import ledger_differences
-from chaos.proxy import AckDropper, ack_dropper
-from chaos.waiting import wait_until
 
 SERVICES = ("moderate", "ingest", "embed", "retrieve", "generate", "meter", "audit")
 START_WITHIN_S = 90.0

@@ -155,7 +155,8 @@ class Stage:
         return Row(
             row=fault.row, fault=fault.name, seed=self.seed, requests=len(self.asked_in_row()),
             recovery_s=round(recovery_s, 1), recovery_max_s=self.recovery_max_s,
-            counts={name: len(lines) for name, lines in new.items()}, outcomes=ended, checks=checks, notes=self.notes,
+            counts={name: len(lines) for name, lines in new.items()}, outcomes=dict(ended), checks=checks,
+            notes=self.notes,
             findings={name: lines[:FINDINGS_SHOWN] for name, lines in new.items() if lines}, error=error,
         )  # fmt: skip
 

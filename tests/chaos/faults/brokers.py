@@ -1,12 +1,10 @@
-"""Faults of the bus: brokers down, coordinators and leaders moved, acknowledgements lost, a topic that takes nothing."""
+"""Faults of the bus: brokers down, coordinators and leaders moved, acknowledgements lost, a topic that is closed."""
 
 from __future__ import annotations
 
 import time
 
 from aiokafka import TopicPartition
-from headrace import topics
-
 from chaos.cluster import Cluster
 from chaos.faults.messages import publish_poison
 from chaos.oracle import latencies_ms, percentile
@@ -14,6 +12,7 @@ from chaos.report import Check
 from chaos.stack import SERVICES, Needs
 from chaos.stage import Fault, Stage
 from chaos.waiting import wait_until
+from headrace import topics
 
 THREE_BROKERS = Needs(("kafka3", "postgres"), (("HEADRACE_KAFKA__ENVIRONMENT", "production"),))
 PROXIED = Needs(("kafka-proxied", "postgres"))
@@ -23,7 +22,7 @@ _DLQ = topics.topic(topics.QUERY_REQUESTED).dead_letters("moderate")
 
 
 def take_one_broker_down(stage: Stage) -> list[Check]:
-    """kill -9 of one of three brokers, ten seconds without it, and up again."""
+    """Kill -9 one of three brokers, ten seconds without it, and up again."""
     load = stage.start_load(full=800, quick=200, rate_per_s=5)
     load.wait_for(0.3)
     began_ms = _now_ms()
@@ -39,7 +38,7 @@ def take_one_broker_down(stage: Stage) -> list[Check]:
 
 
 def take_all_brokers_down(stage: Stage) -> list[Check]:
-    """kill -9 of every broker at once; a minute later they are back."""
+    """Kill -9 every broker at once, and start them again a minute later."""
     restarts = stage.stack.restarts()
     load = stage.start_load(full=400, quick=100, rate_per_s=5)
     load.wait_for(0.3)
@@ -55,7 +54,7 @@ def take_all_brokers_down(stage: Stage) -> list[Check]:
 
 
 def move_the_coordinator(stage: Stage) -> list[Check]:
-    """Three times: kill -9 of the broker that coordinates a group, while the group commits every 200 ms."""
+    """Kill -9 the broker that coordinates a group, which commits every 200 ms; three times."""
     cluster, moves = Cluster(stage.stack.bootstrap), 0
     load = stage.start_load(full=500, quick=150, rate_per_s=5)
     for group in stage.random.sample(SERVICES, 3):
@@ -71,7 +70,7 @@ def move_the_coordinator(stage: Stage) -> list[Check]:
 
 
 def move_leaders(stage: Stage) -> list[Check]:
-    """Every two seconds every partition of the request path gets another leader."""
+    """Give every partition of the request path another leader every two seconds."""
     cluster, moved = Cluster(stage.stack.bootstrap), 0
     names = [name for name in topics.topics() if "document" not in name]
     load = stage.start_load(full=400, quick=100, rate_per_s=5)
@@ -84,7 +83,7 @@ def move_leaders(stage: Stage) -> list[Check]:
 
 
 def drop_acknowledgements(stage: Stage) -> list[Check]:
-    """A proxy swallows one in ten answers to produce requests, with their connection."""
+    """Swallow one in ten answers to produce requests, with their connection."""
     dropper = stage.stack.dropper
     dropper.share = 0.1
     try:
@@ -95,7 +94,7 @@ def drop_acknowledgements(stage: Stage) -> list[Check]:
 
 
 def close_the_dead_letters(stage: Stage) -> list[Check]:
-    """The dead-letter topic refuses every record while poison comes; then it takes them again."""
+    """Make the dead-letter topic refuse every record while poison comes, then take them again."""
     cluster = Cluster(stage.stack.bootstrap)
     kept = cluster.topic_setting(_DLQ, "max.message.bytes")
     cluster.set_topic(_DLQ, "max.message.bytes", "1")

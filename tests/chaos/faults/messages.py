@@ -1,4 +1,4 @@
-"""Faults of what is published: poison, floods, one hot key, clocks that are off, schemas of other versions, lost records."""
+"""Faults of what is published: poison, floods, a hot key, clocks that are off, other schemas, records that are gone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from pathlib import Path
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
-from headrace import topics
-
 from chaos.cluster import Cluster
 from chaos.evidence import Question
 from chaos.generator import headers_of, stock_producer
@@ -24,6 +22,7 @@ from chaos.report import Check
 from chaos.stack import SERVICES
 from chaos.stage import Fault, Stage
 from chaos.waiting import wait_until
+from headrace import topics
 
 _DLQ = topics.topic(topics.QUERY_REQUESTED).dead_letters("moderate")
 _JUNK_BYTES = 900 * 1024
@@ -55,7 +54,7 @@ def publish_poison(stage: Stage, kinds: Sequence[str]) -> list[Poison]:
 
 
 def poison(stage: Stage) -> list[Check]:
-    """Messages of every broken kind among good ones; 10 MB are refused at the producer."""
+    """Publish every kind of broken message among good ones; 10 MB are refused at the producer."""
     load = stage.start_load(full=500, quick=60, rate_per_s=8)
     load.wait_for(0.3)
     sent = publish_poison(stage, KINDS * int(stage.sized(10, 2)))
@@ -75,7 +74,7 @@ def poison(stage: Stage) -> list[Check]:
 
 
 def heat_one_key(stage: Stage) -> list[Check]:
-    """The same load twice, then with nine of ten questions on one key beside it; how do the others fare?"""
+    """Ask calmly, then with nine times as much beside it on one key: the others must hardly notice."""
     rate, count = 2.0, int(stage.sized(120, 60))
     calm = stage.start_load(full=count, quick=count, rate_per_s=rate, documents=0)
     calm.finish()
@@ -93,7 +92,7 @@ def heat_one_key(stage: Stage) -> list[Check]:
 
 
 def flood(stage: Stage) -> list[Check]:
-    """Ten times the load for five minutes: lag grows, memory does not, and calls beyond the limit are told to wait."""
+    """Publish ten times the load for five minutes: lag grows, memory does not."""
     calm_s, rate = stage.sized(30, 10), 3.0
     stage.start_load(full=int(calm_s * rate), quick=int(calm_s * rate), rate_per_s=rate).finish()
     before = {name: stage.stack.rss_bytes(name) for name in SERVICES}
@@ -111,7 +110,7 @@ def flood(stage: Stage) -> list[Check]:
 
 
 def shift_a_clock(stage: Stage) -> list[Check]:
-    """A second generate and a second moderate live five minutes ahead; deadlines are longer than that."""
+    """Let a second generate and a second moderate live five minutes ahead; deadlines are longer than that."""
     ahead = {"LD_PRELOAD": _faketime(), "FAKETIME": "+300s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     for service in ("generate", "moderate"):
         stage.stack.add_replica(service, ahead)
@@ -122,14 +121,14 @@ def shift_a_clock(stage: Stage) -> list[Check]:
 
 
 def mix_schemas(stage: Stage) -> list[Check]:
-    """Questions with unknown fields and with the oldest set of fields; internal events with fields of tomorrow."""
+    """Ask with unknown fields and with the oldest set of fields; repeat internal events with fields of tomorrow."""
     before = len(read_raw(stage.stack.bootstrap, _DLQ))
     run = f"{stage.random.getrandbits(32):08x}"
     asked = asyncio.run(_publish_other_versions(stage.stack.bootstrap, run, int(stage.sized(60, 12))))
     stage.published().questions.extend(asked)
     stage.start_load(full=60, quick=20, rate_per_s=8).finish()
     stage.rest()
-    admitted = [one for one in read_raw(stage.stack.bootstrap, topics.QUERY_ADMITTED)][-10:]
+    admitted = read_raw(stage.stack.bootstrap, topics.QUERY_ADMITTED)[-10:]
     asyncio.run(_publish_from_tomorrow(stage.stack.bootstrap, admitted))
     stage.rest()
     dead = sum(len(read_raw(stage.stack.bootstrap, name)) for name in _dead_letter_topics()) - before
@@ -137,7 +136,7 @@ def mix_schemas(stage: Stage) -> list[Check]:
 
 
 def let_retention_overtake(stage: Stage) -> list[Check]:
-    """Records are deleted before retrieve read them: it has to stop and say so, and commit nothing past the gap."""
+    """Delete records before retrieve read them: it has to stop and say so, and commit nothing past the gap."""
     cluster = Cluster(stage.stack.bootstrap)
     place_count = topics.topic(topics.QUERY_ADMITTED).partitions
     places = [TopicPartition(topics.QUERY_ADMITTED, number) for number in range(place_count)]
@@ -219,7 +218,11 @@ async def _publish_from_tomorrow(bootstrap: str, records: Sequence[object]) -> N
         for record in records:
             value = record.value + unknown  # type: ignore[attr-defined] # aiokafka ships no types
             await producer.send_and_wait(
-                record.topic, value, record.key, partition=record.partition, headers=list(record.headers)  # type: ignore[attr-defined]
+                record.topic,
+                value,
+                record.key,
+                partition=record.partition,
+                headers=list(record.headers),  # type: ignore[attr-defined]
             )
 
 

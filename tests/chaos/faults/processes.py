@@ -12,7 +12,7 @@ from chaos.stage import Fault, Stage
 
 
 def kill_every_service(stage: Stage) -> list[Check]:
-    """kill -9 of one service after the other, in a random order, until the load is out."""
+    """Kill -9 one service after the other, in a random order, until the load is out."""
     load = stage.start_load(full=2000, quick=120, rate_per_s=stage.sized(8, 6))
     kills: Counter[str] = Counter()
     while load.is_alive() or sum(kills.values()) < len(SERVICES):
@@ -49,7 +49,7 @@ def pause_past_the_session_timeout(stage: Stage) -> list[Check]:
 
 
 def kill_before_the_journal_commit(stage: Stage) -> list[Check]:
-    """kill -9 of generate between the model's reply and the commit of its journal, which PostgreSQL holds up."""
+    """Kill -9 generate between the model's reply and the commit of its journal, which PostgreSQL holds up."""
     with _SlowJournal(stage):
         load = stage.start_load(full=150, quick=40, rate_per_s=4)
         kills = 0

@@ -16,7 +16,7 @@ _RELAYING = ("moderate", "generate", "meter", "audit", "ingest")
 
 
 def restart_postgres(stage: Stage) -> list[Check]:
-    """PostgreSQL closes every connection, is away for some seconds, and comes back; twice."""
+    """Restart PostgreSQL twice: it closes every connection and is away for some seconds."""
     restarts = stage.stack.restarts()
     load = stage.start_load(full=400, quick=80, rate_per_s=6)
     for share in (0.2, 0.6):
@@ -30,7 +30,7 @@ def restart_postgres(stage: Stage) -> list[Check]:
 
 
 def kill_between_commit_and_publish(stage: Stage) -> list[Check]:
-    """The broker stands still while services commit to SQL; then a service that has unsent rows is killed -9."""
+    """Hold the broker while services commit to SQL, then kill -9 one that has unsent rows."""
     broker = stage.stack.brokers()[0]
     load = stage.start_load(full=300, quick=60, rate_per_s=6)
     unsent = 0
@@ -46,7 +46,7 @@ def kill_between_commit_and_publish(stage: Stage) -> list[Check]:
 
 
 def take_weaviate_down(stage: Stage) -> list[Check]:
-    """Weaviate is away for five minutes while questions and documents come."""
+    """Stop Weaviate for five minutes while questions and documents come."""
     cluster = Cluster(stage.stack.bootstrap)
     members, memory, restarts = cluster.members("retrieve"), stage.stack.rss_bytes("retrieve"), stage.stack.restarts()
     weaviate = stage.stack.servers["weaviate"].processes[0]

@@ -68,7 +68,7 @@ def test_a_run_that_no_usage_tells_of_is_unbilled():
 
 
 def test_a_second_run_is_explained_by_an_attempt_that_was_cut_short():
-    """kill -9 between reply and journal leaves one attempt unknown, and the next may run; without that it may not."""
+    """A kill between reply and journal leaves one attempt unknown, and the next may run; without that it may not."""
     again = [*WELL["runs"], Run("q1", 2)]
     cut_short = {
         "usages": [usage("q1", 1, "unknown", 0), usage("q1", 2), *WELL["usages"][1:]],
@@ -117,9 +117,7 @@ def test_the_ledger_is_compared_by_model_and_meter():
     """A copy of a row counts once; a difference names both sides."""
     rows = [*WELL["costs"], WELL["costs"][0]]
     assert ledger_differences(rows, {("null", "input_tokens"): 21}) == []
-    assert ledger_differences(rows, {("null", "input_tokens"): 28}) == [
-        "null/input_tokens: cost topic 21, ledger 28"
-    ]
+    assert ledger_differences(rows, {("null", "input_tokens"): 28}) == ["null/input_tokens: cost topic 21, ledger 28"]
 
 
 def test_outcomes_and_latencies_are_counted_once_a_request():
