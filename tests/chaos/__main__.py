@@ -39,8 +39,11 @@ def main() -> int:
             stage = Stage(stack, size)
             for fault in together:
                 _say(f"{fault.row:>3}  {fault.name} ...")
-                rows.append(stage.run(fault, arguments.seed + fault.row))
-                print_table(rows[-1:])
+                row = stage.run(fault, arguments.seed + fault.row)
+                rows.append(row)
+                if not all(goal.met for goal in row.goals()):
+                    stack.keep_logs(REPORT.parent / f"row-{fault.row:02}")
+                print_table([row])
                 write_report(REPORT, rows, versions)
     rows.sort(key=lambda row: row.row)
     write_report(REPORT, rows, versions)

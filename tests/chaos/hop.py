@@ -63,6 +63,11 @@ class Hop:
         """Count an event in the log."""
         return sum(one["event"] == event for one in self.logs)
 
+    def keep_logs(self, folder: Path) -> None:
+        """Write what the service logged, for who looks into a miss."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "hop.log").write_text("".join(f"{one}\n" for one in self.logs), encoding="utf-8")
+
     def start(self) -> None:
         """Start the service, and again whenever it dies. A no-op while it runs."""
         if self._thread is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,6 +196,10 @@ class Stack:
         self.replicas.append(replica)
         wait_until(lambda: '"service.ready"' in log.read_text(), START_WITHIN_S, f"a second {service}")
         return replica
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copy what the services and servers logged, for who looks into a miss."""
+        shutil.copytree(self.platform.data_dir / "logs", folder, dirs_exist_ok=True)
 
     def stop_replicas(self) -> None:
         """Stop every replica that was added."""

@@ -63,7 +63,7 @@ def poison(stage: Stage) -> list[Check]:
     letters = {_header(record, "ce_id"): record for record in read_raw(stage.stack.bootstrap, _DLQ)}
     found = {one.request_id: letters[one.request_id] for one in sent if one.request_id in letters}
     late_ms = [found[one.request_id].timestamp - one.sent_ms for one in sent if one.request_id in found]
-    changed = sum(not _is_original(found[one.request_id], one.value) for one in sent if one.request_id in found)
+    changed = sum(not _is_original(stage, found[one.request_id], one.value) for one in sent if one.request_id in found)
     return [
         Check("not_dead_lettered", len(sent) - len(found), 0),
         Check("without_a_reason", sum(not _header(record, "dlq_reason") for record in found.values()), 0),
@@ -235,8 +235,14 @@ def _header(record: object, name: str) -> str:
     return (found or b"").decode(errors="replace")
 
 
-def _is_original(record: object, value: bytes | None) -> bool:
-    return bool((record.value or b"") == (value or b""))  # type: ignore[attr-defined]
+def _is_original(stage: Stage, letter: object, value: bytes | None) -> bool:
+    """Tell whether a dead letter holds the bytes that were sent, or names the blob that does."""
+    reference = _header(letter, "dlq_dataref").removeprefix("sha256:")
+    if not reference:
+        return bool((letter.value or b"") == (value or b""))  # type: ignore[attr-defined]
+    blobs = (stage.stack.platform.data_dir / "blobs").rglob("*")
+    kept = next((one for one in blobs if reference in one.as_posix().replace("/", "")), None)
+    return kept is not None and kept.read_bytes() == value
 
 
 def _faketime() -> str:
