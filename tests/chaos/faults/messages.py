@@ -1,0 +1,262 @@
+"""Faults of what is published: poison, floods, a hot key, clocks that are off, other schemas, records that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from chaos.cluster import Cluster
+from chaos.evidence import Question
+from chaos.generator import headers_of, stock_producer
+from chaos.oracle import latencies_ms, percentile
+from chaos.reading import read_raw
+from chaos.report import Check
+from chaos.stack import SERVICES
+from chaos.stage import Fault, Stage
+from chaos.waiting import wait_until
+from headrace import topics
+
+_DLQ = topics.topic(topics.QUERY_REQUESTED).dead_letters("moderate")
+_JUNK_BYTES = 900 * 1024
+_TOO_MUCH_BYTES = 10 * 1024 * 1024
+_MEGABYTE = 1024 * 1024
+_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+KINDS = ("bad_json", "bad_protobuf", "header_not_utf8", "no_body", "junk")
+
+
+@dataclass(frozen=True)
+class Poison:
+    """A message that nobody can read, and where it lies."""
+
+    request_id: str
+    kind: str
+    partition: int
+    offset: int
+    value: bytes | None
+    sent_ms: int
+
+
+def publish_poison(stage: Stage, kinds: Sequence[str]) -> list[Poison]:
+    """Publish one message a kind, each with a request id of its own, which then has to get an outcome."""
+    run = f"{stage.random.getrandbits(32):08x}"
+    published = asyncio.run(_publish_poison(stage.stack.bootstrap, run, kinds))
+    now_ms = int(time.time() * 1000)
+    stage.published().questions.extend(Question(one.request_id, one.request_id, 1, now_ms) for one in published)
+    return published
+
+
+def poison(stage: Stage) -> list[Check]:
+    """Publish every kind of broken message among good ones; 10 MB are refused at the producer."""
+    load = stage.start_load(full=500, quick=60, rate_per_s=8)
+    load.wait_for(0.3)
+    sent = publish_poison(stage, KINDS * int(stage.sized(10, 2)))
+    load.finish()
+    stage.rest()
+    letters = {_header(record, "ce_id"): record for record in read_raw(stage.stack.bootstrap, _DLQ)}
+    found = {one.request_id: letters[one.request_id] for one in sent if one.request_id in letters}
+    late_ms = [found[one.request_id].timestamp - one.sent_ms for one in sent if one.request_id in found]
+    changed = sum(not _is_original(stage, found[one.request_id], one.value) for one in sent if one.request_id in found)
+    return [
+        Check("not_dead_lettered", len(sent) - len(found), 0),
+        Check("without_a_reason", sum(not _header(record, "dlq_reason") for record in found.values()), 0),
+        Check("bytes_changed", changed, 0),
+        Check("seconds_to_the_dead_letters", round(max(late_ms, default=0) / 1000, 1), 5.0),
+        Check("ten_megabytes_taken", int(asyncio.run(_takes_too_much(stage.stack.bootstrap))), 0),
+    ]
+
+
+def heat_one_key(stage: Stage) -> list[Check]:
+    """Ask calmly, then with nine times as much beside it on one key: the others must hardly notice."""
+    rate, count = 2.0, int(stage.sized(120, 60))
+    calm = stage.start_load(full=count, quick=count, rate_per_s=rate, documents=0)
+    calm.finish()
+    stage.rest()
+    hot = stage.start_load(full=10 * count, quick=10 * count, rate_per_s=10 * rate, hot_share=0.9, documents=0)
+    hot.finish()
+    stage.rest()
+    evidence = stage.evidence()
+    took = latencies_ms(evidence.questions, evidence.outcomes)
+    of_row = stage.asked_in_row()
+    calm_ms = percentile([took[one.request_id] for one in of_row[:count]], 99)
+    others_ms = percentile([took[one.request_id] for one in of_row[count:] if not one.key.endswith("-hot")], 99)
+    stage.notes |= {"p99_calm_ms": calm_ms, "p99_others_ms": others_ms}
+    return [Check("p99_of_other_keys_grew", round(others_ms / max(calm_ms, 1), 2), 2.0)]
+
+
+def flood(stage: Stage) -> list[Check]:
+    """Publish ten times the load for five minutes: lag grows, memory does not."""
+    calm_s, rate = stage.sized(30, 10), 3.0
+    stage.start_load(full=int(calm_s * rate), quick=int(calm_s * rate), rate_per_s=rate).finish()
+    before = {name: stage.stack.rss_bytes(name) for name in SERVICES}
+    count = int(stage.sized(300, 20) * 10 * rate)
+    load = stage.start_load(full=count, quick=count, rate_per_s=10 * rate, deadline_s=3600)
+    peak = dict(before)
+    while load.is_alive():
+        peak = {name: max(peak[name], stage.stack.rss_bytes(name)) for name in SERVICES}
+        time.sleep(1)
+    stage.settle_within_s = 1200  # it is worked off at the platform's own speed
+    stage.recovery_max_s = 900
+    grown = {name: round((peak[name] - before[name]) / _MEGABYTE) for name in SERVICES}
+    stage.notes["memory_grown_mb"] = grown
+    return [Check("memory_grown_mb", max(grown.values()), 150)]
+
+
+def shift_a_clock(stage: Stage) -> list[Check]:
+    """Let a second generate and a second moderate live five minutes ahead; deadlines are longer than that."""
+    ahead = {"LD_PRELOAD": _faketime(), "FAKETIME": "+300s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    for service in ("generate", "moderate"):
+        stage.stack.add_replica(service, ahead)
+    stage.start_load(full=300, quick=60, rate_per_s=5).finish()
+    stage.rest()
+    stage.stack.stop_replicas()
+    return []
+
+
+def mix_schemas(stage: Stage) -> list[Check]:
+    """Ask with unknown fields and with the oldest set of fields; repeat internal events with fields of tomorrow."""
+    before = len(read_raw(stage.stack.bootstrap, _DLQ))
+    run = f"{stage.random.getrandbits(32):08x}"
+    asked = asyncio.run(_publish_other_versions(stage.stack.bootstrap, run, int(stage.sized(60, 12))))
+    stage.published().questions.extend(asked)
+    stage.start_load(full=60, quick=20, rate_per_s=8).finish()
+    stage.rest()
+    admitted = read_raw(stage.stack.bootstrap, topics.QUERY_ADMITTED)[-10:]
+    asyncio.run(_publish_from_tomorrow(stage.stack.bootstrap, admitted))
+    stage.rest()
+    dead = sum(len(read_raw(stage.stack.bootstrap, name)) for name in _dead_letter_topics()) - before
+    return [Check("decode_failures", dead, 0), Check("events_from_tomorrow", len(admitted), 5, "higher")]
+
+
+def let_retention_overtake(stage: Stage) -> list[Check]:
+    """Delete records before retrieve read them: it has to stop and say so, and commit nothing past the gap."""
+    cluster = Cluster(stage.stack.bootstrap)
+    place_count = topics.topic(topics.QUERY_ADMITTED).partitions
+    places = [TopicPartition(topics.QUERY_ADMITTED, number) for number in range(place_count)]
+    stage.start_load(full=20, quick=20, rate_per_s=10, documents=0).finish()
+    stage.rest()
+    stage.stack.hold("retrieve")
+    before = cluster.committed("retrieve", places)
+    stage.start_load(full=40, quick=40, rate_per_s=10, documents=0, deadline_s=20).finish()
+    time.sleep(5)
+    for place in places:
+        cluster.forget(place, max(before[place], 0) + 3)
+    stage.stack.release("retrieve")
+    told_s = wait_until(lambda: stage.stack.logged("subscriber.halted") or _says_gone(stage), 60, "a word of the gap")
+    after = cluster.committed("retrieve", places)
+    stage.notes["told_after_s"] = round(told_s, 1)
+    stage.groups_left_out = frozenset({"retrieve"})  # it stands still, as it must
+    return [Check("offsets_reset_past_the_gap", sum(after[place] > before[place] for place in places), 0)]
+
+
+def _says_gone(stage: Stage) -> bool:
+    log = stage.stack.platform.data_dir / "logs" / "retrieve.log"
+    return "records are gone from the bus" in log.read_text(errors="replace")
+
+
+async def _publish_poison(bootstrap: str, run: str, kinds: Sequence[str]) -> list[Poison]:
+    published = []
+    async with stock_producer(bootstrap) as producer:
+        for number, kind in enumerate(kinds):
+            request_id = f"{run}-{kind}-{number}"
+            headers, value = _broken(kind, request_id)
+            sent_ms = int(time.time() * 1000)
+            at = await producer.send_and_wait(topics.QUERY_REQUESTED, value, request_id.encode(), headers=headers)
+            published.append(Poison(request_id, kind, at.partition, at.offset, value, sent_ms))
+    return published
+
+
+def _broken(kind: str, request_id: str) -> tuple[list[tuple[str, bytes]], bytes | None]:
+    headers = headers_of(topics.QUERY_REQUESTED, request_id)
+    sound = json.dumps({"request_id": request_id, "question": "What is known?"}).encode()
+    match kind:
+        case "bad_json":
+            return headers, sound[:-7]
+        case "bad_protobuf":
+            return [("content-type", b"application/protobuf"), *headers[1:]], b"\x0a\xff\xff\xff\xff"
+        case "header_not_utf8":
+            return [*headers, ("ce_subject", b"\xff\xfe")], sound
+        case "no_body":
+            return headers, None
+    return headers, os.urandom(_JUNK_BYTES)
+
+
+async def _takes_too_much(bootstrap: str) -> bool:
+    async with stock_producer(bootstrap, max_request_size=2 * _TOO_MUCH_BYTES, request_timeout_ms=20_000) as producer:
+        try:
+            await producer.send_and_wait(topics.QUERY_REQUESTED, bytes(_TOO_MUCH_BYTES))
+        except (MessageSizeTooLargeError, KafkaError):
+            return False
+    return True
+
+
+async def _publish_other_versions(bootstrap: str, run: str, count: int) -> list[Question]:
+    asked = []
+    async with stock_producer(bootstrap) as producer:
+        for number in range(count):
+            request_id = f"{run}-v{number}"
+            newer = {"request_id": request_id, "question": "What is known of the Quenby bridge?", "mood": {"of": [1]}}
+            older = {"question": "What is known of the Osterley mill?"}  # the id came in the headers then
+            body = json.dumps(newer if number % 2 else older).encode()
+            headers = headers_of(topics.QUERY_REQUESTED, request_id)
+            await producer.send_and_wait(topics.QUERY_REQUESTED, body, request_id.encode(), headers=headers)
+            asked.append(Question(request_id, request_id, 1, int(time.time() * 1000)))
+    return asked
+
+
+async def _publish_from_tomorrow(bootstrap: str, records: Sequence[object]) -> None:
+    """Publish admitted questions once more with a field that no schema knows; they are repeats and change nothing."""
+    unknown = b"\xfa\x3e\x08tomorrow"  # field 1007, length-delimited
+    async with stock_producer(bootstrap) as producer:
+        for record in records:
+            value = record.value + unknown  # type: ignore[attr-defined] # aiokafka ships no types
+            await producer.send_and_wait(
+                record.topic,
+                value,
+                record.key,
+                partition=record.partition,
+                headers=list(record.headers),  # type: ignore[attr-defined]
+            )
+
+
+def _dead_letter_topics() -> list[str]:
+    return [topic.dead_letters(group) for topic in topics.topics().values() for group in topic.consumers]
+
+
+def _header(record: object, name: str) -> str:
+    found = next((value for key, value in record.headers if key == name), b"")  # type: ignore[attr-defined]
+    return (found or b"").decode(errors="replace")
+
+
+def _is_original(stage: Stage, letter: object, value: bytes | None) -> bool:
+    """Tell whether a dead letter holds the bytes that were sent, or names the blob that does."""
+    reference = _header(letter, "dlq_dataref").removeprefix("sha256:")
+    if not reference:
+        return bool((letter.value or b"") == (value or b""))  # type: ignore[attr-defined]
+    blobs = (stage.stack.platform.data_dir / "blobs").rglob("*")
+    kept = next((one for one in blobs if reference in one.as_posix().replace("/", "")), None)
+    return kept is not None and kept.read_bytes() == value
+
+
+def _faketime() -> str:
+    """Return Debian's libfaketime, installed if need be."""
+    if not Path(_FAKETIME).exists():
+        subprocess.run(["apt-get", "install", "-y", "-qq", "libfaketime"], check=True, capture_output=True)
+    return _FAKETIME
+
+
+FAULTS = (
+    Fault(16, "poison: JSON, protobuf, header, no body, 900 KB, 10 MB", poison, quick=True),
+    Fault(19, "one hot key with 90% of the traffic", heat_one_key),
+    Fault(20, "ten times the load", flood),
+    Fault(22, "the clock of two replicas off by 5 min", shift_a_clock),
+    Fault(23, "old and new schema side by side", mix_schemas, quick=True),
+    Fault(25, "retention overtakes lag", let_retention_overtake, ends_stack=True),
+)
