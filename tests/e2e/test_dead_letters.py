@@ -21,7 +21,7 @@ REQUESTS, OUTCOMES = "headrace.query.requested.v1", "headrace.answer.completed.v
 TENANT = "default"
 MESSAGES = int(os.environ.get("HEADRACE_POISON_OF", "160"))
 POISON = 207 if MESSAGES >= 20_000 else 8
-TIMEOUT_S = 60 + MESSAGES / 5
+TIMEOUT_S = 120 + MESSAGES / 5
 DOCUMENT = "The sluice of Marrow Weir opens at four metres. It was built in 1888 by Edith Lane."
 
 
@@ -61,7 +61,7 @@ class Poisoned:
     async def mend(self, blobs):
         """Bring the blobs that were missing."""
         for body, _ in self.poison.values():
-            await blobs.put(body)
+            await blobs.put(TENANT, body)
 
 
 class Outcomes:
@@ -125,12 +125,10 @@ async def test_poison_is_kept_ended_mended_and_replayed(running):
         letters = headrace(running, "dlq", "ls", "--limit", "0").json()
         assert {letter["request_id"] for letter in letters} == asked.poison.keys()
         assert {(one["reason"], one["error_class"]) for one in letters} == {("blob_not_found", "BlobNotFound")}
-        for letter in letters[:5]:
-            shown = headrace(running, "dlq", "show", letter["id"]).json()
-            _, headers = asked.poison[letter["request_id"]]
-            assert shown["body_base64"] == ""
-            found = {one["name"]: base64.b64decode(one["value_base64"]).decode() for one in shown["headers"]}
-            assert found == headers
+        shown = headrace(running, "dlq", "show", letters[0]["id"]).json()
+        found = {one["name"]: base64.b64decode(one["value_base64"]).decode() for one in shown["headers"]}
+        _, headers = asked.poison[letters[0]["request_id"]]
+        assert (shown["body_base64"], found) == ("", headers)
 
         dry = headrace(running, "dlq", "replay", "--reason", "blob_not_found", "--dry-run").json()
         assert len(dry) == POISON
@@ -148,8 +146,8 @@ async def test_poison_is_kept_ended_mended_and_replayed(running):
         assert set(outcomes.records.values()) == {1}
         assert len(outcomes.records) == MESSAGES + POISON
 
-    assert headrace(running, "dlq", "ls").json() == []
     decided = headrace(running, "dlq", "ls", "--decided", "--limit", "0").json()
+    assert {letter["state"] for letter in decided} == {"replayed"}
     assert {letter["decisions"][0]["replayed_as"] for letter in decided} == new
     audited = running.run("tail", "audit.recorded", "--from-beginning", "--until-end").lines()
     assert sum("dead_letter.replayed" in one["payload"]["record_json"] for one in audited) == POISON
