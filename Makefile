@@ -11,7 +11,7 @@ SERVERS ?= kafka,postgres,weaviate,s3
 ON_SERVERS = $(VENV)/python -m headrace_native run --with $(SERVERS)
 
 .PHONY: help setup fmt lint typecheck arch proto proto-check asyncapi release-contracts unit contract integration e2e
-.PHONY: bench-bus quality check native test demo up up-native down logs clean
+.PHONY: bench-bus quality chaos check native test demo up up-native down logs clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -68,6 +68,9 @@ asyncapi: setup ## describe topics and messages -> docs/asyncapi.yaml
 
 release-contracts: setup ## keep messages and topics as released in libs/contracts' version
 	$(VENV)/python proto/release.py
+
+chaos: setup ## faults on real servers, counted -> build/chaos/report.json (QUICK=1: under five minutes; ROW=1,14)
+	$(VENV)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(ROW),--row $(ROW)) $(if $(SEED),--seed $(SEED))
 
 check: lint typecheck arch proto-check ## everything that needs no test run
 

@@ -8,6 +8,7 @@ them is its own.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,6 +29,7 @@ REPORT = Path("build/chaos/report.json")
 def main() -> int:
     """Do the faults, report, and say whether every goal was met."""
     arguments = _arguments()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the generator's client complains of every fault
     faults = [fault for fault in FAULTS if _is_wanted(fault, arguments)]
     size = Size(arguments.quick, arguments.requests)
     rows: list[Row] = []

@@ -9,6 +9,7 @@ from collections import Counter
 from chaos.report import Check
 from chaos.stack import SERVICES
 from chaos.stage import Fault, Stage
+from chaos.waiting import wait_until
 
 
 def kill_every_service(stage: Stage) -> list[Check]:
@@ -52,13 +53,12 @@ def kill_before_the_journal_commit(stage: Stage) -> list[Check]:
     """Kill -9 generate between the model's reply and the commit of its journal, which PostgreSQL holds up."""
     with _SlowJournal(stage):
         load = stage.start_load(full=150, quick=40, rate_per_s=4)
-        kills = 0
-        while load.is_alive() and kills < 8:
+        for _ in range(int(stage.sized(8, 3))):
             ran = len(stage.stack.runs())
-            while len(stage.stack.runs()) == ran and load.is_alive():
-                time.sleep(0.005)
-            kills += stage.stack.signal("generate", signal.SIGKILL)
-            stage.stack.wait_ready()
+            wait_until(lambda known=ran: len(stage.stack.runs()) > known, 60, "a run of the model")
+            pid = stage.stack.pid_of("generate")
+            stage.stack.signal("generate", signal.SIGKILL)
+            _wait_for_another(stage, "generate", pid)
     load.finish()
     unknown = sum(one.payload["status"] == "unknown" for one in stage.evidence().usages)
     return [Check("attempts_reported_unknown", unknown, 1, "higher")]
@@ -83,11 +83,10 @@ class _SlowJournal:
 
 
 def _wait_for_another(stage: Stage, service: str, pid: int | None) -> None:
-    until = time.monotonic() + 90
-    while stage.stack.pid_of(service) in (pid, None) or not stage.stack.is_ready(service):
-        if time.monotonic() > until:
-            raise TimeoutError(f"{service} did not come back")
-        time.sleep(0.05)
+    def is_back() -> bool:
+        return stage.stack.pid_of(service) not in (pid, None) and stage.stack.is_ready(service)
+
+    wait_until(is_back, 90, f"{service} again")
 
 
 FAULTS = (
