@@ -93,6 +93,15 @@ async def test_sent_rows_leave_the_outbox(relaying):
     assert await relaying.published() == list(range(600))
 
 
+async def test_a_restart_sends_nothing_again(relaying):
+    """A bus that persists has what it was given; even what its consumers would recognise is not repeated."""
+    await relaying.add(0, 1, 2)
+    for _ in range(3):
+        async with relaying.running():
+            await relaying.drained()
+    assert await relaying.published() == [0, 1, 2]
+
+
 async def test_a_commit_whose_answer_is_lost_is_not_repeated(relaying):
     """The broker has committed, and the relay is told of a timeout: the checkpoint tells it better."""
     async with relaying.running():

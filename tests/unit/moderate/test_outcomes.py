@@ -171,3 +171,12 @@ async def test_feedback_on_anything_else_is_ignored_and_audited(world, feedback)
     assert world.requests.feedback == ()
     assert world.requests.published[-1].action == "feedback.ignored"
     assert world.completed() == []
+
+
+async def test_a_restart_on_a_bus_that_persists_submits_nothing_again(world):
+    """It has no generations: what was submitted to it is there."""
+    await world.restart_bus("")
+    await world.ask()
+    published = world.requests.published
+    assert await world.restart_bus("") == 0
+    assert world.requests.published == published
