@@ -1,5 +1,6 @@
 """Dead letters found, read, replayed and dropped, on the embedded bus and on a real Kafka."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -33,6 +34,8 @@ from headrace_messaging.dead_letters import Cause, dead_letter
 DLQ = topic(QUERY_REQUESTED).dead_letters("moderate")
 OTHERS = [topic(DOCUMENT_SUBMITTED).dead_letters("ingest"), topic(CONTEXT_RETRIEVED).dead_letters("generate")]
 TOPICS = [QUERY_REQUESTED, DOCUMENT_SUBMITTED, DLQ, *OTHERS, AUDIT_SUBMITTED, DEAD_LETTER_DECIDED]
+MESSAGES = int(os.environ.get("HEADRACE_POISON_OF", "500"))
+POISON = 207 if MESSAGES >= 20_000 else 10
 MALFORMED = InvalidMessage("no", reason="body_malformed")
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
@@ -211,13 +214,14 @@ async def _refuse(*_outgoing):
     raise Unavailable("cut short")
 
 
-async def test_poison_reaches_the_desk_and_its_replay_is_handled(desk, publisher, consuming):
-    """By a subscriber with a bug, and by one where it is mended."""
+async def test_poison_reaches_the_desk_and_its_replay_is_handled(desk, publisher, consuming, read_all):
+    """By a subscriber that cannot read it, and by one that is mended; HEADRACE_POISON_OF=20000 is the large run."""
+    poison = {f"q{number}" for number in range(0, MESSAGES, MESSAGES // POISON)[:POISON]}
     mended, handled, ended = [], [], []
 
     async def handle(event):
-        if not mended and int(event.payload.question) % 10 == 0:
-            raise ValueError
+        if not mended and event.envelope.id in poison:
+            raise InvalidMessage("a unit that nobody knows", reason="unit_unknown")
         handled.append(event.envelope.causation_id or event.envelope.id)
         return ()
 
@@ -225,18 +229,21 @@ async def test_poison_reaches_the_desk_and_its_replay_is_handled(desk, publisher
         ended.append((event.envelope.id, ending.reason))
         return ()
 
-    options = SubscriberOptions(commit_interval_ms=20, backoff=Backoff(1, 10), lanes=4)
-    subscription = Subscription(QUERY_REQUESTED, handle, end)
-    async with consuming(subscription, options=options, code_version="7"):
-        await publisher.publish(*(ask(number, key=f"k{number}") for number in range(100)))
-        await until(lambda: len(handled) == 90 and len(ended) == 10)
-        poison = {f"q{number}" for number in range(0, 100, 10)}
+    options = SubscriberOptions(commit_interval_ms=20, backoff=Backoff(1, 10))
+    async with consuming(Subscription(QUERY_REQUESTED, handle, end), options=options, code_version="7"):
+        for start in range(0, MESSAGES, 500):
+            await publisher.publish(*(ask(number, key=f"k{number}") for number in range(start, start + 500)))
+        await until(lambda: len(handled) == MESSAGES - POISON and len(ended) == POISON, 60 + MESSAGES / 50)
         assert set(ended) == {(each, "dead_lettered") for each in poison}
-        letters = await desk.letters(Wanted(error_class="ValueError"))
+        letters = await desk.letters(Wanted(reason="unit_unknown"))
         assert {letter.event_id for letter in letters} == poison
-        assert {(letter.reason, letter.code_version, letter.attempts) for letter in letters} == {("bug", "7", 1)}
+        assert len(await read_all(DLQ)) == POISON
+        assert {(letter.error_class, letter.code_version, letter.attempts) for letter in letters} == {
+            ("InvalidMessage", "7", 1)
+        }
         mended.append(True)
         replays = [each async for each in desk.replay(letters, deadline_s=10**8)]
-        assert not any(each.failure for each in replays)
-        await until(lambda: len(handled) == 100)
-    assert set(handled[90:]) == poison
+        assert {each.letter.event_id: each.failure for each in replays} == dict.fromkeys(poison, "")
+        await until(lambda: len(handled) == MESSAGES, 60)
+    assert sorted(handled[-POISON:]) == sorted(poison)
+    assert len(set(handled)) == MESSAGES
