@@ -36,7 +36,7 @@ say "images"
 for service in $services headrace; do
     extra=$(grep -q '^cpu = ' "services/$service/pyproject.toml" && echo cpu || true)
     docker build -q --network host -f deploy/docker/Dockerfile -t "headrace/$service:0.1.0" \
-        --build-arg BASE=headrace-base:bookworm --build-arg "SERVICE=$service" --build-arg "EXTRA=$extra" . >/dev/null
+        --build-arg BASE=headrace-base:bookworm --build-arg "SERVICE=$service" --build-arg "EXTRA=$extra" . >"$work/build.log" 2>&1 || { tail -20 "$work/build.log"; exit 1; }
     docker image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}' "headrace/$service"
 done
 

@@ -2,14 +2,17 @@
 
 import asyncio
 import sys
+from pathlib import Path
 
 import pytest
 from headrace_runtime.grpc_server import RpcServer
 from headrace_runtime.settings import GrpcSettings
 
+PROBE = Path(__file__).parents[2] / "deploy" / "docker" / "probe.py"
+
 
 async def probe(port: int) -> int:
-    command = [sys.executable, "-m", "headrace_runtime.probe", f"127.0.0.1:{port}"]
+    command = [sys.executable, PROBE, f"127.0.0.1:{port}"]
     return await (await asyncio.create_subprocess_exec(*command)).wait()
 
 

@@ -114,7 +114,7 @@ def test_the_servers_are_those_that_tests_run_on():
 def test_the_image_runs_as_nobody_and_says_how_it_is():
     """A numeric user that is not root, a health check, and the uv that made the lock file."""
     assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
-    assert "headrace_runtime.probe" in re.search(r"^HEALTHCHECK .*$", DOCKERFILE, re.MULTILINE).group()
+    assert "/venv/probe.py" in re.search(r"^HEALTHCHECK .*$", DOCKERFILE, re.MULTILINE).group()
     locked = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
     (version,) = [package["version"] for package in locked if package["name"] == "uv"]
     assert f'"uv=={version}"' in DOCKERFILE
@@ -125,5 +125,5 @@ def test_nothing_but_sources_reaches_the_build():
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert "*" in lines
     assert {line[1:] for line in lines if line.startswith("!")} == {
-        "pyproject.toml", "uv.lock", "libs", "services", "deploy/native",
+        "pyproject.toml", "uv.lock", "libs", "services", "deploy/native", "deploy/docker/probe.py",
     }  # fmt: skip

@@ -1,7 +1,7 @@
-"""`python -m headrace_runtime.probe`: exits 0 when the service in this container takes work, 1 when it does not.
+"""An image's health check: exits 0 when the service in this container takes work, 1 when it does not.
 
-It asks gRPC health on the port of HEADRACE_GRPC__LISTEN (or the address given), as any orchestrator could. It starts
-nothing and reads no other setting.
+It asks gRPC health on the port of HEADRACE_GRPC__LISTEN (or the address given), as any orchestrator could. It imports
+nothing of ours: it runs every few seconds in every container, and the runtime takes a second of CPU to import.
 """
 
 from __future__ import annotations
