@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from headrace_cli.supervisor.provisioning import provision
 EMBEDDED_START_S = 20.0
 EMBEDDED_STOP_S = 5.0
 BOOTSTRAP = "HEADRACE_KAFKA__BOOTSTRAP"
+INSTANCE = "HEADRACE_KAFKA__INSTANCE"
 
 
 class PlatformBus(Protocol):
@@ -66,17 +69,23 @@ async def start_bus(profile: Profile, data_dir: Path, environment: Mapping[str, 
     if not bootstrap:
         raise ValueError(f"the profile {profile} needs a Kafka in {BOOTSTRAP}; `make up-native` starts one")
     await provision(bootstrap, environment)
-    return _RealKafka(bootstrap)
+    return _RealKafka(bootstrap, environment.get(INSTANCE) or _instance_of(data_dir))
 
 
 @dataclass(frozen=True)
 class _RealKafka:
     bootstrap: str
+    instance: str
     generation: str = ""
     pid: int | None = None
 
     def settings(self) -> Mapping[str, str]:
-        return {BOOTSTRAP: self.bootstrap, "HEADRACE_KAFKA__MODE": "group", "HEADRACE_KAFKA__GENERATION": ""}
+        return {
+            BOOTSTRAP: self.bootstrap,
+            INSTANCE: self.instance,
+            "HEADRACE_KAFKA__MODE": "group",
+            "HEADRACE_KAFKA__GENERATION": "",
+        }
 
     async def ended(self) -> int:
         await asyncio.Event().wait()
@@ -104,6 +113,11 @@ class _EmbeddedBus:
 
     async def stop(self) -> None:
         await _end(self._process)
+
+
+def _instance_of(data_dir: Path) -> str:
+    """Name the platform of a data-dir: a service that is started again finds its partitions as it left them."""
+    return f"{socket.gethostname()}-{zlib.crc32(str(data_dir.absolute()).encode()):08x}"
 
 
 async def _start_embedded(data_dir: Path) -> PlatformBus:
