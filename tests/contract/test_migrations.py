@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from headrace_messaging.outbox import lease_table, outbox_table
 from headrace_storage import Database, UnknownRevision
+from headrace_storage.migrations import newest_revision
 from sqlalchemy import MetaData, text
 
 TABLES = {
@@ -179,3 +180,13 @@ async def test_a_revision_that_fails_leaves_the_database_as_it_was(databases, tm
     with pytest.raises(ZeroDivisionError):
         await databases.open(kind, declared("embed"), migrations=broken)
     assert await differences(first, declared("embed")) == []
+
+
+@SERVICES
+def test_a_revision_is_named_after_its_file(service: str):
+    """A start that finds the newest revision recorded imports no Alembic: it knows the newest by the files' names."""
+    folder = Path(import_module(f"headrace_{service}.bootstrap").__file__).with_name("migrations")
+    scripts = sorted(folder.glob("r*_*.py"))
+    revisions = [import_module(f"headrace_{service}.migrations.{script.stem}").revision for script in scripts]
+    assert [script.stem[1:].partition("_")[0] for script in scripts] == revisions
+    assert newest_revision(folder) == revisions[-1]

@@ -41,9 +41,9 @@ def drained(platform: Platform, timeout_s: float = 60) -> None:
 
 
 class Killer(threading.Thread):
-    """Kills one service after the other with SIGKILL until stopped.
+    """Kills one service after the other with SIGKILL until stopped, each once the one before it is ready again.
 
-    A start takes two seconds of CPU: killed faster than that on two cores, services would only ever start.
+    A start takes some seconds of CPU: killed faster than that, services would only ever start.
     """
 
     def __init__(self, platform: Platform, seed: int) -> None:
@@ -52,18 +52,25 @@ class Killer(threading.Thread):
         self.kills: Counter[str] = Counter()
 
     def run(self) -> None:
-        while not self._stopped.wait(self._random.uniform(2.5, 4.0)):
+        while not self._stopped.wait(self._random.uniform(0.5, 2.0)):
             name = self._random.choice(SERVICES)
             pid = self._platform.pid_of(name)
             if pid:
                 os.kill(pid, signal.SIGKILL)
                 self.kills[name] += 1
+                self._await_restart_of(name, pid)
+
+    def _await_restart_of(self, name: str, killed: int) -> None:
+        while self._platform.pid_of(name, ready=True) in (None, killed):
+            if self._stopped.wait(0.1):
+                return
 
     def stop(self) -> None:
         self._stopped.set()
         self.join()
 
 
+@pytest.mark.timeout(600)
 def test_kill_any_service_again_and_again_while_200_questions_run(tmp_path: Path):
     """Each question has one outcome of one id and body; each model run is paid for once; usage, ledger, costs agree."""
     runs = tmp_path / "runs.log"
