@@ -25,15 +25,16 @@ from headrace_retrieve.adapters.weaviate.address import Address
 Answer = TypeVar("Answer")
 
 CALL_TIMEOUT_S = 10.0  # the client tries again for up to a minute by itself; the subscriber knows better when
+BULK_TIMEOUT_S = 60.0  # many objects at once: indexing 256 vectors takes a second, and ten times that on a busy machine
 CONNECT_TIMEOUT_S = 5
 SOUND_SINCE = (1, 38)
 RECONNECT_MS_MAX = 2_000  # gRPC would wait for up to two minutes after a long outage
 
 
-async def exchange(call: Awaitable[Answer]) -> Answer:
-    """Await one call for up to `CALL_TIMEOUT_S`; raises Unavailable where it fails."""
+async def exchange(call: Awaitable[Answer], *, timeout_s: float = CALL_TIMEOUT_S) -> Answer:
+    """Await one call; raises Unavailable where it fails or takes longer than `timeout_s`."""
     try:
-        async with asyncio.timeout(CALL_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             return await call
     except WeaviateInvalidInputError:  # ours, not the server's
         raise
@@ -92,7 +93,7 @@ class Connection:
 
     def _make(self) -> WeaviateAsyncClient:
         at = self._address
-        limits = Timeout(init=CONNECT_TIMEOUT_S, query=CALL_TIMEOUT_S, insert=CALL_TIMEOUT_S)
+        limits = Timeout(init=CONNECT_TIMEOUT_S, query=CALL_TIMEOUT_S, insert=BULK_TIMEOUT_S)
         channel = [("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", RECONNECT_MS_MAX)]
         return weaviate.use_async_with_custom(
             http_host=at.host,

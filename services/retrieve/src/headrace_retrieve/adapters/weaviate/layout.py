@@ -34,6 +34,7 @@ FLAWED = (
     "before anything is stored (docs/adr/0013-weaviate.md)"
 )
 _SCHEMA_TRIES_MAX = 5
+_SETTLE_LOOKS_MAX, _SETTLE_LOOK_S = 50, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,18 @@ class Layout:
                     return
                 try:
                     await exchange((await self._chunks()).config.add_vector(vector_config=_cosine(name)))
+                    await self._settle()
                 except Unavailable:  # perhaps another replica changed the schema in between
                     if attempt == _SCHEMA_TRIES_MAX:
                         raise
+
+    async def _settle(self) -> None:
+        """Wait until shards take writes again: a change of vectors makes them read-only for a moment."""
+        for _ in range(_SETTLE_LOOKS_MAX):
+            shards = await exchange((await self._chunks()).config.get_shards())
+            if all(shard.status != "READONLY" for shard in shards):
+                return
+            await asyncio.sleep(_SETTLE_LOOK_S)
 
     async def _seen(self, client: WeaviateAsyncClient, key: str) -> Shelf:
         if self._sound is None:

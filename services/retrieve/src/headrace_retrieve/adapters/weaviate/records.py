@@ -169,7 +169,7 @@ async def mark_untidy(records: Collection, record: FenceRecord) -> None:
 
 async def _add(records: Collection, object_id: UUID, row: dict[str, Any]) -> None:
     added = await exchange(records.data.insert_many([DataObject(properties=row, uuid=object_id)]))
-    if added.has_errors:
+    if added.has_errors or not await exchange(records.data.exists(object_id)):
         raise Unavailable("Weaviate did not take a document's record")
 
 

@@ -165,7 +165,9 @@ class WeaviateVectorStore:
         await records.add_fence(shelf.documents, record)
         remembered = self._of(tenant)
         now = (await records.read_document(shelf.documents, record.fence.target.document)).effective
-        if now is None or now.order > record.order:  # this process lost the document's partition and is late
+        if now is None or now.order < record.order:
+            raise Unavailable("Weaviate lost a document's record")
+        if now.order > record.order:  # this process lost the document's partition and is late
             return await self._step_back(remembered, shelf, record, now)
         if record.untidy:
             remembered.note_untidy(record, self._clock())
@@ -174,10 +176,8 @@ class WeaviateVectorStore:
         remembered.moved(record.document_key)
         return Stored("deleted") if record.fence.deleted else Stored("indexed", record.fence.chunks)
 
-    async def _step_back(
-        self, remembered: Recollection, shelf: Shelf, late: FenceRecord, now: FenceRecord | None
-    ) -> Stored:
-        if now is not None and now.generation != late.generation:
+    async def _step_back(self, remembered: Recollection, shelf: Shelf, late: FenceRecord, now: FenceRecord) -> Stored:
+        if now.generation != late.generation:
             remembered.hide([late.generation])
             await records.mark_untidy(shelf.documents, now)
             remembered.note_untidy(now, self._clock())
