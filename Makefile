@@ -69,7 +69,7 @@ asyncapi: setup ## describe topics and messages -> docs/asyncapi.yaml
 release-contracts: setup ## keep messages and topics as released in libs/contracts' version
 	$(VENV)/python proto/release.py
 
-chaos: setup ## faults on real servers, counted -> build/chaos/report.json (QUICK=1: under five minutes; ROW=1,14)
+chaos: setup ## faults on real servers, counted -> build/chaos/report.json (QUICK=1: small loads; ROW=1,14)
 	$(VENV)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(ROW),--row $(ROW)) $(if $(SEED),--seed $(SEED))
 
 check: lint typecheck arch proto-check ## everything that needs no test run
