@@ -319,13 +319,13 @@ async def test_documents_and_questions_wait_for_a_weaviate_that_is_away(bus, tmp
         process.kill()
         request = await outside.ask("What turns the mill?", deadline_s=120)
         await outside.tell(
-            topics.CHUNKS_EMBEDDED, embedded("late.md", "Flour is sold"), key="acme/late.md", deadline_s=120
+            topics.CHUNKS_EMBEDDED, embedded("meanwhile.md", "Flour is sold"), key="acme/meanwhile.md", deadline_s=120
         )
         with pytest.raises(Unavailable):
             await outside.search("mill", timeout_s=20)
         process.start()
         await asyncio.to_thread(process.wait_ready)
         assert (await outside.context(request)).passages[0].text == "The wheel turns the mill"
-        (changed,) = await outside.wait(lambda: outside._changes("late.md", 1))
+        (changed,) = await outside.wait(lambda: outside._changes("meanwhile.md", 1))
         assert changed.change == retrieve_pb2.CHANGE_INDEXED
         assert await outside.search("flour", limit=1) == ["Flour is sold"]
