@@ -41,9 +41,18 @@ async def sandbox(
 
 
 def children() -> set[int]:
-    """Return the process ids of the children that live."""
-    found = psutil.Process().children()
-    return {child.pid for child in found if child.is_running() and child.status() != psutil.STATUS_ZOMBIE}
+    """Return the process ids of the parsers' children that live; other tests' servers are children of ours, too."""
+    return {child.pid for child in psutil.Process().children() if is_parser(child)}
+
+
+def is_parser(process: psutil.Process) -> bool:
+    """Tell whether a process is a living child of the sandbox."""
+    try:
+        return (
+            process.status() != psutil.STATUS_ZOMBIE and "headrace_ingest.adapters.sandbox.child" in process.cmdline()
+        )
+    except psutil.NoSuchProcess:
+        return False
 
 
 def hostile(body: str) -> tuple[Format, bytes]:

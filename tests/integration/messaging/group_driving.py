@@ -152,7 +152,7 @@ class Members:
         marker.touch()
         return marker.unlink
 
-    async def until_idle(self, numbers, within_s=60):
+    async def until_idle(self, numbers, within_s=180):
         """Wait until every number was handled and everything is committed."""
         await until(lambda: self.handled() >= set(numbers), within_s)
         await until(lambda: sum(offsets[-1] for offsets in self.committed.values()) >= len(numbers), within_s)
