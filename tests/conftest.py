@@ -9,7 +9,7 @@ import os
 from contextlib import ExitStack
 
 import pytest
-from headrace.topics import environments
+from headrace.topics import ENVIRONMENT_DEFAULT, environments
 from headrace_messaging import Bus
 from headrace_messaging.provisioning import Cluster, mend, wanted_topics
 from headrace_native import ServerMissing, postgres
@@ -29,30 +29,26 @@ def native_servers(request):
         yield servers
 
 
-def shared(servers, name):
-    """Return a running server, or skip (in CI: fail) the test."""
+def or_skip(start, name):
+    """Return the running server that `start` gives, or skip (in CI: fail) the test."""
     try:
-        return servers.shared(name)
+        return start(name)
     except ServerMissing as missing:
         if REQUIRED:
             raise
         pytest.skip(f"no {name} here: {str(missing).splitlines()[0]}")
 
 
+def shared(servers, name):
+    """Return the server that the whole run shares."""
+    return or_skip(servers.shared, name)
+
+
 @pytest.fixture
 def own_server(native_servers):
     """Start servers that only this test uses, by name; they stop with it."""
     with ExitStack() as running:
-
-        def start(name):
-            try:
-                return running.enter_context(native_servers.own(name))
-            except ServerMissing as missing:
-                if REQUIRED:
-                    raise
-                pytest.skip(f"no {name} here: {str(missing).splitlines()[0]}")
-
-        yield start
+        yield lambda name: or_skip(lambda wanted: running.enter_context(native_servers.own(wanted)), name)
 
 
 @pytest.fixture(scope="session")
@@ -62,15 +58,20 @@ def native_kafka(native_servers):
 
 
 @pytest.fixture(scope="session")
-def provisioned_kafka(native_kafka):
-    """Name the shared Kafka with every declared topic, and what comes with them, for the development environment."""
+def provisioned_kafka(native_servers):
+    """Name a Kafka with every declared topic, and what comes with them, for the development environment.
 
-    async def provision():
-        async with Cluster.connect(native_kafka.bootstrap) as cluster:
-            await mend(cluster, wanted_topics(environments()["development"]))
+    It is not the shared one, on which tests delete declared topics and make them otherwise.
+    """
+    with ExitStack() as running:
+        server = or_skip(lambda name: running.enter_context(native_servers.own(name)), "kafka")
 
-    asyncio.run(provision())
-    return native_kafka
+        async def provision():
+            async with Cluster.connect(server.address) as cluster:
+                await mend(cluster, wanted_topics(environments()[ENVIRONMENT_DEFAULT]))
+
+        asyncio.run(provision())
+        yield Bus(server.address)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import yaml
 from google.protobuf import symbol_database
 from google.protobuf.message import Message
 
+ENVIRONMENT_DEFAULT = "development"
 QUERY_REQUESTED = "headrace.query.requested.v1"
 QUERY_ADMITTED = "headrace.moderate.query-admitted.v1"
 CONTEXT_RETRIEVED = "headrace.retrieve.context-retrieved.v1"

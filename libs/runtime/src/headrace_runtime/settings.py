@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from headrace.topics import derived, environments
+from headrace.topics import ENVIRONMENT_DEFAULT, derived, environments
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -40,7 +40,8 @@ class KafkaSettings(_Section):
         description="assign: one replica a service, no membership (embedded bus); group: consumer groups",
     )
     environment: Annotated[str, AfterValidator(_declared_environment)] = Field(
-        "development", description="which environment of proto/topics.yaml the topics of a real Kafka are made for"
+        ENVIRONMENT_DEFAULT,
+        description="which environment of proto/topics.yaml the topics of a real Kafka are made for",
     )
     generation: str = Field("", description="the embedded bus's generation id; empty on a bus that persists")
     instance: str = Field(

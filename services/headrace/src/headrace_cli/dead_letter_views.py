@@ -30,13 +30,13 @@ def show_one(letter: DeadLetter, content: Received) -> None:
     """Print all of one dead letter; a long body is cut."""
     for name, value in letter.as_json().items():
         if name != "decisions":
-            out.print(f"{name:<18}{value}", markup=False)
+            out.print(f"{name:<18}{value}")
     for each in letter.decisions:
         as_id = f" as {each.replayed_as}" if each.replayed_as else ""
-        out.print(f"{'decision':<18}{each.what}{as_id} by {each.by} at {each.at}", markup=False)
+        out.print(f"{'decision':<18}{each.what}{as_id} by {each.by} at {each.at}")
     for header, content_of_header in content.headers:
-        out.print(f"header {header}: {_text(content_of_header)}", markup=False)
-    out.print(_text(content.value)[:BODY_SHOWN_CHARACTERS], markup=False)
+        out.print(f"header {header}: {_text(content_of_header)}")
+    out.print(_text(content.value)[:BODY_SHOWN_CHARACTERS])
 
 
 def _text(content: bytes | None) -> str:

@@ -148,7 +148,7 @@ def replay(
         else:
             for each in done:
                 said = f"replayed as {each.replayed_as}" if not each.failure else f"not replayed: {each.failure}"
-                out.print(f"{each.letter.id[:ID_SHOWN]} {said}", markup=False)
+                out.print(f"{each.letter.id[:ID_SHOWN]} {said}")
         failed = sum(bool(each.failure) for each in done)
         err.print(f"{len(done) - failed} replayed, {failed} not.")
         return Exit.ITEM_FAILED if failed else Exit.DONE

@@ -33,7 +33,6 @@ Environment = Annotated[
         help="The environment of proto/topics.yaml to compare with: replication, partitions, retention.",
     ),
 ]
-ENVIRONMENT_DEFAULT = "development"
 _REMEDIES = {
     "create": "create",
     "alter": "alter",
@@ -81,41 +80,29 @@ def ls(as_json: Json = False) -> None:
 @topics.command()
 def diff(
     bootstrap: Bootstrap = "",
-    environment: Environment = ENVIRONMENT_DEFAULT,
+    environment: Environment = declared.ENVIRONMENT_DEFAULT,
     data_dir: DataDir = DATA_DIR_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Name each deviation of a Kafka's topics from the declared ones. Exits 0 when there is none, else 1."""
-
-    async def work() -> Exit:
-        async with _compared(bootstrap, environment, data_dir) as compared:
-            _show(compared.deviations, compared.undeclared, as_json=as_json)
-            return Exit.ITEM_FAILED if compared.deviations else Exit.DONE
-
-    complete(work)
+    complete(lambda: _tell(bootstrap, environment, data_dir, differing=Exit.ITEM_FAILED, as_json=as_json))
 
 
 @topics.command()
 def plan(
     bootstrap: Bootstrap = "",
-    environment: Environment = ENVIRONMENT_DEFAULT,
+    environment: Environment = declared.ENVIRONMENT_DEFAULT,
     data_dir: DataDir = DATA_DIR_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Show what `apply` would do, and do nothing."""
-
-    async def work() -> Exit:
-        async with _compared(bootstrap, environment, data_dir) as compared:
-            _show(compared.deviations, compared.undeclared, as_json=as_json)
-            return Exit.DONE
-
-    complete(work)
+    complete(lambda: _tell(bootstrap, environment, data_dir, differing=Exit.DONE, as_json=as_json))
 
 
 @topics.command()
 def apply(
     bootstrap: Bootstrap = "",
-    environment: Environment = ENVIRONMENT_DEFAULT,
+    environment: Environment = declared.ENVIRONMENT_DEFAULT,
     raise_partitions: Annotated[
         bool, typer.Option("--raise-partitions", help="Add partitions where they are too few: keys move, order breaks.")
     ] = False,
@@ -134,13 +121,20 @@ def apply(
             print_json({"done": _as_json(mended.done), "left": _as_json(mended.left)})
         else:
             for each in mended.done:
-                out.print(f"{_REMEDIES[each.remedy].split()[0]}: {each.sentence()}", markup=False)
+                out.print(f"{_REMEDIES[each.remedy].split()[0]}: {each.sentence()}")
             for each in mended.left:
-                err.print(f"left: {each.sentence()}: {_REMEDIES[each.remedy]}", markup=False)
+                err.print(f"left: {each.sentence()}: {_REMEDIES[each.remedy]}")
             err.print(f"{len(mended.done)} done, {len(mended.left)} left of {len(compared.wanted)} topics.")
         return Exit.ITEM_FAILED if mended.left else Exit.DONE
 
     complete(work)
+
+
+async def _tell(bootstrap: str, environment: str, data_dir: Path, *, differing: Exit, as_json: bool) -> Exit:
+    """Show what differs; return `differing` where something does."""
+    async with _compared(bootstrap, environment, data_dir) as compared:
+        _show(compared.deviations, compared.undeclared, as_json=as_json)
+        return differing if compared.deviations else Exit.DONE
 
 
 @dataclass(frozen=True)
@@ -175,7 +169,7 @@ def _show(deviations: Sequence[Deviation], strays: Sequence[str], *, as_json: bo
         print_json({"deviations": _as_json(deviations), "undeclared": list(strays)})
         return
     for name in strays:
-        err.print(f"undeclared, left alone: {name}", markup=False)
+        err.print(f"undeclared, left alone: {name}")
     if not deviations:
         err.print("The topics are as declared.")
         return
