@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 from headrace_telemetry import Attribute
 
-from .folders import QUESTIONS, UNANSWERABLE, write_documents
+from .folders import UNANSWERABLE
 
 pytestmark = pytest.mark.e2e
 CLIENT = str(Path(__file__).with_name("traced_client.py"))
@@ -54,10 +54,10 @@ DOCUMENT = {
 @pytest.fixture(scope="module")
 def traced(platform, collector, tmp_path_factory):
     """Hand in a document and ask about it, as a program whose own spans are exported; return the trace ids."""
-    folder = write_documents(tmp_path_factory.mktemp("traced"))
-    question, (document, _fact) = next(iter(QUESTIONS.items()))
+    document = tmp_path_factory.mktemp("traced") / "traced.md"  # no other test's: the same bytes again make no version
+    document.write_text("The Tarnmoor sluice is raised at six in the morning.\n")
     ran = subprocess.run(
-        [sys.executable, CLIENT, str(platform.data_dir), str(folder / document), question],
+        [sys.executable, CLIENT, str(platform.data_dir), str(document), "When is the Tarnmoor sluice raised?"],
         env=os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
