@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +22,20 @@ from chaos.stack import SERVICES
 from chaos.stage import Fault, Stage
 from chaos.waiting import wait_until
 from headrace import topics
+from headrace_native import tools
 
 _DLQ = topics.topic(topics.QUERY_REQUESTED).dead_letters("moderate")
 _JUNK_BYTES = 900 * 1024
 _TOO_MUCH_BYTES = 10 * 1024 * 1024
 _MEGABYTE = 1024 * 1024
-_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+_DEBIAN_LIBRARIES = Path("/usr/lib")
+_RETRY_LATE_MS = 60_000
+_REQUEST_PATH = (
+    (topics.QUERY_REQUESTED, "moderate"),
+    (topics.QUERY_ADMITTED, "retrieve"),
+    (topics.CONTEXT_RETRIEVED, "generate"),
+    (topics.ANSWER_DRAFTED, "moderate"),
+)
 KINDS = ("bad_json", "bad_protobuf", "header_not_utf8", "no_body", "junk")
 
 
@@ -107,14 +114,44 @@ def flood(stage: Stage) -> list[Check]:
 
 
 def shift_a_clock(stage: Stage) -> list[Check]:
-    """Let a second generate and a second moderate live five minutes ahead; deadlines are longer than that."""
+    """Let a second generate and a second moderate live five minutes ahead, while PostgreSQL restarts.
+
+    Deadlines are longer than that. What waits on a retry topic waits as long as it says, whoever put it there and
+    whoever takes it: by the times that the broker stamped.
+    """
     ahead = {"LD_PRELOAD": _faketime(), "FAKETIME": "+300s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     for service in ("generate", "moderate"):
         stage.stack.add_replica(service, ahead)
-    stage.start_load(full=300, quick=60, rate_per_s=5).finish()
+    load = stage.start_load(full=300, quick=60, rate_per_s=5)
+    load.wait_for(0.4)
+    stage.stack.postgres().stop()
+    time.sleep(8)
+    stage.stack.postgres().start()
+    stage.stack.postgres().wait_ready()
+    load.finish()
     stage.rest()
     stage.stack.stop_replicas()
-    return []
+    over_ms = _retries_over_ms(stage)
+    return [
+        Check("retries", len(over_ms), 1, "higher"),
+        Check("retried_too_early", sum(over < 0 for over in over_ms), 0),
+        Check("retried_too_late", sum(over > _RETRY_LATE_MS for over in over_ms), 0),
+    ]
+
+
+def _retries_over_ms(stage: Stage) -> list[int]:
+    """Return, for the last retry of each of the row's questions, how much later than due its outcome came."""
+    ended_ms = {one.payload["request_id"]: one.at_ms for one in stage.evidence().outcomes}
+    asked = {one.request_id for one in stage.asked_in_row()}
+    over_ms: dict[str, int] = {}
+    for name, group in _REQUEST_PATH:
+        for delay, delay_ms in topics.derived().retry_delays_ms.items():
+            for record in read_raw(stage.stack.bootstrap, topics.topic(name).retries(group, delay)):
+                request = _header(record, "ce_correlationid")
+                if request in asked:
+                    over = ended_ms[request] - (record.timestamp + delay_ms)
+                    over_ms[request] = min(over, over_ms.get(request, over))
+    return list(over_ms.values())
 
 
 def mix_schemas(stage: Stage) -> list[Check]:
@@ -244,9 +281,11 @@ def _is_original(stage: Stage, letter: object, value: bytes | None) -> bool:
 
 def _faketime() -> str:
     """Return Debian's libfaketime, installed if need be."""
-    if not Path(_FAKETIME).exists():
-        subprocess.run(["apt-get", "install", "-y", "-qq", "libfaketime"], check=True, capture_output=True)
-    return _FAKETIME
+    found = next(_DEBIAN_LIBRARIES.glob("*/faketime/libfaketime.so.1"), None)
+    if found is None:
+        tools.install(["libfaketime"])
+        found = next(_DEBIAN_LIBRARIES.glob("*/faketime/libfaketime.so.1"))
+    return str(found)
 
 
 FAULTS = (

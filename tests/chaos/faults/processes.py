@@ -6,10 +6,14 @@ import signal
 import time
 from collections import Counter
 
+from chaos.cluster import Cluster
 from chaos.report import Check
-from chaos.stack import SERVICES
+from chaos.stack import SERVICES, Needs
 from chaos.stage import Fault, Stage
 from chaos.waiting import wait_until
+
+LONG_RUN_S = 330  # Kafka's clients are put out of their group after 300 s without a poll
+LONG_RUNS = Needs(environment=(("HEADRACE_GENERATE__NULL_DELAY_S", str(LONG_RUN_S)),))
 
 
 def kill_every_service(stage: Stage) -> list[Check]:
@@ -64,6 +68,17 @@ def kill_before_the_journal_commit(stage: Stage) -> list[Check]:
     return [Check("attempts_reported_unknown", unknown, 1, "higher")]
 
 
+def outlast_the_poll_interval(stage: Stage) -> list[Check]:
+    """Ask a model that takes longer than Kafka lets a client stay away by default, five minutes: nobody is put out."""
+    stage.settle_within_s = stage.recovery_max_s = 3 * LONG_RUN_S  # two of one key follow each other
+    before = Cluster(stage.stack.bootstrap).members("generate")
+    load = stage.start_load(full=16, quick=16, rate_per_s=8, keys=64, documents=0, deadline_s=3600)
+    load.finish()
+    stage.rest()
+    changed = Cluster(stage.stack.bootstrap).members("generate") ^ before
+    return [Check("members_changed", len(changed), 0)]
+
+
 class _SlowJournal:
     """While it is entered, an attempt's end takes half a second to be written."""
 
@@ -93,5 +108,6 @@ FAULTS = (
     Fault(1, "kill -9 of every service again and again", kill_every_service, quick=True),
     Fault(2, "rolling SIGTERM under load", roll_every_service),
     Fault(3, "SIGSTOP past the session timeout, then resume", pause_past_the_session_timeout),
+    Fault(18, "a handler outlasts the poll interval", outlast_the_poll_interval, LONG_RUNS),
     Fault(12, "kill between the provider's reply and the journal's commit", kill_before_the_journal_commit, quick=True),
 )

@@ -18,10 +18,17 @@ def parent(**attributes) -> Event:
 
 
 def test_a_redelivery_makes_the_same_ids():
-    """The id depends on the parent, the stage, its version and the index, and on nothing else."""
+    """The id depends on the parent and its tenant, the stage, its version and the index, and on nothing else."""
     payload = topic(QUERY_ADMITTED).message()
-    first, again = (follow(parent(), QUERY_ADMITTED, payload, stage="moderate") for _ in range(2))
-    assert first.envelope.id == again.envelope.id == event_id("q1", "moderate")
+    first, again = (follow(parent(tenant="acme"), QUERY_ADMITTED, payload, stage="moderate") for _ in range(2))
+    assert first.envelope.id == again.envelope.id == event_id("acme/q1", "moderate")
+
+
+def test_two_tenants_that_chose_one_id_share_nothing():
+    """Producers make the ids of first events; what follows from them is told apart all the same."""
+    payload = topic(QUERY_ADMITTED).message()
+    ids = {follow(parent(tenant=name), QUERY_ADMITTED, payload, stage="m").envelope.id for name in ("acme", "zeta")}
+    assert len(ids) == 2
 
 
 @given(

@@ -145,13 +145,14 @@ def follow(
 ) -> Outgoing:
     """Make an event that follows from `parent`: an id derived from it, and its request, tenant, deadline and principal.
 
+    Two tenants may choose the same id for a first event, so the parent's tenant is part of what the id is derived from.
     `stage` names the step that makes it, `version` the step's version (raise it when its result changes), `index` tells
     several results apart. `time` is now unless given.
     """
     known = parent.envelope
     envelope = replace(
         known,
-        id=event_id(known.id, stage, version, index),
+        id=event_id(f"{known.tenant}/{known.id}", stage, version, index),
         type=topic,
         source=f"/headrace/{stage}",
         time=time or datetime.now(UTC),

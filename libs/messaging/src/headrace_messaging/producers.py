@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import aiokafka.producer.sender as aiokafka_sender
@@ -106,7 +107,10 @@ async def give_up(client: AIOKafkaProducer, limits: PublisherLimits) -> None:
         _log.warning("publisher.sender_stuck", error=type(error).__name__)
     if client._txn_manager is not None and (waiter := client._txn_manager.wait_for_transaction_end()) is not None:  # noqa: SLF001
         waiter.add_done_callback(noted)
-    client._message_accumulator.fail_all(KafkaError("the producer was given up"))  # noqa: SLF001
+    accumulator = client._message_accumulator  # noqa: SLF001
+    for batch in chain.from_iterable(accumulator._batches.values()):  # noqa: SLF001
+        batch._drain_waiter.add_done_callback(noted)  # noqa: SLF001 - nobody waits for a batch to be taken up
+    accumulator.fail_all(KafkaError("the producer was given up"))
     client._closed = True  # noqa: SLF001
     await client.client.close()
 

@@ -18,6 +18,7 @@ class Settings(ServiceSettings):
     cache_dir: Path | None = Field(None, description="where models are kept; default ~/.cache/headrace")
     models_dir: Path | None = Field(None, description="a folder of further model manifests (docs/adding-a-model.md)")
     null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")
+    null_delay_s: Annotated[float, Field(ge=0)] = Field(0, description="how long the null model takes, for tests")
     evidence_threshold: Annotated[float, Field(ge=-2, le=6)] = Field(
         2.15, description="least score of the best quote, else `no_evidence`; fitted to all-minilm-l6-v2 (make quality)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,14 @@ FIRST_QUOTE = re.compile(r"^\[1\] (.+)$", re.MULTILINE)
 
 
 class NullEngine:
-    """Counts words as tokens. `log`, where given, gets one line a run: request id and attempt."""
+    """Counts words as tokens and takes `delay_s` for each answer.
 
-    def __init__(self, log: Path | None = None) -> None:
+    `log`, where given, gets one line a run: request id and attempt.
+    """
+
+    def __init__(self, log: Path | None = None, *, delay_s: float = 0) -> None:
         self._log = log
+        self._delay_s = delay_s
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the words of the prompt."""
@@ -27,6 +32,7 @@ class NullEngine:
         if self._log:
             with self._log.open("a", encoding="utf-8") as log:  # one short line: an append is whole or not there
                 log.write(f"{call.request_id} {call.attempt}\n")
+        await asyncio.sleep(self._delay_s)
         quote = FIRST_QUOTE.search(call.messages[-1].content)
         words = (quote[1] if quote else "").split()[: call.output_tokens_max]
         progress(len(words))

@@ -44,7 +44,7 @@ class ServedModels:
             if card.kind == "openai":
                 self._serve(card, self._hosted_engine(card))
             elif card.kind == "null":
-                self._serve(card, NullEngine(settings.null_run_log))
+                self._serve(card, NullEngine(settings.null_run_log, delay_s=settings.null_delay_s))
 
     def find(self, name: str) -> ServedModel:
         """Return a model that can be asked, the default for an empty name. Raises Refused `unknown_model`."""
