@@ -1,7 +1,7 @@
 """One replica at a time: a lease that compares no clocks, on either database."""
 
 import pytest
-from headrace_messaging.lease import Lease, LeaseTimes, lease_table
+from headrace_messaging.outbox.lease import Lease, LeaseTimes, lease_table
 from sqlalchemy import MetaData
 
 METADATA = MetaData()

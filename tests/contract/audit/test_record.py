@@ -7,10 +7,10 @@ from headrace_audit.domain import ChainMoved, Head, next_link
 from headrace_audit.handlers import prove
 from headrace_audit.ocsf import record_of
 from headrace_audit.translation import decision_of
-from headrace_messaging.carriers import OneByOne
 from headrace_messaging.outbox import Relay
-from headrace_messaging.outbox_rows import to_record
-from headrace_messaging.outbox_store import OutboxStore
+from headrace_messaging.outbox.carriers import OneByOne
+from headrace_messaging.outbox.rows import to_record
+from headrace_messaging.outbox.store import OutboxStore
 from sqlalchemy import select
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from headrace_errors import HeadraceError
 from headrace_messaging import Bus, Record
 from headrace_messaging.backoff import Backoff
-from headrace_messaging.lease import LeaseTimes
 from headrace_messaging.outbox import RelayOptions, lease_table, outbox_table, relay_of
-from headrace_messaging.outbox_rows import to_row
+from headrace_messaging.outbox.lease import LeaseTimes
+from headrace_messaging.outbox.rows import to_row
 from headrace_storage import Database
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select, update
 

@@ -16,11 +16,11 @@ from headrace.topics import outbox_checkpoint
 from headrace_messaging import Record
 from headrace_messaging.backoff import Backoff
 from headrace_messaging.outbox import Relay, RelayOptions
-from headrace_messaging.outbox_rows import to_row
-from headrace_messaging.outbox_store import OutboxStore
-from headrace_messaging.producers import PublisherLimits
+from headrace_messaging.outbox.rows import to_row
+from headrace_messaging.outbox.store import OutboxStore
+from headrace_messaging.outbox.transactional import InTransactions
 from headrace_messaging.provisioning import Cluster
-from headrace_messaging.transactional import InTransactions
+from headrace_messaging.publishing.producers import PublisherLimits
 from headrace_storage import Database
 from service_process import METADATA, OUTBOX
 from sqlalchemy import insert

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from headrace_messaging import Bus, Codec, Publisher
-from headrace_messaging.carriers import OneByOne
 from headrace_messaging.outbox import Relay, outbox_table
-from headrace_messaging.outbox_store import OutboxStore
+from headrace_messaging.outbox.carriers import OneByOne
+from headrace_messaging.outbox.store import OutboxStore
 from headrace_storage import Database
 from sqlalchemy import MetaData
 

@@ -29,7 +29,7 @@ from headrace_messaging import (
     new_envelope,
 )
 from headrace_messaging.backoff import Backoff
-from headrace_messaging.dead_letters import Cause, dead_letter
+from headrace_messaging.retry.dead_letters import Cause, dead_letter
 
 DLQ = topic(QUERY_REQUESTED).dead_letters("moderate")
 OTHERS = [topic(DOCUMENT_SUBMITTED).dead_letters("ingest"), topic(CONTEXT_RETRIEVED).dead_letters("generate")]

@@ -12,10 +12,10 @@ from headrace.topics import QUERY_REQUESTED, USAGE_RECORDED, topic
 from headrace_errors import Unavailable
 from headrace_messaging import Event, Outgoing, SubscriberOptions, Subscription, new_envelope
 from headrace_messaging.backoff import Backoff
-from headrace_messaging.carriers import OneByOne
 from headrace_messaging.inbox import Inbox, inbox_tables
 from headrace_messaging.outbox import Outbox, Relay, RelayOptions, outbox_table
-from headrace_messaging.outbox_store import OutboxStore
+from headrace_messaging.outbox.carriers import OneByOne
+from headrace_messaging.outbox.store import OutboxStore
 from headrace_storage import Database
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
 

@@ -7,7 +7,7 @@ from bus_driving import ask, until
 from headrace.topics import QUERY_REQUESTED
 from headrace_errors import InvalidMessage, Unavailable
 from headrace_messaging import Record, Subscription
-from headrace_messaging.pressure import BusGate, PressureLimits
+from headrace_messaging.publishing.pressure import BusGate, PressureLimits
 
 PRODUCE = 0
 NOT_LEADER, OUT_OF_ORDER = 6, 45

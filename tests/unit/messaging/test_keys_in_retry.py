@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from headrace_messaging.keys_in_retry import KeysInRetry, Turn
+from headrace_messaging.retry.keys import KeysInRetry, Turn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from headrace.topics import QUERY_REQUESTED
 from headrace_errors import InvalidMessage
 from headrace_messaging import Received
 from headrace_messaging.codec import require_sendable
-from headrace_messaging.parcels import facts_of, origin_of, pack, unpack
+from headrace_messaging.retry.parcels import facts_of, origin_of, pack, unpack
 from hypothesis import given
 from hypothesis import strategies as st
 from messaging_fakes import MemoryBlobs, received

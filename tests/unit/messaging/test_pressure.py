@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from headrace.topics import COST_RECORDED, USAGE_RECORDED
 from headrace_errors import Unavailable
-from headrace_messaging.pressure import BusGate, PressureLimits
+from headrace_messaging.publishing.pressure import BusGate, PressureLimits
 
 
 class Bus:

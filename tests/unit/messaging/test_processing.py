@@ -18,9 +18,9 @@ from headrace_errors import (
 )
 from headrace_messaging import Bus, Codec, Ending, Halted, SubscriberOptions, Subscription, follow
 from headrace_messaging.backoff import Abandoned, Backoff
-from headrace_messaging.ladder import Ladder, RetryOptions
-from headrace_messaging.partitions import Progress
-from headrace_messaging.processing import Processor
+from headrace_messaging.consuming.partitions import Progress
+from headrace_messaging.consuming.processing import Processor
+from headrace_messaging.retry.ladder import Ladder, RetryOptions
 from messaging_fakes import FakePublisher, MemoryBlobs, received
 
 DLQ = f"{QUERY_REQUESTED}.moderate.dlq"

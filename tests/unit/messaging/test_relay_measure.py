@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 from headrace_errors import Unavailable
-from headrace_messaging.relay import Relay, RelayOptions
+from headrace_messaging.outbox.relay import Relay, RelayOptions
 
 
 class Store:

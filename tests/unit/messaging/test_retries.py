@@ -7,9 +7,9 @@ from headrace.topics import QUERY_REQUESTED
 from headrace_errors import InvalidMessage, Overloaded, Unavailable
 from headrace_messaging import Ending, Received, SubscriberOptions
 from headrace_messaging.backoff import Backoff
-from headrace_messaging.gate import Gate
-from headrace_messaging.ladder import Ladder, RetryOptions
-from headrace_messaging.partitions import Progress
+from headrace_messaging.consuming.gate import Gate
+from headrace_messaging.consuming.partitions import Progress
+from headrace_messaging.retry.ladder import Ladder, RetryOptions
 from messaging_fakes import received
 from test_processing import Service
 

@@ -1,7 +1,7 @@
 """The contiguous watermark against the simplest model of it."""
 
 import pytest
-from headrace_messaging.watermark import OffsetGap, Watermark
+from headrace_messaging.consuming.watermark import OffsetGap, Watermark
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,13 +5,20 @@ idempotent by deterministic event ids, in the same transaction as the effect.
 """
 
 from headrace_messaging.codec import Blobs, Codec
+from headrace_messaging.consuming.subscriber import Subscriber
+from headrace_messaging.consuming.subscription import (
+    Ended,
+    Halted,
+    Handler,
+    StoredOffsets,
+    SubscriberOptions,
+    Subscription,
+)
 from headrace_messaging.envelope import Envelope
 from headrace_messaging.event import Bus, Ending, Event, Outgoing, Received, Record, event_id, follow, new_envelope
-from headrace_messaging.ladder import RetryOptions
-from headrace_messaging.producers import PublisherLimits
-from headrace_messaging.publisher import Publisher
-from headrace_messaging.subscriber import Subscriber
-from headrace_messaging.subscription import Ended, Halted, Handler, StoredOffsets, SubscriberOptions, Subscription
+from headrace_messaging.publishing.producers import PublisherLimits
+from headrace_messaging.publishing.publisher import Publisher
+from headrace_messaging.retry.ladder import RetryOptions
 
 __all__ = [
     "Blobs",

@@ -17,10 +17,10 @@ from headrace.audit.v1 import events_pb2 as audit_pb2
 from headrace.dlq.v1 import decided_pb2
 from headrace_errors import HeadraceError, InvalidMessage
 from headrace_messaging import Bus, Codec, Outgoing, Publisher, Received, event_id, new_envelope
-from headrace_messaging.dead_letters import PREFIX
+from headrace_messaging.consuming.ranges import bounds, read_ranges
 from headrace_messaging.envelope import rfc3339, salvage_headers
-from headrace_messaging.parcels import unpack
-from headrace_messaging.ranges import bounds, read_ranges
+from headrace_messaging.retry.dead_letters import PREFIX
+from headrace_messaging.retry.parcels import unpack
 
 from headrace_client.dead_letters.letters import (
     DeadLetter,

@@ -12,9 +12,9 @@ from headrace import topics
 from headrace.dlq.v1 import decided_pb2
 from headrace_errors import InvalidMessage
 from headrace_messaging import Event, Received
-from headrace_messaging.dead_letters import PREFIX
 from headrace_messaging.envelope import salvage_headers
-from headrace_messaging.parcels import facts_of, origin_of
+from headrace_messaging.retry.dead_letters import PREFIX
+from headrace_messaging.retry.parcels import facts_of, origin_of
 
 _DECISIONS = {decided_pb2.DECISION_REPLAYED: "replayed", decided_pb2.DECISION_DROPPED: "dropped"}
 _SHOWN = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from headrace_messaging.consuming.partitions import Place, Progress
+from headrace_messaging.consuming.subscription import SubscriberOptions
 from headrace_messaging.event import Received
-from headrace_messaging.ladder import Ladder
-from headrace_messaging.partitions import Place, Progress
-from headrace_messaging.subscription import SubscriberOptions
+from headrace_messaging.retry.ladder import Ladder
 
 Clear = Callable[[], bool]
 """Says whether the way is clear again."""

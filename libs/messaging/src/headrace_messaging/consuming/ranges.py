@@ -11,8 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from headrace_errors import Unavailable
 
+from headrace_messaging.consuming.partitions import Place
 from headrace_messaging.event import Bus, Received
-from headrace_messaging.partitions import Place
 
 _POLL_MS = 200
 _STALLED_MAX_S = 30.0

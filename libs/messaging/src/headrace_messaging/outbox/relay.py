@@ -17,10 +17,10 @@ from headrace_telemetry import get_logger
 from sqlalchemy.engine import Row
 
 from headrace_messaging.backoff import Backoff
-from headrace_messaging.carriers import Carrier
-from headrace_messaging.lease import Lease
 from headrace_messaging.metrics import OUTBOX_PENDING
-from headrace_messaging.outbox_store import OutboxStore
+from headrace_messaging.outbox.carriers import Carrier
+from headrace_messaging.outbox.lease import Lease
+from headrace_messaging.outbox.store import OutboxStore
 
 _log = get_logger()
 

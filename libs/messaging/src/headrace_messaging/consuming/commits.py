@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from headrace_telemetry import get_logger
 
-from headrace_messaging.partitions import Progress
+from headrace_messaging.consuming.partitions import Progress
 
 _log = get_logger()
 COMMIT_TIMEOUT_S = 5

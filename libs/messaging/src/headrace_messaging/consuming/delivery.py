@@ -11,10 +11,10 @@ from headrace_errors import HeadraceError
 from headrace_telemetry import get_logger
 
 from headrace_messaging.backoff import Backoff, keep_trying
+from headrace_messaging.consuming.partitions import Progress
+from headrace_messaging.consuming.subscription import Subscription
 from headrace_messaging.event import Event, Received
-from headrace_messaging.parcels import order_key
-from headrace_messaging.partitions import Progress
-from headrace_messaging.subscription import Subscription
+from headrace_messaging.retry.parcels import order_key
 
 _log = get_logger()
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from headrace_messaging.backoff import Backoff
 from headrace_messaging.event import Ending, Event, Outgoing
-from headrace_messaging.ladder import RetryOptions
+from headrace_messaging.retry.ladder import RetryOptions
 
 # A handler takes events of one message type; which one the topic decides, so it is Any here and exact in the service.
 Handler = Callable[[Event[Any]], Awaitable[Sequence[Outgoing]]]

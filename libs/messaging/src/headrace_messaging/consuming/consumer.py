@@ -16,13 +16,13 @@ from headrace_errors import HeadraceError
 from headrace_telemetry import get_logger
 
 from headrace_messaging.backoff import keep_trying
-from headrace_messaging.commits import COMMIT_TIMEOUT_S, Commits
+from headrace_messaging.consuming.commits import COMMIT_TIMEOUT_S, Commits
+from headrace_messaging.consuming.partitions import Assignment, Place, Progress
+from headrace_messaging.consuming.positions import Positions
+from headrace_messaging.consuming.ranges import received
+from headrace_messaging.consuming.subscription import Halted, StoredOffsets, SubscriberOptions
 from headrace_messaging.event import Bus, Received
-from headrace_messaging.ladder import Ladder
-from headrace_messaging.partitions import Assignment, Place, Progress
-from headrace_messaging.positions import Positions
-from headrace_messaging.ranges import received
-from headrace_messaging.subscription import Halted, StoredOffsets, SubscriberOptions
+from headrace_messaging.retry.ladder import Ladder
 
 _log = get_logger()
 # The embedded bus's long polls do not wake on data: a poll's length is latency. Measured for an idle service on three

@@ -17,17 +17,17 @@ from headrace_telemetry import get_logger
 
 from headrace_messaging.backoff import Abandoned
 from headrace_messaging.codec import Codec
-from headrace_messaging.consumer import GroupConsumer
+from headrace_messaging.consuming.consumer import GroupConsumer
+from headrace_messaging.consuming.gate import Gate
+from headrace_messaging.consuming.partitions import Assignment, Place, Progress
+from headrace_messaging.consuming.processing import Processor
+from headrace_messaging.consuming.subscription import Halted, StoredOffsets, SubscriberOptions, Subscription
+from headrace_messaging.consuming.watermark import OffsetGap
 from headrace_messaging.event import Bus, Received
-from headrace_messaging.gate import Gate
-from headrace_messaging.ladder import Ladder
 from headrace_messaging.metrics import LAG
-from headrace_messaging.parcels import order_key
-from headrace_messaging.partitions import Assignment, Place, Progress
-from headrace_messaging.processing import Processor
-from headrace_messaging.publisher import Publisher
-from headrace_messaging.subscription import Halted, StoredOffsets, SubscriberOptions, Subscription
-from headrace_messaging.watermark import OffsetGap
+from headrace_messaging.publishing.publisher import Publisher
+from headrace_messaging.retry.ladder import Ladder
+from headrace_messaging.retry.parcels import order_key
 
 _log = get_logger()
 _POSITIONS_WAIT_S = 0.01

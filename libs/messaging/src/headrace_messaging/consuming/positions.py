@@ -10,13 +10,13 @@ from aiokafka.errors import KafkaError
 from headrace_errors import Unavailable
 from headrace_telemetry import get_logger
 
+from headrace_messaging.consuming.partitions import NEVER_COMMITTED, Place, Progress
+from headrace_messaging.consuming.ranges import read_ranges
+from headrace_messaging.consuming.subscription import StoredOffsets
 from headrace_messaging.event import Bus
-from headrace_messaging.keys_in_retry import KeysInRetry
-from headrace_messaging.ladder import Ladder, source_offset
-from headrace_messaging.parcels import order_key
-from headrace_messaging.partitions import NEVER_COMMITTED, Place, Progress
-from headrace_messaging.ranges import read_ranges
-from headrace_messaging.subscription import StoredOffsets
+from headrace_messaging.retry.keys import KeysInRetry
+from headrace_messaging.retry.ladder import Ladder, source_offset
+from headrace_messaging.retry.parcels import order_key
 
 _log = get_logger()
 

@@ -12,18 +12,16 @@ from headrace.topics import outbox_checkpoint
 from sqlalchemy import Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_messaging.carriers import OneByOne, Sender
 from headrace_messaging.codec import Codec, require_sendable
 from headrace_messaging.event import Bus, Outgoing
-from headrace_messaging.lease import Lease, LeaseTimes, lease_table
-from headrace_messaging.outbox_rows import OutboxRow, outbox_table, to_row
-from headrace_messaging.outbox_store import OutboxStore
-from headrace_messaging.relay import Relay, RelayOptions
+from headrace_messaging.outbox.carriers import OneByOne, Sender
+from headrace_messaging.outbox.lease import Lease, LeaseTimes
+from headrace_messaging.outbox.relay import Relay, RelayOptions
+from headrace_messaging.outbox.rows import OutboxRow, to_row
+from headrace_messaging.outbox.store import OutboxStore
+from headrace_messaging.outbox.transactional import InTransactions
 from headrace_messaging.tracing import sending
-from headrace_messaging.transactional import InTransactions
 from headrace_messaging.transactions import Transactions
-
-__all__ = ["Outbox", "OutboxRow", "Relay", "RelayOptions", "lease_table", "outbox_table", "relay_of"]
 
 KEEP_SENT_MS = 24 * 3_600_000
 KEEP_SENT_ROWS = 100_000

@@ -19,20 +19,20 @@ from headrace_telemetry import get_logger
 from structlog.contextvars import bound_contextvars
 
 from headrace_messaging.backoff import Abandoned
-from headrace_messaging.bugs import BugCount
 from headrace_messaging.codec import Codec
-from headrace_messaging.dead_letters import Cause
-from headrace_messaging.delivery import Delivery
-from headrace_messaging.departures import Departures
+from headrace_messaging.consuming.bugs import BugCount
+from headrace_messaging.consuming.delivery import Delivery
+from headrace_messaging.consuming.departures import Departures
+from headrace_messaging.consuming.partitions import Progress
+from headrace_messaging.consuming.retrying import Climbing
+from headrace_messaging.consuming.subscription import SubscriberOptions, Subscription
 from headrace_messaging.envelope import salvage_headers
 from headrace_messaging.event import Ending, Event, Outgoing, Received
-from headrace_messaging.keys_in_retry import Turn
-from headrace_messaging.ladder import Ladder
 from headrace_messaging.metrics import CONSUMED, PROCESS_DURATION
-from headrace_messaging.partitions import Progress
-from headrace_messaging.publisher import Publisher
-from headrace_messaging.retrying import Climbing
-from headrace_messaging.subscription import SubscriberOptions, Subscription
+from headrace_messaging.publishing.publisher import Publisher
+from headrace_messaging.retry.dead_letters import Cause
+from headrace_messaging.retry.keys import Turn
+from headrace_messaging.retry.ladder import Ladder
 from headrace_messaging.tracing import processing
 
 _log = get_logger()

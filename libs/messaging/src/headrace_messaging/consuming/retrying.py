@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from headrace_errors import InvalidMessage
 
 from headrace_messaging.codec import Blobs
-from headrace_messaging.dead_letters import Cause
-from headrace_messaging.delivery import Delivery
+from headrace_messaging.consuming.delivery import Delivery
 from headrace_messaging.event import Received, Record
-from headrace_messaging.keys_in_retry import Turn
-from headrace_messaging.ladder import PREFIX, Ladder
-from headrace_messaging.parcels import facts_of, pack, unpack
+from headrace_messaging.retry.dead_letters import Cause
+from headrace_messaging.retry.keys import Turn
+from headrace_messaging.retry.ladder import PREFIX, Ladder
+from headrace_messaging.retry.parcels import facts_of, pack, unpack
 
 
 class Climbing:

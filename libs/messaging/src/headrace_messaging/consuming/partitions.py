@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from headrace_messaging.keys_in_retry import KeysInRetry
-from headrace_messaging.watermark import Watermark
+from headrace_messaging.consuming.watermark import Watermark
+from headrace_messaging.retry.keys import KeysInRetry
 
 Place = tuple[str, int]
 """A topic and a partition number."""

@@ -8,7 +8,7 @@ from time import monotonic
 
 from headrace_telemetry import get_logger
 
-from headrace_messaging.subscription import Halted
+from headrace_messaging.consuming.subscription import Halted
 
 _log = get_logger()
 _FRAMES_MAX = 8

@@ -14,12 +14,12 @@ from headrace_telemetry import get_logger
 
 from headrace_messaging.backoff import Backoff
 from headrace_messaging.codec import Codec
-from headrace_messaging.dead_letters import Cause, dead_letter
-from headrace_messaging.delivery import Delivery
+from headrace_messaging.consuming.delivery import Delivery
+from headrace_messaging.consuming.retrying import Climbing
 from headrace_messaging.event import Outgoing
 from headrace_messaging.metrics import BLOCKED, DEAD_LETTERS, RETRIES
-from headrace_messaging.publisher import Publisher
-from headrace_messaging.retrying import Climbing
+from headrace_messaging.publishing.publisher import Publisher
+from headrace_messaging.retry.dead_letters import Cause, dead_letter
 
 _log = get_logger()
 

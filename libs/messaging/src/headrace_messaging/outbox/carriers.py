@@ -16,7 +16,7 @@ from headrace_telemetry import get_logger
 from sqlalchemy.engine import Row
 
 from headrace_messaging.event import Record
-from headrace_messaging.outbox_rows import to_record
+from headrace_messaging.outbox.rows import to_record
 
 _log = get_logger()
 

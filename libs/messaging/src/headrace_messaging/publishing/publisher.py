@@ -18,11 +18,18 @@ from headrace_telemetry import get_logger
 
 from headrace_messaging.clock import BrokerClock
 from headrace_messaging.codec import Codec, require_sendable
-from headrace_messaging.committed import CommittedOffsets
 from headrace_messaging.event import Bus, Outgoing, Record
 from headrace_messaging.metrics import SENT
-from headrace_messaging.pressure import BusGate
-from headrace_messaging.producers import PublisherLimits, close, give_up, open_producer, partition_of, sender_runs
+from headrace_messaging.publishing.committed import CommittedOffsets
+from headrace_messaging.publishing.pressure import BusGate
+from headrace_messaging.publishing.producers import (
+    PublisherLimits,
+    close,
+    give_up,
+    open_producer,
+    partition_of,
+    sender_runs,
+)
 from headrace_messaging.tracing import sending
 
 _log = get_logger()

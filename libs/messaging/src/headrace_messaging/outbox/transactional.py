@@ -20,12 +20,19 @@ from headrace_errors import Unavailable
 from headrace_telemetry import get_logger
 from sqlalchemy.engine import Row
 
-from headrace_messaging.carriers import Carried
 from headrace_messaging.clock import BrokerClock
 from headrace_messaging.event import Bus, Record
 from headrace_messaging.metrics import SENT
-from headrace_messaging.outbox_rows import to_record
-from headrace_messaging.producers import PublisherLimits, give_up, noted, open_producer, partition_of, sender_runs
+from headrace_messaging.outbox.carriers import Carried
+from headrace_messaging.outbox.rows import to_record
+from headrace_messaging.publishing.producers import (
+    PublisherLimits,
+    give_up,
+    noted,
+    open_producer,
+    partition_of,
+    sender_runs,
+)
 
 _log = get_logger()
 _KEY = b"checkpoint"

@@ -12,7 +12,7 @@ from headrace.topics import derived, topic
 from headrace_errors import InvalidMessage
 
 from headrace_messaging.event import Received
-from headrace_messaging.parcels import facts_of, origin_of
+from headrace_messaging.retry.parcels import facts_of, origin_of
 
 PREFIX = "retry"
 

@@ -15,7 +15,7 @@ from headrace_errors import HeadraceError
 from headrace_messaging.codec import Blobs
 from headrace_messaging.envelope import rfc3339
 from headrace_messaging.event import Received, Record
-from headrace_messaging.parcels import pack
+from headrace_messaging.retry.parcels import pack
 
 PREFIX: Final = "dlq"
 _DETAIL_CHARACTERS_MAX = 500

@@ -1,0 +1,1 @@
+"""Publishing: the producer and its limits, and back-pressure on the embedded bus."""
