@@ -10,6 +10,7 @@ import json
 import os
 import uuid
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -22,13 +23,22 @@ TENANT = "default"
 MESSAGES = int(os.environ.get("HEADRACE_POISON_OF", "160"))
 POISON = 207 if MESSAGES >= 20_000 else 8
 TIMEOUT_S = 120 + MESSAGES / 5
+# No weights, and any passage is evidence enough: what is tested is what becomes of messages.
+NULL_MODELS = {
+    "HEADRACE_GENERATE__MODEL": "null",
+    "HEADRACE_EMBED__MODEL": "null",
+    "HEADRACE_INGEST__EMBEDDING_MODEL": "null",
+    "HEADRACE_GENERATE__EVIDENCE_THRESHOLD": "-2",
+}
 DOCUMENT = "The sluice of Marrow Weir opens at four metres. It was built in 1888 by Edith Lane."
 
 
 def question(number):
     """Return the body of a question, and the headers that a stock producer sends with it."""
     body = {"question": f"At what level does the sluice of Marrow Weir open? ({number})"}
-    return json.dumps(body).encode(), {"ce_id": str(uuid.uuid4()), "ce_tenant": TENANT, "x-number": str(number)}
+    deadline = datetime.now(UTC) + timedelta(seconds=TIMEOUT_S)  # most of a large run wait for their turn
+    headers = {"ce_id": str(uuid.uuid4()), "ce_tenant": TENANT, "ce_deadline": deadline.isoformat()}
+    return json.dumps(body).encode(), headers | {"x-number": str(number)}
 
 
 class Poisoned:
@@ -100,7 +110,7 @@ class Outcomes:
 @pytest.fixture(params=["embedded", "native"])
 def running(request, tmp_path):
     """Run a platform, on each bus, that knows one document."""
-    environment = {"HEADRACE_GENERATE__MODEL": "null"}
+    environment = dict(NULL_MODELS)
     if request.param == "native":
         kafka = request.getfixturevalue("own_server")("kafka")
         environment |= {"HEADRACE_PROFILE": "native", **kafka.environment}

@@ -12,6 +12,7 @@ from chaos.stack import SERVICES, Needs
 from chaos.stage import Fault, Stage
 from chaos.waiting import wait_until
 
+REPLICATED = Needs(("kafka", "postgres", "weaviate", "s3"))  # what is in a folder belongs to one process
 LONG_RUN_S = 330  # Kafka's clients are put out of their group after 300 s without a poll
 LONG_RUNS = Needs(environment=(("HEADRACE_GENERATE__NULL_DELAY_S", str(LONG_RUN_S)),))
 
@@ -38,6 +39,26 @@ def roll_every_service(stage: Stage) -> list[Check]:
         _wait_for_another(stage, service, pid)
     load.finish()
     return []
+
+
+def scale_out_and_in(stage: Stage) -> list[Check]:
+    """Under load: a second process of every service and a third of one, roll the first ones, then end the further."""
+    load = stage.start_load(full=600, quick=300, rate_per_s=4)
+    third = stage.random.choice(SERVICES)
+    for service in (*SERVICES, third):
+        stage.stack.add_replica(service)
+    members = {service: len(Cluster(stage.stack.bootstrap).members(service)) for service in SERVICES}
+    for service in SERVICES:
+        pid = stage.stack.pid_of(service)
+        stage.stack.signal(service, signal.SIGTERM)
+        _wait_for_another(stage, service, pid)
+    stage.stack.stop_replicas()
+    load.finish()
+    stage.notes |= {"third": third, "members": members}
+    return [
+        Check("services_not_scaled", sum(count < 2 for count in members.values()), 0),
+        Check("members_of_the_third", members[third], 3, "higher"),
+    ]
 
 
 def pause_past_the_session_timeout(stage: Stage) -> list[Check]:
@@ -107,6 +128,7 @@ def _wait_for_another(stage: Stage, service: str, pid: int | None) -> None:
 FAULTS = (
     Fault(1, "kill -9 of every service again and again", kill_every_service, quick=True),
     Fault(2, "rolling SIGTERM under load", roll_every_service),
+    Fault(2, "every service scaled out, rolled and scaled in", scale_out_and_in, REPLICATED),
     Fault(3, "SIGSTOP past the session timeout, then resume", pause_past_the_session_timeout),
     Fault(18, "a handler outlasts the poll interval", outlast_the_poll_interval, LONG_RUNS),
     Fault(12, "kill between the provider's reply and the journal's commit", kill_before_the_journal_commit, quick=True),
