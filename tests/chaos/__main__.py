@@ -32,6 +32,7 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the generator's client complains of every fault
     faults = [fault for fault in FAULTS if _is_wanted(fault, arguments)]
     size = Size(arguments.quick, arguments.requests)
+    REPORT.unlink(missing_ok=True)  # what stands there tells of another run
     rows: list[Row] = []
     versions: dict[str, str] = {}
     for (needs, _), together in grouped(faults).items():
@@ -44,11 +45,11 @@ def main() -> int:
                 row = stage.run(fault, arguments.seed + fault.row)
                 rows.append(row)
                 if not all(goal.met for goal in row.goals()):
-                    stack.keep_logs(REPORT.parent / f"row-{fault.row:02}")
+                    stack.keep_logs(REPORT.parent / f"row-{row.name}")
                 print_table([row])
-                write_report(REPORT, rows, versions)
-    rows.sort(key=lambda row: row.row)
-    write_report(REPORT, rows, versions)
+                write_report(REPORT, rows, versions, complete=False)
+    rows.sort(key=lambda row: row.name)
+    write_report(REPORT, rows, versions, complete=True)
     print_table(rows)
     return 0 if rows and all(goal.met for row in rows for goal in row.goals()) else 1
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 
@@ -47,10 +46,14 @@ class Seen:
         return self.headers.get("ce_id", "")
 
     @property
-    def made_at(self) -> datetime:
-        """When the event came about, as its producer says."""
-        text = self.headers.get("ce_time", "")
-        return datetime.fromisoformat(text) if text else datetime.fromtimestamp(self.at_ms / 1000, UTC)
+    def tenant(self) -> str:
+        """Whose event it is; empty for the platform's own."""
+        return self.headers.get("ce_tenant", "")
+
+    @property
+    def sequence(self) -> int:
+        """The number of the event among those of its producer's transactions, in their order; 0 where it has none."""
+        return int(self.headers.get("ce_sequence") or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +75,6 @@ class Evidence:
     statuses: Sequence[Seen] = ()
     usages: Sequence[Seen] = ()
     costs: Sequence[Seen] = ()
+    decisions: Sequence[Seen] = ()
     audit: Sequence[Seen] = ()
     runs: Sequence[Run] = ()

@@ -67,6 +67,7 @@ class Load(threading.Thread):
         self._failure: Exception | None = None
         self._run = uuid.UUID(int=self._random.getrandbits(128)).hex[:8]
         self.sent = 0
+        self.ended_at = 0.0
 
     @property
     def progress(self) -> float:
@@ -93,6 +94,8 @@ class Load(threading.Thread):
             asyncio.run(self._publish())
         except Exception as error:
             self._failure = error
+        finally:
+            self.ended_at = time.monotonic()
 
     async def _publish(self) -> None:
         producer = stock_producer(self._brokers)

@@ -24,9 +24,10 @@ class Findings:
     """What a row found; empty lists everywhere are a row without a fault of ours."""
 
     lost: Sequence[str]
-    """Questions and document submissions without an outcome."""
+    """Questions and document submissions without an outcome, decisions that the audit record lacks."""
     duplicated: Sequence[str]
-    """What a read-committed consumer gets twice: a second outcome, or a second copy of an exactly-once event."""
+    """What a read-committed consumer gets twice: a second outcome, a second copy of an event that came from an outbox,
+    a decision with two places in the audit record."""
     double_billed: Sequence[str]
     """Second cost rows of one attempt and meter."""
     unbilled: Sequence[str]
@@ -44,8 +45,8 @@ class Findings:
 def judge(evidence: Evidence) -> Findings:
     """Count."""
     return Findings(
-        lost=_lost_questions(evidence) + _lost_submissions(evidence),
-        duplicated=_second_outcomes(evidence) + _copies(evidence.costs) + _copies(evidence.audit),
+        lost=_lost_questions(evidence) + _lost_submissions(evidence) + _lost_decisions(evidence),
+        duplicated=_second_outcomes(evidence) + _copied_events(evidence) + _decisions_recorded_twice(evidence),
         double_billed=_double_billed(evidence.costs),
         unbilled=_unbilled(evidence) + _unreported_runs(evidence),
         order_breaks=_question_order(evidence) + _document_order(evidence),
@@ -59,6 +60,22 @@ def outcome_counts(outcomes: Iterable[Seen]) -> dict[str, int]:
     """Count requests by how they ended, `answered` or `failed: reason`; a repeat counts once."""
     by_request = {one.payload["request_id"]: one.payload for one in outcomes}
     return dict(Counter(_ending(payload) for payload in by_request.values()).most_common())
+
+
+def not_answered(outcomes: Iterable[Seen]) -> Lines:
+    """Name the requests that ended in any other way than with an answer, and how."""
+    by_request = {one.payload["request_id"]: _ending(one.payload) for one in outcomes}
+    return [f"{request} ended {ending}" for request, ending in by_request.items() if ending != "answered"]
+
+
+def not_indexed(statuses: Iterable[Seen]) -> Lines:
+    """Name the submitted documents that failed by any other reason than a newer version."""
+    failed = {one.payload["submission_id"]: one.payload for one in statuses if one.payload["state"] == "STATE_FAILED"}
+    return [
+        f"{submission} failed: {payload.get('reason')}"
+        for submission, payload in failed.items()
+        if payload.get("reason") != "superseded"
+    ]
 
 
 def latencies_ms(questions: Iterable[Question], outcomes: Iterable[Seen]) -> dict[str, int]:
@@ -118,9 +135,30 @@ def _lost_submissions(evidence: Evidence) -> Lines:
     ]
 
 
+def _lost_decisions(evidence: Evidence) -> Lines:
+    recorded = {(link.tenant, link.payload["record_id"]) for link in evidence.audit}
+    told = {(one.tenant, one.id): one for one in evidence.decisions}
+    return [f"decision {event} of {tenant!r} is not in the record" for tenant, event in told.keys() - recorded]
+
+
+def _decisions_recorded_twice(evidence: Evidence) -> Lines:
+    links = {link.id: link for link in evidence.audit}.values()  # a link's own copies are counted elsewhere
+    times = Counter((link.tenant, link.payload["record_id"]) for link in links)
+    return [f"decision {event} has {count} links" for (_, event), count in times.items() for _ in range(count - 1)]
+
+
 def _second_outcomes(evidence: Evidence) -> Lines:
     times = Counter(one.payload["request_id"] for one in evidence.outcomes)
     return [f"{request} has {count} outcomes" for request, count in times.items() for _ in range(count - 1)]
+
+
+def _copied_events(evidence: Evidence) -> Lines:
+    # The outcomes' copies are second outcomes; admissions are left out, since a fault repeats them on purpose.
+    return [
+        line
+        for records in (evidence.costs, evidence.audit, evidence.usages, evidence.statuses, evidence.decisions)
+        for line in _copies(records)
+    ]
 
 
 def _copies(records: Iterable[Seen]) -> Lines:
@@ -176,11 +214,11 @@ def _extra_runs(evidence: Evidence) -> Lines:
 
 
 def _question_order(evidence: Evidence) -> Lines:
-    first: dict[str, Seen] = {}
+    """Compare the order of asking with that of moderate's commits, which `ce_sequence` numbers."""
+    first: dict[str, int] = {}
     for one in evidence.admitted:
-        known = first.get(one.headers.get("ce_correlationid", ""))
-        if known is None or one.made_at < known.made_at:
-            first[one.headers.get("ce_correlationid", "")] = one
+        request = one.headers.get("ce_correlationid", "")
+        first[request] = min(one.sequence, first.get(request, one.sequence))
     keys: dict[str, list[Question]] = {}
     for question in evidence.questions:
         if question.request_id in first:
@@ -189,7 +227,7 @@ def _question_order(evidence: Evidence) -> Lines:
         f"{key}: #{later.number} was admitted before #{earlier.number}"
         for key, questions in keys.items()
         for earlier, later in pairwise(sorted(questions, key=lambda one: one.number))
-        if first[later.request_id].made_at < first[earlier.request_id].made_at
+        if first[later.request_id] <= first[earlier.request_id]
     ]
 
 

@@ -20,7 +20,7 @@ from chaos.evidence import Seen
 from headrace import topics as declared
 
 POLL_S = 0.3
-_EMPTY_POLLS_MAX = 5
+_EMPTY_POLLS_MAX = 30
 _REQUEST_TIMEOUT_MS = 10_000
 
 # The topics that the oracle judges by, as fields of Evidence.
@@ -30,6 +30,7 @@ JUDGED = {
     "statuses": declared.DOCUMENT_STATUS,
     "usages": declared.USAGE_RECORDED,
     "costs": declared.COST_RECORDED,
+    "decisions": declared.AUDIT_SUBMITTED,
     "audit": declared.AUDIT_RECORDED,
 }
 
@@ -106,20 +107,22 @@ async def _uncommitted(
 
 
 async def _records(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) -> list[Any]:
-    """Return what lies between `starts` and the ends of now, in order of the partitions."""
+    """Return what lies between `starts` and the ends of now, in order of the partitions. TimeoutError for a part."""
     ends = await consumer.end_offsets(list(starts))
     consumer.assign(list(starts))
     for place, offset in starts.items():
         consumer.seek(place, offset)
     found: list[Any] = []
     empty_polls = 0
-    while empty_polls < _EMPTY_POLLS_MAX:
+    while True:
         batches = await consumer.getmany(timeout_ms=int(POLL_S * 1000))
         found += [record for records in batches.values() for record in records]
         positions = [await consumer.position(place) for place in starts]
         if all(position >= ends[place] for place, position in zip(starts, positions, strict=True)):
             break
         empty_polls = 0 if batches else empty_polls + 1
+        if empty_polls > _EMPTY_POLLS_MAX:
+            raise TimeoutError(f"the ends of {sorted({place.topic for place in starts})} were not reached")
     return sorted(found, key=lambda record: (record.topic, record.partition, record.offset))
 
 

@@ -131,7 +131,7 @@ class Stack:
         return False
 
     def hold(self, service: str) -> None:
-        """Keep a service from running: its process is stopped, and so is each that the supervisor starts for it."""
+        """Keep a service from running: its process is stopped, not ended, so that no other is started."""
         self.signal(service, signal.SIGSTOP)
 
     def release(self, service: str) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from chaos.evidence import Evidence, Question, Run
+from chaos.evidence import Evidence, Question, Run, Seen
 from chaos.generator import Load, Plan, Published
-from chaos.oracle import Findings, judge, outcome_counts
+from chaos.oracle import Findings, judge, not_answered, not_indexed, outcome_counts
 from chaos.reading import read_judged, wait_for_no_lag
 from chaos.report import COUNTS, FINDINGS_SHOWN, Check, Row
 from chaos.stack import Needs
@@ -51,8 +51,8 @@ class Size:
 class Stage:
     """One stack and everything published to it so far; rows follow each other on it.
 
-    A fault may set `settle_within_s` and `recovery_max_s` for its row where coming to rest takes longer by nature, and
-    `groups_left_out` where a service has to stand still.
+    A fault may set `settle_within_s` and `recovery_max_s` for its row where coming to rest takes longer by nature,
+    `groups_left_out` where a service has to stand still, and `failures_announced` where it lets questions fail.
     """
 
     def __init__(self, stack: Any, size: Size) -> None:
@@ -85,16 +85,25 @@ class Stage:
         """Return what was published on this stack, by all rows."""
         return self._published
 
+    def new_usages(self) -> list[Seen]:
+        """Return what was used for the questions of this row."""
+        asked = {one.request_id for one in self.asked_in_row()}
+        return [one for one in self.evidence().usages if one.payload["request_id"] in asked]
+
     def asked_in_row(self) -> list[Question]:
         """Return what this row asked so far, in order of the asking."""
         return sorted(self._published.questions[self._asked_before :], key=lambda one: one.at_ms)
 
+    def fault_over(self) -> None:
+        """Say that from now on nothing is wrong any more: recovery is counted from here or the load's end."""
+        self._over_at = time.monotonic()
+
     def rest(self) -> None:
         """Wait within a row until nothing is missing."""
-        self._settled(time.monotonic())
+        self._settled()
 
     def evidence(self) -> Evidence:
-        """Read everything that the oracle judges by."""
+        """Read everything that the oracle judges by, of all rows on this stack."""
         return Evidence(
             questions=tuple(self._published.questions),
             submissions=tuple(self._published.submissions),
@@ -113,22 +122,31 @@ class Stage:
         for load in self._loads:
             if error:
                 load.stop()
-            load.finish()
-        began = time.monotonic()
-        evidence, findings = self._settled(began)
-        recovery_s = time.monotonic() - began
-        return self._row(fault, evidence, findings, checks=checks, error=error, recovery_s=recovery_s)
+            try:
+                load.finish()
+            except Exception as failed:
+                error = error or f"{type(failed).__name__}: {failed}"
+        evidence, findings = self._settled()
+        return self._row(fault, evidence, findings, checks=checks, error=error)
 
     def _begin(self, seed: int) -> None:
         self.seed, self.random = seed, random.Random(seed)
         self.notes: dict[str, Any] = {}
         self.settle_within_s, self.recovery_max_s = SETTLE_WITHIN_S, RECOVERY_MAX_S
         self.groups_left_out: frozenset[str] = frozenset()
+        self.failures_announced = 0
         self._loads: list[Load] = []
         self._asked_before = len(self._published.questions)
+        self._over_at = self._rested_at = self._recovery_s = 0.0
 
-    def _settled(self, began: float) -> tuple[Evidence, Findings]:
-        """Read until nothing is missing any more, or for `settle_within_s`."""
+    def _calm_since(self) -> float:
+        """Return when the last load or fault ended; now, where all that was before the last rest."""
+        last = max([self._over_at, *(load.ended_at for load in self._loads)])
+        return last if last > self._rested_at else time.monotonic()
+
+    def _settled(self) -> tuple[Evidence, Findings]:
+        """Read until nothing is missing any more, or for `settle_within_s`; the longest such wait is the recovery."""
+        began = self._calm_since()
         while True:
             left_s = began + self.settle_within_s - time.monotonic()
             lag = wait_for_no_lag(self.stack.bootstrap, max(left_s, 1.0), self.stack.groups - self.groups_left_out)
@@ -136,16 +154,20 @@ class Stage:
             findings = judge(evidence)
             is_whole = not lag and not self._new(findings.lost) and not self._new(findings.unbilled)
             if is_whole or time.monotonic() - began > self.settle_within_s:
-                if lag:
-                    self.notes["lag"] = lag
-                return evidence, findings
+                break
             time.sleep(_RETRY_S)
+        if lag:
+            self.notes["lag"] = lag
+        self._rested_at = time.monotonic()
+        self._recovery_s = max(self._recovery_s, self._rested_at - began)
+        return evidence, findings
 
     def _row(
-        self, fault: Fault, evidence: Evidence, findings: Findings, *,
-        checks: Sequence[Check], error: str, recovery_s: float,
+        self, fault: Fault, evidence: Evidence, findings: Findings, *, checks: Sequence[Check], error: str
     ) -> Row:  # fmt: skip
         found: dict[str, Sequence[str]] = {name: getattr(findings, name, ()) for name in COUNTS}
+        found["not_answered"] = not_answered(evidence.outcomes)
+        found["not_indexed"] = not_indexed(evidence.statuses)
         found["ledger_differences"] = self.stack.ledger_differences(evidence)
         new = {name: self._new(lines) for name, lines in found.items()}
         self._known.update(line for lines in new.values() for line in lines)
@@ -153,8 +175,9 @@ class Stage:
         ended = outcomes - self._outcomes
         self._outcomes = outcomes
         return Row(
-            row=fault.row, fault=fault.name, seed=self.seed, requests=len(self.asked_in_row()),
-            recovery_s=round(recovery_s, 1), recovery_max_s=self.recovery_max_s,
+            row=fault.row, part=fault.part, fault=fault.name, seed=self.seed, requests=len(self.asked_in_row()),
+            recovery_s=round(self._recovery_s, 1), recovery_max_s=self.recovery_max_s,
+            allowed={"not_answered": self.failures_announced},
             counts={name: len(lines) for name, lines in new.items()}, outcomes=dict(ended), checks=checks,
             notes=self.notes,
             findings={name: lines[:FINDINGS_SHOWN] for name, lines in new.items() if lines}, error=error,
@@ -166,7 +189,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Fault:
-    """One row of faults.md, or a part of one: what is done, and to what.
+    """One row of faults.md, or a `part` of one: what is done, and to what.
 
     `action` returns what it checks beside the oracle's counts. `ends_stack` says that nothing can follow it there.
     `quick` puts it into the short run.
@@ -176,6 +199,7 @@ class Fault:
     name: str
     action: Callable[[Stage], Sequence[Check] | None]
     needs: Needs = field(default_factory=Needs)
+    part: str = ""
     quick: bool = False
     ends_stack: bool = False
 

@@ -23,6 +23,7 @@ def refuse_a_produce_for_good(stage: Stage) -> list[Check]:
         stage.stack.cluster.push_errors(_PRODUCE, _OUT_OF_ORDER_SEQUENCE)
         stage.stack.start()
         time.sleep(1.0)
+    stage.fault_over()
     stage.rest()
     stage.stack.cluster.clear_errors(_PRODUCE)
     return [Check("producers_replaced", stage.stack.logged("publisher.replaced") - replaced, 1, "higher")]

@@ -1,16 +1,12 @@
 """A row in which all is well, and the records it is made of; tests plant one fault each."""
 
 import hashlib
-from datetime import UTC, datetime, timedelta
 
 from chaos.evidence import Evidence, Question, Run, Seen, Submission
 
-BEGAN = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
-
-def seen(topic, event, at_ms=0, made_s=0.0, correlation="", **payload) -> Seen:
-    made = (BEGAN + timedelta(seconds=made_s)).isoformat()
-    headers = {"ce_id": event, "ce_time": made, "ce_correlationid": correlation}
+def seen(topic, event, at_ms=0, commit="", correlation="", **payload) -> Seen:
+    headers = {"ce_id": event, "ce_sequence": str(commit), "ce_correlationid": correlation, "ce_tenant": "acme"}
     return Seen(topic, 0, 0, at_ms, headers, payload)
 
 
@@ -18,12 +14,17 @@ def outcome(request, at_ms=0, ending="ANSWERED", reason="") -> Seen:
     return seen("answer", f"a-{request}", at_ms, request_id=request, outcome=f"OUTCOME_{ending}", reason=reason)
 
 
-def admitted(request, made_s) -> Seen:
-    return seen("admitted", f"q-{request}", made_s=made_s, correlation=request)
+def admitted(request, commit) -> Seen:
+    return seen("admitted", f"q-{request}", commit=commit, correlation=request)
 
 
-def status(submission, version, state="INDEXED") -> Seen:
-    return seen("status", f"s-{submission}-{state}", submission_id=submission, version=version, state=f"STATE_{state}")
+def decision(event) -> Seen:
+    return seen("decision", event)
+
+
+def status(submission, version, state="INDEXED", reason="") -> Seen:
+    fields = {"submission_id": submission, "version": version, "state": f"STATE_{state}", "reason": reason}
+    return seen("status", f"s-{submission}-{state}", **fields)
 
 
 def usage(request, attempt=1, ended="completed", used=7) -> Seen:
@@ -49,7 +50,7 @@ def chain(*records: str) -> list[Seen]:
     links, previous = [], bytes(32)
     for sequence, record in enumerate(records, start=1):
         fingerprint = hashlib.sha256(previous + record.encode()).digest()
-        link = {"chain": "audit-0", "sequence": str(sequence), "record_json": record}
+        link = {"chain": "audit-0", "sequence": str(sequence), "record_json": record, "record_id": f"d{sequence}"}
         link |= {"previous_fingerprint": previous.hex(), "fingerprint": fingerprint.hex()}
         links.append(seen("audit", f"l-{sequence}", **link))
         previous = fingerprint
@@ -62,11 +63,12 @@ def sound() -> dict:
     return {
         "questions": [Question("q1", "k", 1, 100), Question("q2", "k", 2, 200), Question("q3", "other", 1, 150)],
         "submissions": [Submission("d1", "notes", 1), Submission("d2", "notes", 2)],
-        "admitted": [admitted("q1", 1), admitted("q2", 2), admitted("q3", 0.5)],
+        "admitted": [admitted("q1", 1), admitted("q2", 2), admitted("q3", 3)],
         "outcomes": [outcome(request, at_ms=1000) for request in asked],
         "statuses": [status("d1", 1, "SUBMITTED"), status("d1", 1), status("d2", 2, "SUBMITTED"), status("d2", 2)],
         "usages": [usage(request) for request in asked],
         "costs": [cost(request) for request in asked],
+        "decisions": [decision("d1"), decision("d2"), decision("d3")],
         "audit": chain('{"a":1}', '{"a":2}', '{"a":3}'),
         "runs": [Run(request, 1) for request in asked],
     }

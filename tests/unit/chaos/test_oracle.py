@@ -4,9 +4,18 @@ from dataclasses import asdict, replace
 
 import pytest
 from chaos.evidence import Question, Run, Submission
-from chaos.oracle import chain_breaks, judge, latencies_ms, ledger_differences, outcome_counts, percentile
+from chaos.oracle import (
+    chain_breaks,
+    judge,
+    latencies_ms,
+    ledger_differences,
+    not_answered,
+    not_indexed,
+    outcome_counts,
+    percentile,
+)
 
-from .records import admitted, chain, cost, evidence, outcome, sound, status, usage
+from .records import admitted, chain, cost, evidence, outcome, seen, sound, status, usage
 
 WELL = sound()
 
@@ -41,12 +50,31 @@ def test_each_further_outcome_is_a_duplicate(ending):
     ]
 
 
-@pytest.mark.parametrize("topic", ["costs", "audit"])
-def test_a_second_copy_of_an_exactly_once_event_is_a_duplicate(topic):
-    """Cost rows and audit links are once on their topics, by event id."""
+@pytest.mark.parametrize("topic", ["costs", "audit", "usages", "statuses", "decisions"])
+def test_a_second_copy_of_an_event_from_an_outbox_is_a_duplicate(topic):
+    """What a relay published is once on its topic, by event id."""
     lines = found(**{topic: [*WELL[topic], WELL[topic][0]]})["duplicated"]
     assert len(lines) == 1
     assert "2 times" in lines[0]
+
+
+def test_each_decision_has_one_place_in_the_audit_record():
+    """A decision that the record lacks is lost, though the chain follows; one with two links is doubled."""
+    assert found(audit=WELL["audit"][:2]) == {"lost": ["decision d3 of 'acme' is not in the record"]}
+    twice = [seen("audit", link.id, **(link.payload | {"record_id": "d1"})) for link in WELL["audit"][:2]]
+    assert found(audit=[*twice, WELL["audit"][2]]) == {
+        "lost": ["decision d2 of 'acme' is not in the record"],
+        "duplicated": ["decision d1 has 2 links"],
+    }
+
+
+def test_what_was_not_answered_or_indexed_is_named_with_its_end():
+    """Each request by its last outcome; a version that a newer one overtook did not fail."""
+    assert not_answered([outcome("q1"), outcome("q2", ending="FAILED", reason="dead_lettered")]) == [
+        "q2 ended failed: dead_lettered"
+    ]
+    states = [status("d1", 1, "FAILED", "superseded"), status("d2", 2, "FAILED", "unreadable"), status("d3", 1)]
+    assert not_indexed(states) == ["d2 failed: unreadable"]
 
 
 def test_two_cost_rows_of_one_attempt_and_meter_are_billed_twice():

@@ -24,6 +24,9 @@ def test_a_row_without_findings_meets_every_goal():
 def test_each_miss_is_named():
     """A count above 0, a slow recovery, a check of the fault's own and an error are misses."""
     assert missed(row(counts={"lost": 1})) == ["04.lost"]
+    assert missed(row(counts={"not_answered": 3}, allowed={"not_answered": 2})) == ["04.not_answered"]
+    assert missed(row(counts={"not_answered": 2}, allowed={"not_answered": 2})) == []
+    assert missed(row(part="replicas", counts={"lost": 1})) == ["04-replicas.lost"]
     assert missed(row(recovery_s=61)) == ["04.recovery_s"]
     assert missed(row(recovery_s=61, recovery_max_s=90)) == []
     assert missed(row(checks=[Check("kills", 0, 1, "higher"), Check("crashes", 0, 0)])) == ["04.kills"]
@@ -33,7 +36,12 @@ def test_each_miss_is_named():
 def test_the_file_has_versions_rows_and_goals(tmp_path):
     """Rows are flat; goals say name, value, goal, which way is better, and whether it was met."""
     file = tmp_path / "chaos" / "report.json"
-    write_report(file, [row(checks=[Check("kills", 5, 1, "higher")], outcomes={"answered": 3})], {"kafka": "4.2.0"})
+    write_report(
+        file,
+        [row(checks=[Check("kills", 5, 1, "higher")], outcomes={"answered": 3})],
+        {"kafka": "4.2.0"},
+        complete=True,
+    )
     document = json.loads(file.read_text())
     assert document["versions"]["kafka"] == "4.2.0"
     (written,) = document["rows"]
