@@ -145,6 +145,9 @@ async def test_a_kill_between_publish_and_mark_sends_the_same_again(store, publi
     await relayed(database, table, publisher)
     records = await read_all(QUERY_REQUESTED)
     assert [dict(record.headers)["ce_id"] for record in records] == [b"q0", b"q0", b"q1", b"q2"]
+    numbers = [int(dict(record.headers)["ce_sequence"]) for record in records]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) == 3
     first, again = records[:2]
     assert (first.value, tuple(first.headers)) == (again.value, tuple(again.headers))
 

@@ -50,6 +50,6 @@ def to_row(record: Record) -> OutboxRow:
 
 
 def to_record(row: Row[Any]) -> Record:
-    """Return the record of a row, byte for byte what was added."""
+    """Return the record of a row: byte for byte what was added, and its number, the same at every call."""
     headers = tuple((name, value.encode()) for name, value in json.loads(row.headers))
-    return Record(row.topic, row.key, row.value, headers)
+    return Record(row.topic, row.key, row.value, (*headers, ("ce_sequence", str(row.seq).encode())))
