@@ -153,10 +153,12 @@ def _second_outcomes(evidence: Evidence) -> Lines:
 
 
 def _copied_events(evidence: Evidence) -> Lines:
-    # The outcomes' copies are second outcomes; admissions are left out, since a fault repeats them on purpose.
+    # The outcomes' copies are second outcomes; admissions are left out, since a fault repeats them on purpose. Embed
+    # has no journal: what is asked of it again runs again, and its usage comes again under the same id.
+    usages = [one for one in evidence.usages if not one.headers.get("ce_source", "").startswith("/headrace/embed.")]
     return [
         line
-        for records in (evidence.costs, evidence.audit, evidence.usages, evidence.statuses, evidence.decisions)
+        for records in (evidence.costs, evidence.audit, usages, evidence.statuses, evidence.decisions)
         for line in _copies(records)
     ]
 
