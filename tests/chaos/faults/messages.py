@@ -145,6 +145,7 @@ def let_retention_overtake(stage: Stage) -> list[Check]:
     stage.stack.hold("retrieve")
     before = cluster.committed("retrieve", places)
     stage.failures_announced = 40  # they expire, or are among what is deleted
+    stage.recovery_max_s = 120  # what was deleted ends by its deadline
     stage.start_load(full=40, quick=40, rate_per_s=10, documents=0, deadline_s=20).finish()
     time.sleep(5)
     for place in places:
