@@ -41,7 +41,7 @@ def subscriptions(
         if not texts:
             return [vectors]
         usage = Usage(
-            id=event_id(event.envelope.id, USAGE_STAGE),
+            id=event_id(f"{event.envelope.tenant}/{event.envelope.id}", USAGE_STAGE),  # the event's own, see follow()
             tenant=event.envelope.tenant,
             request_id="",
             document=part.document.document,
