@@ -1,7 +1,6 @@
 """A database that went through every revision is what the code declares, and has what an older release wrote."""
 
 import asyncio
-import sqlite3
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +22,7 @@ TABLES = {
     "moderate": "headrace_moderate.adapters.tables",
 }
 SERVICES = pytest.mark.parametrize("service", TABLES)
+KINDS = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 ROWS_OF_THE_FIRST_RELEASE = {
     "audit": [
         "INSERT INTO links VALUES ('audit-0', 1, 'e1', 'acme', 'r1', 'p', 'f', '{}')",
@@ -32,7 +32,7 @@ ROWS_OF_THE_FIRST_RELEASE = {
         (
             "INSERT INTO usages (usage_id, attempt_id, tenant, request_id, feature, operation, model, provider,"
             " document, status, attempt, estimated, reservation_id, started_us, ended_us, day, quantities_json) VALUES"
-            " ('u1', 'a1', 'acme', 'r1', '', 'generate', 'm', 'p', '', 'completed', 1, 0, 'a1', 1, 2, 'd', '{}')"
+            " ('u1', 'a1', 'acme', 'r1', '', 'generate', 'm', 'p', '', 'completed', 1, FALSE, 'a1', 1, 2, 'd', '{}')"
         ),
         (
             "INSERT INTO charges (usage_id, meter, quantity, price_micros, rate_id, price_version, cost_picos,"
@@ -42,12 +42,15 @@ ROWS_OF_THE_FIRST_RELEASE = {
         "INSERT INTO inbox_events VALUES ('u1', 5)",
     ],
     "generate": [
-        "INSERT INTO attempts VALUES ('acme', 'r1', 1, 'o', 'm', 'p', 'started', 's', NULL, '{}', '{}', '', 0, NULL)"
+        (
+            "INSERT INTO attempts VALUES ('acme', 'r1', 1, 'o', 'm', 'p', 'started', 's', NULL, '{}', '{}', '', FALSE,"
+            " NULL)"
+        )
     ],
     "ingest": [
         (
-            "INSERT INTO versions VALUES ('acme', 'a.txt', 1, 'indexed', 0, 's', 'm', '[]', 1, 1, 't', '', 1, 1, '',"
-            " '', '{}', 'e', 's', 'p', '', 1, 2)"
+            "INSERT INTO versions VALUES ('acme', 'a.txt', 1, 'indexed', FALSE, 's', 'm', '[]', 1, 1, 't', '', 1, 1,"
+            " '', '', '{}', 'e', 's', 'p', '', 1, 2)"
         ),
         "INSERT INTO submissions VALUES ('e1', 5)",
     ],
@@ -91,7 +94,7 @@ def opening(databases):
 
 
 @SERVICES
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@KINDS
 async def test_the_revisions_make_what_the_code_declares(opening, service, kind):
     """Who changes a table without a revision sees the difference here; opening again changes nothing."""
     for _ in range(2):
@@ -99,7 +102,7 @@ async def test_the_revisions_make_what_the_code_declares(opening, service, kind)
         assert await differences(database, declared(service)) == []
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@KINDS
 async def test_replicas_that_start_at_once_make_the_tables_once(opening, kind):
     """One does it, the others find it done."""
     replicas = await asyncio.gather(*(opening(kind, "meter") for _ in range(4)))
@@ -108,20 +111,17 @@ async def test_replicas_that_start_at_once_make_the_tables_once(opening, kind):
 
 
 @SERVICES
-async def test_a_data_dir_of_the_first_release_is_taken_over_with_its_rows(opening, tmp_path, service):
+@KINDS
+async def test_a_database_of_the_first_release_is_taken_over_with_its_rows(databases, opening, tmp_path, kind, service):
     """It has tables, rows and no recorded revision; afterwards it is what the code declares, and has its rows."""
     released = tmp_path / "released"
     released.mkdir()
     (released / "r0001_first.py").write_text((migrations(service) / "r0001_first.py").read_text())
-    database = await Database.open(tmp_path / "state.db", declared(service), migrations=released)
-    await database.close()
-    before = sqlite3.connect(tmp_path / "state.db")
-    before.execute("DROP TABLE alembic_version")
-    for statement in ROWS_OF_THE_FIRST_RELEASE.get(service, []):
-        before.execute(statement)
-    before.commit()
-    before.close()
-    database = await opening("sqlite", service)
+    before = await databases.open(kind, declared(service), migrations=released)
+    async with before.write() as connection:
+        for statement in ["DROP TABLE alembic_version", *ROWS_OF_THE_FIRST_RELEASE.get(service, [])]:
+            await connection.exec_driver_sql(statement)
+    database = await opening(kind, service)
     assert await differences(database, declared(service)) == []
     expected = KEPT.get(service, {})
     async with database.read() as connection:
@@ -148,7 +148,7 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@KINDS
 async def test_a_database_of_a_newer_release_is_left_alone(databases, opening, tmp_path, kind):
     """An older version that is started by mistake says so and changes nothing."""
     newer = tmp_path / "newer"
@@ -164,7 +164,7 @@ async def test_a_database_of_a_newer_release_is_left_alone(databases, opening, t
         await opening(kind, "audit")
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@KINDS
 async def test_a_revision_that_fails_leaves_the_database_as_it_was(databases, tmp_path, kind):
     """Half a migration would be none that the code knows."""
     broken = tmp_path / "broken"

@@ -125,5 +125,6 @@ def test_nothing_but_sources_reaches_the_build():
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert "*" in lines
     assert {line[1:] for line in lines if line.startswith("!")} == {
-        "pyproject.toml", "uv.lock", "libs", "services", "deploy/native", "deploy/docker/probe.py",
+        "pyproject.toml", "uv.lock", "libs", "services", "deploy/native",
+        "deploy/docker/probe.py", "deploy/docker/start.sh",
     }  # fmt: skip
