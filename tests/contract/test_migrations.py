@@ -39,6 +39,10 @@ ROWS_OF_THE_FIRST_RELEASE = {
             " currency) VALUES ('u1', 'input_tokens', 1, 2, 'r', 'v', 3, 'USD')"
         ),
         "INSERT INTO unrated VALUES ('u1', 'why')",
+        "INSERT INTO accounts VALUES ('acme', '2026-10', 0, 3, 0), ('acme', '2026-11', 5, 0, 0)",
+        "INSERT INTO reservations VALUES ('acme', 'a1', 'r1', '2026-11', 5, 'held')",
+        "INSERT INTO reservations VALUES ('acme', 'a2', 'r1', '2026-11', 6, 'released')",
+        "INSERT INTO outcomes VALUES ('acme', 'r1', 1, 0)",
         "INSERT INTO inbox_events VALUES ('u1', 5)",
     ],
     "generate": [
@@ -107,7 +111,7 @@ async def test_replicas_that_start_at_once_make_the_tables_once(opening, kind):
     """One does it, the others find it done."""
     replicas = await asyncio.gather(*(opening(kind, "meter") for _ in range(4)))
     async with replicas[0].read() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0003",)]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0004",)]
 
 
 @SERVICES
@@ -139,6 +143,8 @@ KEPT = {
         "SELECT tenant, usage_id, cost_picos FROM charges": [("acme", "u1", 3)],
         "SELECT tenant, usage_id, reason FROM unrated": [("acme", "u1", "why")],
         "SELECT tenant, event_id FROM inbox_events": [("acme", "u1")],
+        "SELECT period, reserved_ever_picos FROM accounts ORDER BY 1": [("2026-10", 0), ("2026-11", 11)],
+        "SELECT request_id, closed_us FROM outcomes": [("r1", 0)],
     },
     "generate": {"SELECT tenant, number, embedding_tokens FROM attempts": [("acme", 1, 0)]},
     "ingest": {

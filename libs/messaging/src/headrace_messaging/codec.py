@@ -24,6 +24,7 @@ from headrace_messaging.envelope import (
     Origin,
     decode_headers,
     read_envelope,
+    require_readable,
     salvage_envelope,
     salvage_headers,
 )
@@ -62,7 +63,8 @@ class Codec:
     async def encode(self, outgoing: Outgoing) -> Record:
         """Encode an event for its topic, with the current trace context unless its envelope has one.
 
-        KeyError for an undeclared topic, TypeError for another topic's message, InvalidMessage for what is too large.
+        KeyError for an undeclared topic, TypeError for another topic's message, InvalidMessage for what is too large,
+        and for attributes that no reader would take.
         """
         declared = topic(outgoing.topic)
         if not isinstance(outgoing.payload, declared.message):
@@ -76,6 +78,7 @@ class Codec:
         headers[CONTENT_TYPE] = _JSON if declared.encoding == "json" else _PROTOBUF
         if outgoing.key:
             headers["ce_partitionkey"] = outgoing.key
+        require_readable(headers, lenient=declared.encoding == "json")
         value = await self._check_in(_dump(outgoing.payload, declared), declared, headers, outgoing.envelope.tenant)
         raw = tuple((name, text.encode()) for name, text in headers.items())
         return require_sendable(Record(outgoing.topic, outgoing.key.encode(), value, raw))

@@ -6,7 +6,7 @@ consumer. Payloads are codec.py's.
 
 from __future__ import annotations
 
-import unicodedata
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ _TEXTS = {
 }
 _MOMENTS = {"time": "ce_time", "deadline": "ce_deadline"}
 _NUMBERS = {"priority": "ce_priority", "attempt": "ce_attempt"}
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
 _REQUIRED = ("ce_id", "ce_source", "ce_type")
 ATTRIBUTE_BYTES_MAX: Final = 1024
 ID_BYTES_MAX: Final = 255
@@ -142,6 +143,16 @@ def read_envelope(headers: Mapping[str, str], origin: Origin, *, lenient: bool) 
     InvalidMessage for a required header that is missing, a text that is too long or no text, a malformed time or a
     malformed number.
     """
+    fields = _fields(headers, lenient=lenient)
+    return Envelope(**(_derived(origin) | {name: value for name, value in fields.items() if value != ""}))
+
+
+def require_readable(headers: Mapping[str, str], *, lenient: bool) -> None:
+    """Raise InvalidMessage where `read_envelope` would: such a record must not be sent, for no reader takes it."""
+    _fields(headers, lenient=lenient)
+
+
+def _fields(headers: Mapping[str, str], *, lenient: bool) -> dict[str, Any]:
     missing = [name for name in _REQUIRED if not headers.get(name)]
     if missing and not lenient:
         raise InvalidMessage(f"headers missing: {', '.join(missing)}", reason="header_missing")
@@ -155,7 +166,7 @@ def read_envelope(headers: Mapping[str, str], origin: Origin, *, lenient: bool) 
     for name, header in _NUMBERS.items():
         if text := headers.get(header):
             fields[name] = _number(header, text)
-    return Envelope(**(_derived(origin) | {name: value for name, value in fields.items() if value != ""}))
+    return fields
 
 
 def salvage_envelope(headers: Mapping[str, str], origin: Origin) -> Envelope:
@@ -179,16 +190,24 @@ def _derived(origin: Origin) -> dict[str, Any]:
     }
 
 
+def id_problem(text: str) -> str:
+    """Say why a text cannot name anything on the bus, as an id, a tenant or a principal; empty where it can."""
+    return _text_problem(text, ID_BYTES_MAX)
+
+
 def _problem(name: str, text: str) -> str:
+    return _text_problem(text, ID_BYTES_MAX if name in _IDS else ATTRIBUTE_BYTES_MAX)
+
+
+def _text_problem(text: str, bytes_max: int) -> str:
     """Say why a text cannot be an attribute, in the words of CloudEvents and within our limits; empty where it can."""
-    bytes_max = ID_BYTES_MAX if name in _IDS else ATTRIBUTE_BYTES_MAX
     try:
         size_bytes = len(text.encode())
     except UnicodeEncodeError:
         return "holds half of a surrogate pair"
     if size_bytes > bytes_max:
         return f"is over {bytes_max} bytes"
-    return "holds control characters" if any(unicodedata.category(one) == "Cc" for one in text) else ""
+    return "holds control characters" if _CONTROL.search(text) else ""
 
 
 def _moment(header: str, text: str) -> datetime:
