@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from headrace.topics import topic
 from headrace_errors import HeadraceError
 from headrace_telemetry import get_logger
 
 from headrace_messaging.backoff import keep_trying
 from headrace_messaging.consuming.commits import COMMIT_TIMEOUT_S, Commits
+from headrace_messaging.consuming.lenient import accept_any_header_name
 from headrace_messaging.consuming.partitions import Assignment, Place, Progress
 from headrace_messaging.consuming.positions import Positions
 from headrace_messaging.consuming.ranges import received
 from headrace_messaging.consuming.subscription import Halted, StoredOffsets, SubscriberOptions
+from headrace_messaging.consuming.unreadable import Unreadable
 from headrace_messaging.event import Bus, Received
 from headrace_messaging.retry.ladder import Ladder
 
@@ -54,7 +58,9 @@ class GroupConsumer:
         self._options = options
         self._assignment = assignment
         self._held: dict[Place, Callable[[], bool]] = {}
+        self._unreadable = Unreadable(options.backoff)
         self._taking: asyncio.Task[None] | None = None
+        accept_any_header_name()
         self._client = AIOKafkaConsumer(
             bootstrap_servers=bus.bootstrap,
             group_id=group,
@@ -97,12 +103,42 @@ class GroupConsumer:
         if self._taking is not None and self._taking.done() and not self._taking.cancelled():
             self._taking.result()
         self._resume()
-        found = await self._client.getmany(
-            timeout_ms=_POLL_HELD_MS if self._held else _POLL_MS, max_records=self._options.fetch_max_records
-        )
+        found = await self._poll()
         if not found:
             await self._skip_marks()
         return {tuple(place): [received(record) for record in records] for place, records in found.items()}
+
+    async def _poll(self) -> dict[TopicPartition, list[Any]]:
+        fetch_max = self._options.fetch_max_records
+        if self._unreadable.searching:
+            return await self._poll_one_by_one(fetch_max)
+        timeout_ms = _POLL_HELD_MS if self._held else _POLL_MS
+        try:
+            found: dict[TopicPartition, list[Any]] = await self._client.getmany(
+                timeout_ms=timeout_ms, max_records=fetch_max
+            )
+        except Exception:
+            # What cannot be parsed in one partition takes the records of others with it, whose positions have moved.
+            for progress in self._assignment:
+                self._seek_undelivered(progress.place)
+            self._unreadable.search()
+            raise
+        self._unreadable.read(found)
+        return found
+
+    async def _poll_one_by_one(self, fetch_max: int) -> dict[TopicPartition, list[Any]]:
+        """Find the partition that cannot be read, and hold it for a while: the others go on."""
+        found: dict[TopicPartition, list[Any]] = {}
+        for place in [each.place for each in self._assignment if each.place not in self._held]:
+            try:
+                found |= await self._client.getmany(
+                    TopicPartition(*place), timeout_ms=_POLL_HELD_MS, max_records=fetch_max
+                )
+            except (OffsetOutOfRangeError, NoOffsetForPartitionError):
+                raise
+            except KafkaError as error:
+                self.hold(place, until=self._unreadable.found(place, error))
+        return found
 
     async def _skip_marks(self) -> None:
         """Follow the client past marks of transactions; only while it has given out no record that we have not seen."""
@@ -135,6 +171,7 @@ class GroupConsumer:
             self._taking.cancel()
         revoked = self._assignment.revoke()
         self._held.clear()
+        self._unreadable.forget()
         try:
             async with asyncio.timeout(self._options.drain_ms / 1000):
                 for progress in revoked:
