@@ -10,7 +10,7 @@ import pytest
 from bus_driving import ask, until
 from headrace.topics import QUERY_REQUESTED, USAGE_RECORDED, topic
 from headrace_errors import Unavailable
-from headrace_messaging import Event, Outgoing, SubscriberOptions, Subscription, new_envelope
+from headrace_messaging import Event, Outgoing, Record, SubscriberOptions, Subscription, new_envelope
 from headrace_messaging.backoff import Backoff
 from headrace_messaging.inbox import Inbox, inbox_tables
 from headrace_messaging.outbox import Outbox, Relay, RelayOptions, outbox_table
@@ -203,6 +203,41 @@ async def test_an_event_delivered_twice_has_its_effect_once(store, publisher, co
     stored = sum([await inbox.load(USAGE_RECORDED, partition) or 0 for partition in range(4)])
     assert 0 < stored <= 60
     assert await Inbox(database, tables, generation="g2").load(USAGE_RECORDED, 0) is None
+
+
+async def test_what_has_no_effect_is_not_read_again_after_a_restart(store, publisher, consuming, read_all):
+    """Poison at the tail and a burst of lanes: the stored offset is the end, and a restart finds nothing to do."""
+    database, _, _, tables, _ = store
+    inbox, endings = Inbox(database, tables, generation="g1"), []
+
+    async def accept(event):
+        async with database.write() as connection:
+            await inbox.accept(connection, event)
+        return ()
+
+    async def ended(event, _ending):
+        endings.append(event.envelope.id)
+        return ()
+
+    subscription = Subscription(USAGE_RECORDED, accept, ended)
+    await publisher.publish(*(usage(number, key=f"t{number}") for number in range(40)))
+    for number in range(8):
+        await publisher.send(Record(USAGE_RECORDED, f"t{number}".encode(), b"\xff", (("ce_id", b"bad"),)))
+    for _ in range(2):
+        async with consuming(subscription, group="meter", options=FAST, offsets=inbox) as on:
+            await until(lambda: on.ready and on.in_flight == 0 and sum(on.lag().values()) == 0)
+    assert len(endings) == 8
+    stored = [await inbox.load(USAGE_RECORDED, partition) for partition in range(4)]
+    assert sum(filter(None, stored)) == 48
+
+
+async def test_stored_offsets_only_move_forward(store):
+    """A replica that lost its partition may store late: what another stored since stays."""
+    database, _, _, tables, _ = store
+    inbox = Inbox(database, tables, generation="g1")
+    await inbox.store({(USAGE_RECORDED, 0): 7, (USAGE_RECORDED, 1): 3})
+    await inbox.store({(USAGE_RECORDED, 0): 5, (USAGE_RECORDED, 1): 4})
+    assert [await inbox.load(USAGE_RECORDED, partition) for partition in (0, 1, 2)] == [7, 4, None]
 
 
 async def test_stored_offsets_never_pass_an_event_that_is_not_done(store):

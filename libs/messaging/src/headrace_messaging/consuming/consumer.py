@@ -18,6 +18,7 @@ from headrace_errors import HeadraceError
 from headrace_telemetry import get_logger
 
 from headrace_messaging.backoff import keep_trying
+from headrace_messaging.consuming.bookmarks import Bookmarks
 from headrace_messaging.consuming.commits import COMMIT_TIMEOUT_S, Commits
 from headrace_messaging.consuming.lenient import accept_any_header_name
 from headrace_messaging.consuming.partitions import Assignment, Place, Progress
@@ -35,6 +36,7 @@ _FETCH_MAX_WAIT_EMBEDDED_MS = 20
 _FETCH_MAX_WAIT_MS = 500
 _POLL_MS = 200
 _POLL_HELD_MS = 20
+LEAVE_TIMEOUT_S = 3
 # aiokafka would leave the group after this time without a fetch. Ours stops fetching on purpose, for as long as what it
 # needs is away; whether it is alive is Subscriber.alive's to say.
 _POLL_INTERVAL_MAX_MS = 365 * 24 * 3_600_000
@@ -79,6 +81,7 @@ class GroupConsumer:
             partition_assignment_strategy=[RangePartitionAssignor],
         )
         self._commits = Commits(self._client, member=not bus.embedded)
+        self._bookmarks = Bookmarks(offsets)
         self._positions = Positions(self._client, bus, ladder, offsets)
 
     async def open(self) -> None:
@@ -157,8 +160,9 @@ class GroupConsumer:
         self._seek_undelivered(place)
 
     async def commit(self, progresses: Iterable[Progress]) -> None:
-        """Commit every watermark that moved; one that fails is tried again at the next call."""
-        await self._commits.commit(progresses)
+        """Commit every watermark that moved, and store it; what fails is tried again at the next call."""
+        moved = list(progresses)
+        await asyncio.gather(self._commits.commit(moved), self._bookmarks.store(moved))
 
     def end(self, progress: Progress) -> int:
         """Return the offset that the partition's next record gets, as of the last fetch or else the assignment."""
@@ -179,12 +183,16 @@ class GroupConsumer:
         except TimeoutError:
             _log.warning("drain.timeout", drain_ms=self._options.drain_ms)
         self._commits.give_up()
-        await self._commits.commit(revoked)
+        await asyncio.gather(self._commits.commit(revoked), self._bookmarks.store(revoked, last=True))
         self._assignment.forget()
 
     async def close(self) -> None:
         """Leave the group and close; the next owner of the partitions does not have to wait for a timeout."""
-        await self._client.stop()
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                await self._client.stop()
+        except TimeoutError:
+            _log.warning("leave.timeout")
 
     def assigned(self, places: Iterable[TopicPartition]) -> None:
         """Begin to take partitions over. Not awaited: while it lasts, aiokafka sends no heartbeats."""
