@@ -15,11 +15,13 @@ from headrace_messaging.backoff import Backoff
 from headrace_messaging.inbox import Inbox, inbox_tables
 from headrace_messaging.outbox import Outbox, Relay, RelayOptions, outbox_table
 from headrace_messaging.outbox.carriers import OneByOne
+from headrace_messaging.outbox.lease import Lease, LeaseTimes, lease_table
 from headrace_messaging.outbox.store import OutboxStore
 from headrace_storage import Database
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
 
 OPTIONS = RelayOptions(poll_ms=50, backoff=Backoff(min_ms=1, max_ms=5))
+LEASES = lease_table(MetaData())
 FAST = SubscriberOptions(commit_interval_ms=20)
 
 
@@ -180,6 +182,47 @@ async def test_sent_rows_are_pruned(store, publisher):
     relay.stop()
     await running
     assert kept == 10
+
+
+class SlowCarrier(OneByOne):
+    """Takes its time for each batch, like a transaction that waits for its broker."""
+
+    def __init__(self, sender):
+        super().__init__(sender)
+        self.opened = 0
+
+    async def open(self):
+        """Count, and go on."""
+        self.opened += 1
+        return await super().open()
+
+    async def carry(self, rows):
+        """Take three times as long as an owner may be silent."""
+        await asyncio.sleep(0.9 if rows else 0)
+        return await super().carry(rows)
+
+
+async def test_a_slow_transaction_does_not_cost_the_lease(store, publisher, tmp_path):
+    """Replicas whose batches take longer than an owner may be silent do not fence each other: one relays all."""
+    database, table, outbox, _, _ = store
+    leases = await Database.open(tmp_path / "leases.db", LEASES.metadata)
+    times = LeaseTimes(beat_ms=50, silent_max_ms=300)
+    relays, carriers = [], []
+    for owner in ("one", "two"):
+        carriers.append(SlowCarrier(publisher))
+        rows = OutboxStore(database, table, generation="g1", keep_sent_ms=60_000, keep_sent_rows=10_000)
+        lease = Lease(leases, LEASES, "outbox", owner=owner, times=times)
+        relays.append(Relay(rows, carriers[-1], lease=lease, options=RelayOptions(batch_rows=1, poll_ms=20)))
+    async with database.write() as connection:
+        await outbox.add(connection, *(usage(number) for number in range(3)))
+    running = [asyncio.create_task(relay.run()) for relay in relays]
+    await drained(relays[0])
+    opened = sorted(each.opened for each in carriers)
+    for relay in relays:
+        relay.stop()
+    await asyncio.gather(*running)
+    await leases.close()
+    assert opened == [0, 1]
 
 
 async def test_an_event_delivered_twice_has_its_effect_once(store, publisher, consuming):
