@@ -1,17 +1,31 @@
 """Outbox and inbox on SQLite and a real bus."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bus_driving import ask, until
 from headrace.topics import QUERY_REQUESTED, USAGE_RECORDED, topic
-from headrace_errors import Unavailable
-from headrace_messaging import Event, Outgoing, Record, SubscriberOptions, Subscription, new_envelope
+from headrace_errors import InvalidMessage, Unavailable
+from headrace_messaging import (
+    Bus,
+    Codec,
+    Event,
+    Outgoing,
+    Received,
+    Record,
+    SubscriberOptions,
+    Subscription,
+    follow,
+    new_envelope,
+)
 from headrace_messaging.backoff import Backoff
+from headrace_messaging.codec import RECORD_BYTES_MAX
 from headrace_messaging.inbox import Inbox, inbox_tables
 from headrace_messaging.outbox import Outbox, Relay, RelayOptions, outbox_table
 from headrace_messaging.outbox.carriers import OneByOne
@@ -246,6 +260,36 @@ async def test_an_event_delivered_twice_has_its_effect_once(store, publisher, co
     stored = sum([await inbox.load(USAGE_RECORDED, partition) or 0 for partition in range(4)])
     assert 0 < stored <= 60
     assert await Inbox(database, tables, generation="g2").load(USAGE_RECORDED, 0) is None
+
+
+async def test_an_event_carries_its_number_and_the_same_bytes_whenever_it_is_sent(store, publisher, read_all, codec):
+    """The number is the row's; a bus that forgot gets the record byte for byte again; what follows has its own."""
+    database, table, outbox, _, _ = store
+    stray = replace(usage(0), envelope=replace(usage(0).envelope, sequence="99"))
+    async with database.write() as connection:
+        await outbox.add(connection, stray, usage(1))
+    await relayed(database, table, publisher)
+    await relayed(database, table, publisher, generation="g2")
+    records = await read_all(USAGE_RECORDED)
+    first, again = records[:2], records[2:]
+    assert [(each.value, each.headers) for each in first] == [(each.value, each.headers) for each in again]
+    events = [await codec.decode(Received(one.topic, 0, 0, 1, one.key, one.value, tuple(one.headers))) for one in first]
+    assert [event.envelope.sequence for event in events] == ["1", "2"]
+    assert follow(events[0], USAGE_RECORDED, events[0].payload, stage="next").envelope.sequence == ""
+
+
+async def test_an_event_that_its_number_makes_too_large_is_refused_when_it_is_added():
+    """Not by the relay, where it would hold up all others."""
+    outbox, largest = Outbox(outbox_table(MetaData()), Codec(Bus("nowhere:1"), None)), ask(0, source="/test")
+    row = await outbox.encode(largest)
+    sizes_bytes = [
+        len(row["key"]),
+        len(row["value"]),
+        *(len(part) for each in json.loads(row["headers"]) for part in each),
+    ]
+    largest.payload.question += "x" * (RECORD_BYTES_MAX - sum(sizes_bytes))
+    with pytest.raises(InvalidMessage, match="over"):
+        await outbox.encode(largest)
 
 
 async def test_what_has_no_effect_is_not_read_again_after_a_restart(store, publisher, consuming, read_all):

@@ -17,6 +17,7 @@ from headrace_errors import InvalidMessage
 
 CONTENT_TYPE = "content-type"
 DATAREF = "ce_dataref"
+SEQUENCE = "ce_sequence"
 Headers = tuple[tuple[str, bytes], ...]
 
 # Attribute of Envelope -> header. What is empty is not written.
@@ -36,7 +37,7 @@ _TEXTS = {
     "data_classification": "ce_dataclassification",
     "traceparent": "ce_traceparent",
     "tracestate": "ce_tracestate",
-    "sequence": "ce_sequence",
+    "sequence": SEQUENCE,
 }
 _MOMENTS = {"time": "ce_time", "deadline": "ce_deadline"}
 _NUMBERS = {"priority": "ce_priority", "attempt": "ce_attempt"}
