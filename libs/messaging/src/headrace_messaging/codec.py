@@ -23,6 +23,8 @@ from headrace_messaging.envelope import (
     Envelope,
     Origin,
     decode_headers,
+    is_text,
+    moment_of,
     read_envelope,
     require_readable,
     salvage_envelope,
@@ -125,12 +127,15 @@ class Codec:
         return await self.blobs.get(tenant, reference.removeprefix(_DATAREF_SCHEME))
 
     def _origin(self, received: Received) -> Origin:
-        appended = datetime.fromtimestamp(max(received.timestamp_ms, 0) / 1000, UTC)
+        appended = moment_of(received.timestamp_ms)
         return Origin(received.topic, received.partition, received.offset, appended, self.bus.generation)
 
 
 def require_sendable(record: Record) -> Record:
-    """Return the record, or raise InvalidMessage when the bus would refuse its size."""
+    """Return the record, or raise InvalidMessage when the bus would refuse its size, or its client a header's name."""
+    if not all(is_text(name) for name, _ in record.headers):
+        detail = f"a record for {record.topic} has a header whose name is not UTF-8"
+        raise InvalidMessage(detail, reason="header_name_not_utf8")
     if record.size_bytes > RECORD_BYTES_MAX:
         detail = f"a record of {record.size_bytes} bytes for {record.topic} is over {RECORD_BYTES_MAX}"
         raise InvalidMessage(detail, reason="record_too_large")

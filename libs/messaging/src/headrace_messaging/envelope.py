@@ -17,6 +17,7 @@ from headrace_errors import InvalidMessage
 
 CONTENT_TYPE = "content-type"
 DATAREF = "ce_dataref"
+SEQUENCE = "ce_sequence"
 Headers = tuple[tuple[str, bytes], ...]
 
 # Attribute of Envelope -> header. What is empty is not written.
@@ -36,13 +37,14 @@ _TEXTS = {
     "data_classification": "ce_dataclassification",
     "traceparent": "ce_traceparent",
     "tracestate": "ce_tracestate",
-    "sequence": "ce_sequence",
+    "sequence": SEQUENCE,
 }
 _MOMENTS = {"time": "ce_time", "deadline": "ce_deadline"}
 _NUMBERS = {"priority": "ce_priority", "attempt": "ce_attempt"}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
 _REQUIRED = ("ce_id", "ce_source", "ce_type")
 ATTRIBUTE_BYTES_MAX: Final = 1024
+_TIMESTAMP_MS_MAX: Final = 253_402_214_400_000  # the last day of the year 9999, in any time zone
 ID_BYTES_MAX: Final = 255
 """Attributes that name something are keys in databases and on the bus, and stay short."""
 _IDS = frozenset(
@@ -117,6 +119,8 @@ def decode_headers(raw: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     """Decode every header; InvalidMessage names the one that is not UTF-8 or comes twice."""
     headers: dict[str, str] = {}
     for name, value in raw:
+        if not is_text(name):
+            raise InvalidMessage(f"header name {name!r} is not UTF-8", reason="header_name_not_utf8")
         if name in headers:
             raise InvalidMessage(f"header {name!r} comes more than once", reason="header_repeated")
         try:
@@ -124,6 +128,15 @@ def decode_headers(raw: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
         except UnicodeDecodeError:
             raise InvalidMessage(f"header {name!r} is not UTF-8", reason="header_not_utf8") from None
     return headers
+
+
+def is_text(name: str) -> bool:
+    """Say whether a header's name is UTF-8; where it is not, its bytes are kept as surrogate escapes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def salvage_headers(raw: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
@@ -174,6 +187,11 @@ def salvage_envelope(headers: Mapping[str, str], origin: Origin) -> Envelope:
     texts = {name: headers[header] for name, header in _TEXTS.items() if headers.get(header)}
     texts = {name: text for name, text in texts.items() if not _problem(name, text)}
     return Envelope(**(_derived(origin) | texts))
+
+
+def moment_of(timestamp_ms: int) -> datetime:
+    """Return a record's time. A producer may write any number: outside of the calendar it counts as the nearest day."""
+    return datetime.fromtimestamp(min(max(timestamp_ms, 0), _TIMESTAMP_MS_MAX) / 1000, UTC)
 
 
 def rfc3339(moment: datetime) -> str:
