@@ -56,9 +56,9 @@ integration: setup ## one service on a real bus
 e2e: setup ## the whole platform from outside
 	$(VENV)/pytest tests/e2e
 
-bench-bus: setup ## messaging and the whole chain beside bare aiokafka and FastStream -> build/bench/bus.json
+bench-bus: setup ## messaging and the whole chain beside bare aiokafka and FastStream -> build/bench/bus.json (QUICK=1: a smoke run)
 	$(VENV)/uv sync -q --locked --inexact --extra $(EXTRA) --group bench
-	cd tests && ../$(VENV)/python -m bench.bus
+	$(VENV)/python -m tests.bench.bus $(if $(QUICK),--quick)
 
 quality: setup ## answers on real questions -> build/quality/report.json (needs HEADRACE_EVAL_DATA)
 	$(VENV)/python -m tests.quality

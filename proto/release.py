@@ -68,6 +68,9 @@ def broken_topics(released: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
         for promise in PROMISED:
             if was[promise] != now[name][promise]:
                 yield f"{name}: {promise} was {was[promise]}, is {now[name][promise]}"
+        # The other way is free: who follows references reads whole payloads as well.
+        if now[name]["claim_check"] and not was["claim_check"]:
+            yield f"{name}: claim_check was false, is true: stock readers would find empty payloads"
 
 
 def _topics(folder: Path) -> dict[str, Any]:

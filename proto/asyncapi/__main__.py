@@ -1,6 +1,6 @@
 """`make asyncapi` writes docs/asyncapi.yaml; with `--check` it only says whether the file is what the code says.
 
-That the file is valid AsyncAPI, and that the examples fit it, are tests (tests/contract/test_asyncapi.py).
+That the file is valid AsyncAPI, and that the examples fit it, are tests (tests/contract/deploy/test_asyncapi.py).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _MEANING = {
     "ce_dataclassification": "How the payload may be handled.",
     "ce_traceparent": "W3C trace context.",
     "ce_tracestate": "W3C trace context.",
-    "ce_sequence": "The number in its outbox: order of commit within the producer.",
+    "ce_sequence": "Its number in the outbox that it came through: order of commit within a key; docs/delivery.md.",
 }
 _BY_CODEC: dict[str, Any] = {
     "content-type": {"type": "string", "description": "How the payload is encoded; without it, as the topic declares."},

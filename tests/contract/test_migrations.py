@@ -1,7 +1,6 @@
 """A database that went through every revision is what the code declares, and has what an older release wrote."""
 
 import asyncio
-import sqlite3
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +22,7 @@ TABLES = {
     "moderate": "headrace_moderate.adapters.tables",
 }
 SERVICES = pytest.mark.parametrize("service", TABLES)
+KINDS = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 ROWS_OF_THE_FIRST_RELEASE = {
     "audit": [
         "INSERT INTO links VALUES ('audit-0', 1, 'e1', 'acme', 'r1', 'p', 'f', '{}')",
@@ -32,22 +32,29 @@ ROWS_OF_THE_FIRST_RELEASE = {
         (
             "INSERT INTO usages (usage_id, attempt_id, tenant, request_id, feature, operation, model, provider,"
             " document, status, attempt, estimated, reservation_id, started_us, ended_us, day, quantities_json) VALUES"
-            " ('u1', 'a1', 'acme', 'r1', '', 'generate', 'm', 'p', '', 'completed', 1, 0, 'a1', 1, 2, 'd', '{}')"
+            " ('u1', 'a1', 'acme', 'r1', '', 'generate', 'm', 'p', '', 'completed', 1, FALSE, 'a1', 1, 2, 'd', '{}')"
         ),
         (
             "INSERT INTO charges (usage_id, meter, quantity, price_micros, rate_id, price_version, cost_picos,"
             " currency) VALUES ('u1', 'input_tokens', 1, 2, 'r', 'v', 3, 'USD')"
         ),
         "INSERT INTO unrated VALUES ('u1', 'why')",
+        "INSERT INTO accounts VALUES ('acme', '2026-10', 0, 3, 0), ('acme', '2026-11', 5, 0, 0)",
+        "INSERT INTO reservations VALUES ('acme', 'a1', 'r1', '2026-11', 5, 'held')",
+        "INSERT INTO reservations VALUES ('acme', 'a2', 'r1', '2026-11', 6, 'released')",
+        "INSERT INTO outcomes VALUES ('acme', 'r1', 1, 0)",
         "INSERT INTO inbox_events VALUES ('u1', 5)",
     ],
     "generate": [
-        "INSERT INTO attempts VALUES ('acme', 'r1', 1, 'o', 'm', 'p', 'started', 's', NULL, '{}', '{}', '', 0, NULL)"
+        (
+            "INSERT INTO attempts VALUES ('acme', 'r1', 1, 'o', 'm', 'p', 'started', 's', NULL, '{}', '{}', '', FALSE,"
+            " NULL)"
+        )
     ],
     "ingest": [
         (
-            "INSERT INTO versions VALUES ('acme', 'a.txt', 1, 'indexed', 0, 's', 'm', '[]', 1, 1, 't', '', 1, 1, '',"
-            " '', '{}', 'e', 's', 'p', '', 1, 2)"
+            "INSERT INTO versions VALUES ('acme', 'a.txt', 1, 'indexed', FALSE, 's', 'm', '[]', 1, 1, 't', '', 1, 1,"
+            " '', '', '{}', 'e', 's', 'p', '', 1, 2)"
         ),
         "INSERT INTO submissions VALUES ('e1', 5)",
     ],
@@ -91,7 +98,7 @@ def opening(databases):
 
 
 @SERVICES
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@KINDS
 async def test_the_revisions_make_what_the_code_declares(opening, service, kind):
     """Who changes a table without a revision sees the difference here; opening again changes nothing."""
     for _ in range(2):
@@ -99,29 +106,26 @@ async def test_the_revisions_make_what_the_code_declares(opening, service, kind)
         assert await differences(database, declared(service)) == []
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@KINDS
 async def test_replicas_that_start_at_once_make_the_tables_once(opening, kind):
     """One does it, the others find it done."""
     replicas = await asyncio.gather(*(opening(kind, "meter") for _ in range(4)))
     async with replicas[0].read() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0003",)]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0004",)]
 
 
 @SERVICES
-async def test_a_data_dir_of_the_first_release_is_taken_over_with_its_rows(opening, tmp_path, service):
+@KINDS
+async def test_a_database_of_the_first_release_is_taken_over_with_its_rows(databases, opening, tmp_path, kind, service):
     """It has tables, rows and no recorded revision; afterwards it is what the code declares, and has its rows."""
     released = tmp_path / "released"
     released.mkdir()
     (released / "r0001_first.py").write_text((migrations(service) / "r0001_first.py").read_text())
-    database = await Database.open(tmp_path / "state.db", declared(service), migrations=released)
-    await database.close()
-    before = sqlite3.connect(tmp_path / "state.db")
-    before.execute("DROP TABLE alembic_version")
-    for statement in ROWS_OF_THE_FIRST_RELEASE.get(service, []):
-        before.execute(statement)
-    before.commit()
-    before.close()
-    database = await opening("sqlite", service)
+    before = await databases.open(kind, declared(service), migrations=released)
+    async with before.write() as connection:
+        for statement in ["DROP TABLE alembic_version", *ROWS_OF_THE_FIRST_RELEASE.get(service, [])]:
+            await connection.exec_driver_sql(statement)
+    database = await opening(kind, service)
     assert await differences(database, declared(service)) == []
     expected = KEPT.get(service, {})
     async with database.read() as connection:
@@ -139,6 +143,8 @@ KEPT = {
         "SELECT tenant, usage_id, cost_picos FROM charges": [("acme", "u1", 3)],
         "SELECT tenant, usage_id, reason FROM unrated": [("acme", "u1", "why")],
         "SELECT tenant, event_id FROM inbox_events": [("acme", "u1")],
+        "SELECT period, reserved_ever_picos FROM accounts ORDER BY 1": [("2026-10", 0), ("2026-11", 11)],
+        "SELECT request_id, closed_us FROM outcomes": [("r1", 0)],
     },
     "generate": {"SELECT tenant, number, embedding_tokens FROM attempts": [("acme", 1, 0)]},
     "ingest": {
@@ -148,7 +154,7 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@KINDS
 async def test_a_database_of_a_newer_release_is_left_alone(databases, opening, tmp_path, kind):
     """An older version that is started by mistake says so and changes nothing."""
     newer = tmp_path / "newer"
@@ -164,7 +170,7 @@ async def test_a_database_of_a_newer_release_is_left_alone(databases, opening, t
         await opening(kind, "audit")
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@KINDS
 async def test_a_revision_that_fails_leaves_the_database_as_it_was(databases, tmp_path, kind):
     """Half a migration would be none that the code knows."""
     broken = tmp_path / "broken"

@@ -1,11 +1,10 @@
 """The chains that are compared, each run as `python -m bench.bus.chains NAME --bootstrap B`: one process, every hop.
 
-A query passes four services' subscriptions on its way from `query.requested` to `answer.completed`; so does every
-chain. None has anything to do but to pass messages on.
+None has anything to do but to pass messages on. A process says `ready` on stdout once it has its partitions.
 
 - bare: consumers and a producer of aiokafka, batched commits, acks of all; the bytes as they came.
-- library: Subscriber and Publisher of headrace_messaging with the services' settings; each hop decodes its event and
-  makes the next.
+- library: the subscribers that headrace_runtime makes of moderate's, retrieve's and generate's own settings, with their
+  retry topics and logs; each hop decodes its event and makes the next.
 - faststream: what its documentation leads to, with acks that hold: publish, then acknowledge, one at a time.
 """
 
@@ -15,31 +14,28 @@ import argparse
 import asyncio
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from bench.bus.cases import HOPS
 from google.protobuf.message import Message
 from headrace import topics
 from headrace.answer.v1 import answer_pb2
 from headrace.generate.v1 import events_pb2 as generate_pb2
 from headrace.moderate.v1 import events_pb2 as moderate_pb2
 from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
-from headrace_messaging import (
-    Bus,
-    Codec,
-    Event,
-    Outgoing,
-    Publisher,
-    Subscriber,
-    SubscriberOptions,
-    Subscription,
-    follow,
-)
+from headrace_generate.settings import Settings as GenerateSettings
+from headrace_messaging import Bus, Codec, Event, Outgoing, Publisher, Subscription, follow
+from headrace_moderate.settings import Settings as ModerateSettings
+from headrace_retrieve.settings import Settings as RetrieveSettings
+from headrace_runtime import Chassis, KafkaSettings, Service, ServiceSettings, Tenants
+from headrace_runtime.subscribers import Subscribers
 from headrace_storage import ObjectBlobs
+from headrace_telemetry import configure
 
-HOPS = 4
 BARE_TOPICS = tuple(f"bench.bare.{number}" for number in range(HOPS + 1))
 STREAM_TOPICS = tuple(f"bench.faststream.{number}" for number in range(HOPS + 1))
 LIBRARY_TOPICS = (
@@ -49,22 +45,30 @@ LIBRARY_TOPICS = (
     topics.ANSWER_DRAFTED,
     topics.ANSWER_COMPLETED,
 )
-ENDS = {"bare": BARE_TOPICS, "library": LIBRARY_TOPICS, "faststream": STREAM_TOPICS}
+TOPICS = {"bare": BARE_TOPICS, "library": LIBRARY_TOPICS, "faststream": STREAM_TOPICS}
 _COMMIT_INTERVAL_S = 0.2
-_READY = "ready"
 
 
-async def bare(bootstrap: str, stopping: asyncio.Event) -> None:
+@asynccontextmanager
+async def bare(bootstrap: str) -> AsyncIterator[None]:
     """Pass records on with nothing between them and the client."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=0)
     await producer.start()
-    hops = [_bare_hop(bootstrap, producer, number, stopping) for number in range(HOPS)]
-    await asyncio.gather(*hops)
-    await producer.stop()
+    consumers = [_bare_consumer(bootstrap, number) for number in range(HOPS)]
+    await asyncio.gather(*(consumer.start() for consumer in consumers))
+    hops = [asyncio.create_task(_pass_bytes_on(one, producer, hop + 1)) for hop, one in enumerate(consumers)]
+    try:
+        yield
+    finally:
+        for hop in hops:
+            hop.cancel()
+        await asyncio.gather(*hops, return_exceptions=True)
+        await asyncio.gather(*(consumer.stop() for consumer in consumers))
+        await producer.stop()
 
 
-async def _bare_hop(bootstrap: str, producer: AIOKafkaProducer, number: int, stopping: asyncio.Event) -> None:
-    consumer = AIOKafkaConsumer(
+def _bare_consumer(bootstrap: str, number: int) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
         BARE_TOPICS[number],
         bootstrap_servers=bootstrap,
         group_id=f"bench-bare-{number}",
@@ -72,41 +76,58 @@ async def _bare_hop(bootstrap: str, producer: AIOKafkaProducer, number: int, sto
         auto_offset_reset="earliest",
         isolation_level="read_committed",
     )
-    await consumer.start()
+
+
+async def _pass_bytes_on(consumer: AIOKafkaConsumer, producer: AIOKafkaProducer, into: int) -> None:
+    clock = asyncio.get_running_loop().time
     done: dict[TopicPartition, int] = {}
-    committed = asyncio.get_running_loop().time()
-    while not stopping.is_set():
+    committed = clock()
+    while True:
         found = await consumer.getmany(timeout_ms=200)
         sends = [
-            await producer.send(BARE_TOPICS[number + 1], one.value, key=one.key, headers=list(one.headers))
+            await producer.send(BARE_TOPICS[into], one.value, key=one.key, headers=list(one.headers))
             for records in found.values()
             for one in records
         ]
         await asyncio.gather(*sends)
         done |= {place: records[-1].offset + 1 for place, records in found.items()}
-        if done and asyncio.get_running_loop().time() - committed > _COMMIT_INTERVAL_S:
+        if done and clock() - committed > _COMMIT_INTERVAL_S:
             await consumer.commit(done)
-            done, committed = {}, asyncio.get_running_loop().time()
-    await consumer.stop()
+            done, committed = {}, clock()
 
 
-async def library(bootstrap: str, stopping: asyncio.Event) -> None:
+@asynccontextmanager
+async def library(bootstrap: str) -> AsyncIterator[None]:
     """Pass typed events on through the messaging library, as moderate, retrieve and generate subscribe."""
+    configure("bench", version="0")
     bus = Bus(bootstrap)
+    kafka = KafkaSettings(bootstrap=bootstrap, mode="group")
     with tempfile.TemporaryDirectory() as folder:
-        codec = Codec(bus, ObjectBlobs.in_folder(Path(folder)))
+        blobs = ObjectBlobs.in_folder(Path(folder))
+        codec = Codec(bus, blobs)
         publisher = Publisher(bus, codec, client_id="bench")
         await publisher.start()
         subscribers = [
-            _subscriber(bus, publisher, codec, group, hops)
-            for group, hops in (("moderate", (0, 3)), ("retrieve", (1,)), ("generate", (2,)))
+            Subscribers.of(service, Chassis(settings, bus, codec, publisher, blobs, Tenants.load()), "0")
+            for settings, service in _services(kafka)
         ]
-        running = [asyncio.create_task(one.run()) for one in subscribers]
-        await stopping.wait()
+        running = [asyncio.create_task(member.run()) for one in subscribers for member in one.members]
+        while not all(one.ready for one in subscribers):  # noqa: ASYNC110 - as the runtime waits for it
+            await asyncio.sleep(0.01)
+        yield
         for one in subscribers:
             one.stop()
         await asyncio.gather(*running)
         await publisher.stop()
+
+
+def _services(kafka: KafkaSettings) -> Sequence[tuple[ServiceSettings, Service]]:
+    """Return who takes which hop, and as what: to retrieve a question is a message that may wait long."""
+    return (
+        (ModerateSettings(kafka=kafka), Service(subscriptions=[_subscription(0), _subscription(3)])),
+        (RetrieveSettings(kafka=kafka), Service(waiting_subscriptions=[_subscription(1)])),
+        (GenerateSettings(kafka=kafka), Service(subscriptions=[_subscription(2)])),
+    )
 
 
 _NEXT: tuple[Callable[[Any], Message], ...] = (
@@ -117,28 +138,18 @@ _NEXT: tuple[Callable[[Any], Message], ...] = (
 )
 
 
-def _subscriber(bus: Bus, publisher: Publisher, codec: Codec, group: str, hops: Sequence[int]) -> Subscriber:
+def _subscription(number: int) -> Subscription:
+    async def pass_on(event: Event[Any]) -> Sequence[Outgoing]:
+        return [follow(event, LIBRARY_TOPICS[number + 1], _NEXT[number](event.payload), stage=f"bench-{number}")]
+
     async def nothing(*_: object) -> Sequence[Outgoing]:
         return ()
 
-    return Subscriber(
-        bus,
-        [Subscription(LIBRARY_TOPICS[number], _pass_on(number), ended=nothing) for number in hops],
-        group=group,
-        publisher=publisher,
-        codec=codec,
-        options=SubscriberOptions(lanes=128, in_flight_max=128),
-    )
+    return Subscription(LIBRARY_TOPICS[number], pass_on, ended=nothing)
 
 
-def _pass_on(number: int) -> Callable[[Event[Any]], Awaitable[Sequence[Outgoing]]]:
-    async def handle(event: Event[Any]) -> Sequence[Outgoing]:
-        return [follow(event, LIBRARY_TOPICS[number + 1], _NEXT[number](event.payload), stage=f"bench-{number}")]
-
-    return handle
-
-
-async def faststream(bootstrap: str, stopping: asyncio.Event) -> None:
+@asynccontextmanager
+async def faststream(bootstrap: str) -> AsyncIterator[None]:
     """Pass bytes on with FastStream: one subscriber a hop, each message acknowledged after its publish."""
     from faststream import AckPolicy  # noqa: PLC0415 - a peer of this benchmark alone (dependency group `bench`)
     from faststream.kafka import KafkaBroker, KafkaMessage  # noqa: PLC0415
@@ -161,21 +172,29 @@ async def faststream(bootstrap: str, stopping: asyncio.Event) -> None:
     for number in range(HOPS):
         subscribe(number)
     await broker.start()
-    await stopping.wait()
+    yield
     await broker.stop()
 
 
-async def _run(chain: Callable[[str, asyncio.Event], Awaitable[None]], bootstrap: str) -> None:
+CHAINS: dict[str, Callable[[str], AbstractAsyncContextManager[None]]] = {
+    "bare": bare,
+    "library": library,
+    "faststream": faststream,
+}
+
+
+async def _run(chain: Callable[[str], AbstractAsyncContextManager[None]], bootstrap: str) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    print(_READY, flush=True)  # noqa: T201 - the parent waits for it
-    await chain(bootstrap, stopping)
+    async with chain(bootstrap):
+        print("ready", flush=True)  # noqa: T201 - the parent waits for it
+        await stopping.wait()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("chain", choices=("bare", "library", "faststream"))
+    parser.add_argument("chain", choices=CHAINS)
     parser.add_argument("--bootstrap", required=True)
     given = parser.parse_args()
-    asyncio.run(_run({"bare": bare, "library": library, "faststream": faststream}[given.chain], given.bootstrap))
+    asyncio.run(_run(CHAINS[given.chain], given.bootstrap))

@@ -1,106 +1,120 @@
-"""The load: requests published at a fixed rate, or as many as stay in flight, and how long each took to its outcome.
+"""The load on a bus: records published when they are due, outcomes read, and the CPU that everybody took meanwhile.
 
-Open loop at a rate: a slow chain does not slow the requests down, so waiting shows in the latencies. At most
-`in_flight_max` are under way; beyond it a request is not sent and the rate is missed, which the row says.
+When a request is due and what counts is pacing.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from statistics import quantiles
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from time import monotonic
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from bench.bus.cpu import Cores, Meter
+from bench.bus.pacing import Measured, Pace, Plan
 
 SETTLE_S = 30.0
-POLL_S = 0.005
+_POLL_MS = 200
 Headers = list[tuple[str, bytes]]
 MakeRecord = Callable[[str], tuple[bytes, Headers]]
 """Given a request id, the value and headers of the record that asks for it; the id is the record's key."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a load saw: requests with an outcome a second, and latencies in milliseconds."""
-
-    requests: int
-    lost: int
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-
-
-@dataclass
-class Load:
-    """Publishes to `into` and reads outcomes from `out_of`, whose records have the request's id as key."""
+class Route:
+    """Where requests go and outcomes come from, keyed by request; an outcome as wanted has `answered` in its bytes."""
 
     bootstrap: str
     into: str
     out_of: str
-    make: MakeRecord
     partitions: int
-    _sent: dict[str, float] = field(default_factory=dict)
-    _took: list[float] = field(default_factory=list)
+    make: MakeRecord
+    answered: bytes = b""
 
-    async def run(self, *, seconds: float, per_second: float | None, in_flight_max: int = 400) -> Measured:
-        """Load for some seconds, wait for what is under way, and return what was seen."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True, linger_ms=0)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
-        )
-        await producer.start()
-        await consumer.start()
-        places = [TopicPartition(self.out_of, number) for number in range(self.partitions)]
+
+async def drive(route: Route, plan: Plan, meter: Meter) -> tuple[Measured, Cores]:
+    """Load a chain as planned and wait for what is under way; return what was seen, and the cores that were busy."""
+    async with _producer(route) as producer, _outcomes(route) as consumer:
+        pace = Pace(plan, monotonic())
+        ended = asyncio.Event()
+        reading = asyncio.create_task(_read(consumer, pace, route.answered, ended))
+        metering = asyncio.create_task(metered(plan, meter))
+        try:
+            await _publish(producer, route, pace, ended)
+            await _settled(pace, ended)
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+        return pace.measured(), await metering
+
+
+@asynccontextmanager
+async def _producer(route: Route) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(bootstrap_servers=route.bootstrap, acks="all", enable_idempotence=True, linger_ms=0)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def _outcomes(route: Route) -> AsyncIterator[AIOKafkaConsumer]:
+    """Read from the topic's end as it is now."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=route.bootstrap, isolation_level="read_committed")
+    await consumer.start()
+    try:
+        places = [TopicPartition(route.out_of, number) for number in range(route.partitions)]
         consumer.assign(places)
         for place, end in (await consumer.end_offsets(places)).items():
             consumer.seek(place, end)
-        reading = asyncio.create_task(self._read(consumer))
-        try:
-            began = time.monotonic()
-            await self._publish(producer, began, seconds, per_second, in_flight_max)
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def _publish(producer: AIOKafkaProducer, route: Route, pace: Pace, ended: asyncio.Event) -> None:
+    while not pace.over(monotonic()):
+        ended.clear()
+        for due_s in pace.take(monotonic()):
+            request_id = str(uuid.uuid4())
+            value, headers = route.make(request_id)
+            pace.sent(request_id, due_s)
+            await producer.send(route.into, value, key=request_id.encode(), headers=headers)
+        wait_s = pace.wait_s(monotonic())
+        if wait_s is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._settled(), SETTLE_S)
-            wall_s = time.monotonic() - began
-        finally:
-            reading.cancel()
-            await producer.stop()
-            await consumer.stop()
-        return self._measured(wall_s)
+                await asyncio.wait_for(ended.wait(), _POLL_MS / 1000)
+        else:
+            await asyncio.sleep(wait_s)
 
-    async def _publish(
-        self, producer: AIOKafkaProducer, began: float, seconds: float, per_second: float | None, in_flight_max: int
-    ) -> None:
-        count = 0
-        while (now := time.monotonic()) < began + seconds:
-            due = in_flight_max if per_second is None else int((now - began) * per_second) + 1 - count
-            for _ in range(min(due, in_flight_max - len(self._sent))):
-                request = str(uuid.uuid4())
-                value, headers = self.make(request)
-                self._sent[request] = time.monotonic()
-                await producer.send(self.into, value, key=request.encode(), headers=headers)
-                count += 1
-            await asyncio.sleep(POLL_S if per_second is None else min(POLL_S, 0.2 / per_second))
 
-    async def _settled(self) -> None:
-        while self._sent:  # noqa: ASYNC110 - an event set at every outcome would cost more than this
-            await asyncio.sleep(POLL_S)
+async def _settled(pace: Pace, ended: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_S):
+            while pace.under_way:
+                ended.clear()
+                await ended.wait()
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
-        async for record in consumer:
-            began = self._sent.pop((record.key or b"").decode(), None)
-            if began is not None:
-                self._took.append(time.monotonic() - began)
 
-    def _measured(self, wall_s: float) -> Measured:
-        cuts = quantiles(self._took, n=100) if len(self._took) > 1 else [0.0] * 99
-        return Measured(
-            requests=len(self._took),
-            lost=len(self._sent),
-            per_second=round(len(self._took) / wall_s, 1),
-            p50_ms=round(cuts[49] * 1000, 2),
-            p99_ms=round(cuts[98] * 1000, 2),
-        )
+async def _read(consumer: AIOKafkaConsumer, pace: Pace, answered: bytes, ended: asyncio.Event) -> None:
+    while True:
+        found = await consumer.getmany(timeout_ms=_POLL_MS)
+        now_s = monotonic()
+        for record in (record for records in found.values() for record in records):
+            pace.ended((record.key or b"").decode(), now_s, answered=answered in (record.value or b""))
+        ended.set()
+
+
+async def metered(plan: Plan, meter: Meter) -> Cores:
+    """Return the cores that were busy in the seconds that count."""
+    await asyncio.sleep(plan.warm_up_s)
+    before, began_s = await asyncio.to_thread(meter), monotonic()
+    await asyncio.sleep(plan.seconds)
+    after: Mapping[str, float] = await asyncio.to_thread(meter)
+    wall_s = monotonic() - began_s
+    return {name: max(spent_s - before[name], 0.0) / wall_s for name, spent_s in after.items()}

@@ -12,6 +12,7 @@ from headrace_testkit import running_platform
 
 _TEXT = "The Severn barrier rises at noon on every spring tide. The mill wheel turns when the headrace gate opens."
 _QUESTION = "When does the Severn barrier rise?"
+ANSWERED = b"OUTCOME_ANSWERED"
 # No weights: what is measured is delivery. Any passage is evidence enough, so that every question reaches the model.
 _LIGHT = {
     "HEADRACE_PROFILE": "native",
@@ -37,12 +38,13 @@ def question(request_id: str) -> tuple[bytes, Headers]:
 
 
 @contextmanager
-def answering_platform(folder: Path, environment: Mapping[str, str]) -> Iterator[list[int]]:
-    """Run a platform that knows one document; yield the services' process ids."""
-    (folder / "documents").mkdir()
-    (folder / "documents" / "barrier.md").write_text(_TEXT, encoding="utf-8")
+def answering_platform(folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, int]]:
+    """Run a platform that knows one document, with its state in a folder of its own; yield its services' pids."""
+    documents = folder / "documents"
+    documents.mkdir(parents=True)
+    (documents / "barrier.md").write_text(_TEXT, encoding="utf-8")
     with running_platform(folder / "data", environment=_LIGHT | dict(environment)) as platform:
-        ran = platform.run("ingest", str(folder / "documents"), "--wait")
+        ran = platform.run("ingest", str(documents), "--wait")
         if ran.code:
             raise SystemExit(f"the document was not learnt: {ran.err}")
-        yield [one["pid"] for one in platform.status()["services"]]
+        yield {one["name"]: one["pid"] for one in platform.status()["services"]}

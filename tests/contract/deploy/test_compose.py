@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_every_service_is_in_it():
     """Each service of the platform is a container of its own, built from the one Dockerfile."""
     assert {spec.name for spec in SERVICES} <= {one["build"]["args"]["SERVICE"] for one in OURS.values()}
     assert {one["build"]["dockerfile"] for one in OURS.values()} == {"deploy/docker/Dockerfile"}
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name not in ONE_SHOT])
+def test_a_container_is_stopped_no_sooner_than_its_service_has_drained(name):
+    """A model call that is killed was paid for and is lost; generate drains for longer than a call takes."""
+    service = OURS[name]["build"]["args"]["SERVICE"]
+    settings = import_module(f"headrace_{service}.settings").Settings(kafka={"bootstrap": "nowhere:0"})
+    assert int(OURS[name]["stop_grace_period"].removesuffix("s")) >= settings.drain_s + 5
 
 
 def test_the_profiles_are_complete():
@@ -125,5 +134,6 @@ def test_nothing_but_sources_reaches_the_build():
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert "*" in lines
     assert {line[1:] for line in lines if line.startswith("!")} == {
-        "pyproject.toml", "uv.lock", "libs", "services", "deploy/native", "deploy/docker/probe.py",
+        "pyproject.toml", "uv.lock", "libs", "services", "deploy/native",
+        "deploy/docker/probe.py", "deploy/docker/start.sh",
     }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 import yaml
+from headrace_cli.topology import SERVICES
 from headrace_native import checkers
 from headrace_telemetry import Attribute, MetricName
 
@@ -28,14 +29,14 @@ def prometheus_names(names):
     return {name.replace(".", "_") for name in names}
 
 
-METRICS = prometheus_names(get_args(MetricName))
+METRICS = prometheus_names(get_args(MetricName)) | {"up"}  # Prometheus's own: whether a scrape was answered
 LABELS = prometheus_names(get_args(Attribute))
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_it_asks_for_metrics_and_labels_of_the_vocabulary(name):
     """A misspelt name would be an alert that never fires, or a panel that stays empty."""
-    asked = set(re.findall(r"\b(?:headrace|messaging|gen_ai|rpc)_\w+", EXPRESSIONS[name]))
+    asked = set(re.findall(r"\b(?:(?:headrace|messaging|gen_ai|rpc)_\w+|up\b)", EXPRESSIONS[name]))
     asked = {re.sub(r"_bucket$", "", one) for one in asked}
     assert asked & METRICS
     assert asked <= METRICS | LABELS
@@ -56,6 +57,21 @@ def test_prometheus_takes_the_configuration_and_the_alerts_fire(checker):
     for arguments in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]):
         done = subprocess.run([promtool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_runbook_is_about_alerts_that_exist():
+    """Whoever is woken looks for the alert's name."""
+    runbooks = (DEPLOY.parent / "docs" / "runbooks").glob("*.md")
+    headings = [re.findall(r"^## .*", file.read_text(encoding="utf-8"), re.MULTILINE) for file in runbooks]
+    named = set(re.findall(r"`([A-Z]\w+)`", str(headings)))
+    assert named
+    assert named <= set(ALERTS)
+
+
+def test_every_service_is_missed():
+    """A service whose metrics end, or never begin, is told by its name."""
+    asked = re.findall(r'absent\(headrace_subscriber_lag{job="headrace/(\w+)"}\)', EXPRESSIONS["ServiceGone"])
+    assert sorted(asked) == sorted(spec.name for spec in SERVICES)
 
 
 def test_every_alert_is_tested():

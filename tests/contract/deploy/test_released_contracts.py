@@ -64,11 +64,22 @@ def test_a_new_field_is_welcome(proto):
         ),
         (r"key: chain", "key: tenant", "headrace.audit.recorded.v1: key was chain, is tenant"),
         (r"partitions: 4", "partitions: 8", "headrace.query.requested.v1: partitions was 4, is 8"),
+        (
+            r"claim_check: false # stock tools",
+            "claim_check: true #",  # they would find an empty body where the message was
+            "headrace.answer.completed.v1: claim_check was false, is true",
+        ),
     ],
 )
 def test_a_topic_that_breaks_its_promise_is_refused(proto, pattern, replacement, said):
-    """Topics are part of the contract: their names, keys, encodings and partitions."""
+    """Topics are part of the contract: their names, keys, encodings and partitions, and that the payload is in them."""
     change(proto / TOPICS, pattern, replacement)
     refused = check(proto)
     assert refused.returncode == 1
     assert said in refused.stderr
+
+
+def test_a_topic_is_free_to_stop_replacing_large_payloads(proto):
+    """Who follows references reads whole payloads as well."""
+    change(proto / TOPICS, r"^  claim_check: true", "  claim_check: false")
+    assert check(proto).returncode == 0, check(proto).stderr

@@ -1,10 +1,12 @@
 """What every journal promises: in memory, and in SQL with the outbox."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from headrace import topics
+from headrace_generate.abandoning import sweep
 from headrace_generate.adapters.memory import MemoryJournal
 from headrace_generate.adapters.sql_journal import METADATA, SqlJournal
 from headrace_generate.domain import Attempt, CitedSpan, Draft, Origin, TokenUse
@@ -85,6 +87,36 @@ async def test_what_others_left_open_is_found(journal):
         await journal.start(replace(STARTED, number=number, owner=f"instance-{number}"))
     await journal.finish(COMPLETED)
     assert [attempt.number for attempt in await journal.left_open("instance-3")] == [2]
+
+
+async def test_what_has_not_ended_is_read_in_batches(journal):
+    """Of every owner and tenant, in order of keys, from where the last batch ended; what has ended is not among it."""
+    other = replace(STARTED, origin=replace(ORIGIN, tenant="globex"))
+    for attempt in (other, replace(STARTED, request_id="r2"), STARTED, replace(STARTED, number=2)):
+        await journal.start(attempt)
+    await journal.finish(COMPLETED)
+    found = await journal.started(2, after=None)
+    found = [*found, *await journal.started(2, after=found[-1])]
+    assert [(one.origin.tenant, one.request_id, one.number) for one in found] == [
+        ("acme", "r1", 2),
+        ("acme", "r2", 1),
+        ("globex", "r1", 1),
+    ]
+    assert await journal.started(2, after=found[-1]) == []
+
+
+@pytest.mark.parametrize("journal", ["sqlite", "postgresql"], indirect=True)
+async def test_replicas_that_sweep_at_once_abandon_an_attempt_once(journal):
+    """Whoever comes first under the request's lock writes the end, and its events; so does an owner that comes late."""
+    await journal.start(STARTED)
+    late = NOW + timedelta(hours=1)
+
+    async def one_replica():
+        return await sweep(journal=journal, clock=lambda: late, running=(), grace=timedelta(seconds=90))
+
+    await asyncio.gather(*(one_replica() for _ in range(4)))
+    assert not await journal.finish(COMPLETED)
+    assert [row.topic for row in await outbox_rows(journal)] == [topics.USAGE_RECORDED, topics.AUDIT_SUBMITTED]
 
 
 @pytest.mark.parametrize("journal", ["sqlite", "postgresql"], indirect=True)

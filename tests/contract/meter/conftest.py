@@ -129,10 +129,10 @@ class Meter:
     async def release(self, reservation_id="a1", *, tenant="acme") -> None:
         await release(tenant, reservation_id, transaction=self.ledger.transaction(tenant=tenant))
 
-    async def close(self, request="r1", *, attempts=1, embedding_tokens=0, tenant="acme") -> None:
+    async def close(self, request="r1", *, attempts=1, embedding_tokens=0, tenant="acme", at=NOON) -> None:
         transaction = self.ledger.transaction(delivery(f"outcome-{request}", tenant=tenant))
         await close_request(
-            tenant, request, attempts=attempts, embedding_tokens=embedding_tokens, transaction=transaction
+            tenant, request, attempts=attempts, embedding_tokens=embedding_tokens, at=at, transaction=transaction
         )
 
     async def rerate(self, rates) -> int:

@@ -1,7 +1,9 @@
 """The ledger conserves money through whatever happens to it, and the monitor sees where somebody made it not."""
 
 import random
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -13,12 +15,14 @@ from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.books import SqlBookkeeping
 from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, INBOX, METADATA, RESERVATIONS, UNRATED
-from headrace_meter.conservation import check_books
+from headrace_meter.conservation import Books, Monitor
 from headrace_meter.price_file import read_prices
 from sqlalchemy import MetaData, delete, update
 
 RATE = {"model": "new", "from": "2026-01-01", "per_million": {"input_tokens": "1", "output_tokens": "2"}}
 PRICES = read_prices({"version": "v1", "rates": [RATE]}, currency="USD")
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)  # when everything here happens
+LATER = NOON + timedelta(days=1)
 NOTHING_OFF = {"reservations": 0, "holds": 0, "spending": 0, "usages": 0}
 
 
@@ -39,11 +43,40 @@ async def ledger(request, databases):
     return SimpleNamespace(database=database, transaction=ledger.transaction)
 
 
+class Watchers:
+    """Keeps what was told last; `down` once another replica tells."""
+
+    def __init__(self) -> None:
+        self.told: Sequence[Books] = ()
+        self.leaked: Mapping[str, int] = {}
+        self.down = False
+
+    def books(self, books, leaked) -> None:
+        self.told, self.leaked = books, leaked
+
+    def stand_down(self) -> None:
+        self.down = True
+
+
+def monitor_of(bookkeeping, watchers, clock=lambda: LATER) -> Monitor:
+    """Return a monitor that looks at the whole ledger once a day."""
+    day, quarter = timedelta(days=1), timedelta(minutes=15)
+    return Monitor(bookkeeping=bookkeeping, watchers=watchers, clock=clock, whole_every=day, leak_after=quarter)
+
+
 async def differences(ledger) -> dict[str, dict[str, int]]:
-    """Check the books and return what was told, by tenant."""
-    told = []
-    await check_books(bookkeeping=SqlBookkeeping(ledger.database), watchers=SimpleNamespace(books=told.extend))
-    return {books.tenant: dict(books.differences()) for books in told}
+    """Check the books and return what was told, by tenant; there is one month."""
+    watchers = Watchers()
+    await monitor_of(SqlBookkeeping(ledger.database), watchers).check()
+    assert {books.period for books in watchers.told} <= {"2026-11"}
+    return {books.tenant: dict(books.differences()) for books in watchers.told}
+
+
+async def leaked(ledger, now) -> Mapping[str, int]:
+    """Check the books and return what is held too long, by tenant."""
+    watchers = Watchers()
+    await monitor_of(SqlBookkeeping(ledger.database), watchers, lambda: now).check()
+    return watchers.leaked
 
 
 async def busy(meter, make_usage, steps: int, seed: int) -> None:
@@ -83,12 +116,25 @@ async def test_an_empty_ledger_has_nothing_to_tell(ledger):
     ("meddling", "off"),
     [
         (lambda: update(RESERVATIONS).values(state="lost"), {"reservations": 100_000_000, "holds": 100_000_000}),
+        (lambda: delete(RESERVATIONS), {"reservations": 100_000_000, "holds": 100_000_000}),
+        (
+            lambda: update(RESERVATIONS).values(amount_picos=RESERVATIONS.c.amount_picos - 3),
+            {"reservations": 3, "holds": 3},
+        ),
         (lambda: update(ACCOUNTS).values(reserved_picos=0), {"holds": -100_000_000}),
         (lambda: update(ACCOUNTS).values(spent_picos=ACCOUNTS.c.spent_picos + 7), {"spending": 7}),
         (lambda: delete(CHARGES), {"spending": 20_000_000, "usages": 1}),
         (lambda: delete(UNRATED), {"usages": 1}),
     ],
-    ids=["reservation lost", "hold forgotten", "money made up", "charges deleted", "usage forgotten"],
+    ids=[
+        "reservation lost",
+        "reservation deleted",
+        "amount changed",
+        "hold forgotten",
+        "money made up",
+        "charges deleted",
+        "usage forgotten",
+    ],
 )
 async def test_a_planted_violation_is_told_by_tenant_and_book(ledger, make_meter, make_usage, meddling, off):
     """Somebody changes one table behind the service's back: the monitor names the tenant, the book and the amount."""
@@ -102,3 +148,75 @@ async def test_a_planted_violation_is_told_by_tenant_and_book(ledger, make_meter
         await connection.execute(meddling())
 
     assert await differences(ledger) == {"acme": NOTHING_OFF | off}
+
+
+async def test_a_reservation_that_is_taken_up_again_counts_once(ledger, make_meter):
+    """Given back and reserved again under its id for another amount: its one row has the last one."""
+    meter = make_meter(ledger)
+    await meter.reserve("a1", tokens=100)
+    await meter.release("a1")
+    await meter.reserve("a1", tokens=30)
+    assert await differences(ledger) == {"acme": NOTHING_OFF}
+    assert (await meter.account()).reserved_ever_picos == 30_000_000
+
+
+async def test_a_hold_that_outlives_its_requests_outcome_is_told(ledger, make_meter):
+    """The outcome counts an attempt whose usage never comes: after a grace that is a leak, until something ends it."""
+    meter = make_meter(ledger)
+    await meter.reserve("a1", request="r1")
+    await meter.reserve("a2", request="open")
+    await meter.close("r1", attempts=1)
+    assert await leaked(ledger, NOON + timedelta(minutes=15)) == {}
+    assert await leaked(ledger, NOON + timedelta(minutes=16)) == {"acme": 1}
+    assert await differences(ledger) == {"acme": NOTHING_OFF}, "the sums alone do not show it"
+
+
+async def test_an_attempt_that_became_unknown_is_no_leak(ledger, make_meter, make_usage):
+    """Its amount stays held by a fact: nobody knows whether it was billed."""
+    meter = make_meter(ledger)
+    await meter.reserve("a1", request="r1")
+    await meter.settle(make_usage(1, status="unknown", quantities={}))
+    await meter.close("r1", attempts=1)
+    assert await leaked(ledger, LATER) == {}
+
+
+async def test_closed_months_are_read_seldom_and_not_forgotten():
+    """This month and the last one are read each time; what the whole ledger showed stands until it is read again."""
+    now, asked, watchers = [datetime(2026, 11, 1, tzinfo=UTC)], [], Watchers()
+
+    class Bookkeeping:
+        off = 5
+
+        async def books(self, since):
+            asked.append(since)
+            every = [("2026-08", self.off), ("2026-10", 0), ("2026-11", 0)]
+            return [
+                Books(tenant="acme", period=period, reserved_picos=off, by_state_picos={})
+                for period, off in every
+                if period >= since
+            ]
+
+        async def leaked(self, _closed_before):
+            return {}
+
+    bookkeeping = Bookkeeping()
+    monitor = monitor_of(bookkeeping, watchers, lambda: now[0])
+    for _ in range(2):
+        await monitor.check()
+        assert [books.differences()["reservations"] for books in watchers.told] == [5, 0, 0]
+    bookkeeping.off = 0
+    now[0] += timedelta(days=1)
+    await monitor.check()
+    assert [books.differences()["reservations"] for books in watchers.told] == [0, 0, 0]
+    assert asked == ["", "2026-10", ""]
+
+
+async def test_a_replica_that_lost_its_turn_shows_nothing_and_begins_anew(ledger):
+    """Its figures would stand for ever beside those of the replica that checks now."""
+    watchers = Watchers()
+    monitor = monitor_of(SqlBookkeeping(ledger.database), watchers)
+    monitor.stand_down()
+    assert not watchers.down
+    await monitor.check()
+    monitor.stand_down()
+    assert watchers.down

@@ -1,25 +1,41 @@
 """Outbox and inbox on SQLite and a real bus."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bus_driving import ask, until
 from headrace.topics import QUERY_REQUESTED, USAGE_RECORDED, topic
-from headrace_errors import Unavailable
-from headrace_messaging import Event, Outgoing, SubscriberOptions, Subscription, new_envelope
+from headrace_errors import InvalidMessage, Unavailable
+from headrace_messaging import (
+    Bus,
+    Codec,
+    Event,
+    Outgoing,
+    Received,
+    Record,
+    SubscriberOptions,
+    Subscription,
+    follow,
+    new_envelope,
+)
 from headrace_messaging.backoff import Backoff
+from headrace_messaging.codec import RECORD_BYTES_MAX
 from headrace_messaging.inbox import Inbox, inbox_tables
 from headrace_messaging.outbox import Outbox, Relay, RelayOptions, outbox_table
 from headrace_messaging.outbox.carriers import OneByOne
+from headrace_messaging.outbox.lease import Lease, LeaseTimes, lease_table
 from headrace_messaging.outbox.store import OutboxStore
 from headrace_storage import Database
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
 
 OPTIONS = RelayOptions(poll_ms=50, backoff=Backoff(min_ms=1, max_ms=5))
+LEASES = lease_table(MetaData())
 FAST = SubscriberOptions(commit_interval_ms=20)
 
 
@@ -185,6 +201,47 @@ async def test_sent_rows_are_pruned(store, publisher):
     assert kept == 10
 
 
+class SlowCarrier(OneByOne):
+    """Takes its time for each batch, like a transaction that waits for its broker."""
+
+    def __init__(self, sender):
+        super().__init__(sender)
+        self.opened = 0
+
+    async def open(self):
+        """Count, and go on."""
+        self.opened += 1
+        return await super().open()
+
+    async def carry(self, rows):
+        """Take three times as long as an owner may be silent."""
+        await asyncio.sleep(0.9 if rows else 0)
+        return await super().carry(rows)
+
+
+async def test_a_slow_transaction_does_not_cost_the_lease(store, publisher, tmp_path):
+    """Replicas whose batches take longer than an owner may be silent do not fence each other: one relays all."""
+    database, table, outbox, _, _ = store
+    leases = await Database.open(tmp_path / "leases.db", LEASES.metadata)
+    times = LeaseTimes(beat_ms=50, silent_max_ms=300)
+    relays, carriers = [], []
+    for owner in ("one", "two"):
+        carriers.append(SlowCarrier(publisher))
+        rows = OutboxStore(database, table, generation="g1", keep_sent_ms=60_000, keep_sent_rows=10_000)
+        lease = Lease(leases, LEASES, "outbox", owner=owner, times=times)
+        relays.append(Relay(rows, carriers[-1], lease=lease, options=RelayOptions(batch_rows=1, poll_ms=20)))
+    async with database.write() as connection:
+        await outbox.add(connection, *(usage(number) for number in range(3)))
+    running = [asyncio.create_task(relay.run()) for relay in relays]
+    await drained(relays[0])
+    opened = sorted(each.opened for each in carriers)
+    for relay in relays:
+        relay.stop()
+    await asyncio.gather(*running)
+    await leases.close()
+    assert opened == [0, 1]
+
+
 async def test_an_event_delivered_twice_has_its_effect_once(store, publisher, consuming):
     """Three copies of every event: one row each in the ledger."""
     database, _, _, tables, effects = store
@@ -206,6 +263,71 @@ async def test_an_event_delivered_twice_has_its_effect_once(store, publisher, co
     stored = sum([await inbox.load(USAGE_RECORDED, partition) or 0 for partition in range(4)])
     assert 0 < stored <= 60
     assert await Inbox(database, tables, generation="g2").load(USAGE_RECORDED, 0) is None
+
+
+async def test_an_event_carries_its_number_and_the_same_bytes_whenever_it_is_sent(store, publisher, read_all, codec):
+    """The number is the row's; a bus that forgot gets the record byte for byte again; what follows has its own."""
+    database, table, outbox, _, _ = store
+    stray = replace(usage(0), envelope=replace(usage(0).envelope, sequence="99"))
+    async with database.write() as connection:
+        await outbox.add(connection, stray, usage(1))
+    await relayed(database, table, publisher)
+    await relayed(database, table, publisher, generation="g2")
+    records = await read_all(USAGE_RECORDED)
+    first, again = records[:2], records[2:]
+    assert [(each.value, each.headers) for each in first] == [(each.value, each.headers) for each in again]
+    events = [await codec.decode(Received(one.topic, 0, 0, 1, one.key, one.value, tuple(one.headers))) for one in first]
+    assert [event.envelope.sequence for event in events] == ["1", "2"]
+    assert follow(events[0], USAGE_RECORDED, events[0].payload, stage="next").envelope.sequence == ""
+
+
+async def test_an_event_that_its_number_makes_too_large_is_refused_when_it_is_added():
+    """Not by the relay, where it would hold up all others."""
+    outbox, largest = Outbox(outbox_table(MetaData()), Codec(Bus("nowhere:1"), None)), ask(0, source="/test")
+    row = await outbox.encode(largest)
+    sizes_bytes = [
+        len(row["key"]),
+        len(row["value"]),
+        *(len(part) for each in json.loads(row["headers"]) for part in each),
+    ]
+    largest.payload.question += "x" * (RECORD_BYTES_MAX - sum(sizes_bytes))
+    with pytest.raises(InvalidMessage, match="over"):
+        await outbox.encode(largest)
+
+
+async def test_what_has_no_effect_is_not_read_again_after_a_restart(store, publisher, consuming, read_all):
+    """Poison at the tail and a burst of lanes: the stored offset is the end, and a restart finds nothing to do."""
+    database, _, _, tables, _ = store
+    inbox, endings = Inbox(database, tables, generation="g1"), []
+
+    async def accept(event):
+        async with database.write() as connection:
+            await inbox.accept(connection, event)
+        return ()
+
+    async def ended(event, _ending):
+        endings.append(event.envelope.id)
+        return ()
+
+    subscription = Subscription(USAGE_RECORDED, accept, ended)
+    await publisher.publish(*(usage(number, key=f"t{number}") for number in range(40)))
+    for number in range(8):
+        await publisher.send(Record(USAGE_RECORDED, f"t{number}".encode(), b"\xff", (("ce_id", b"bad"),)))
+    for _ in range(2):
+        async with consuming(subscription, group="meter", options=FAST, offsets=inbox) as on:
+            await until(lambda: on.ready and on.in_flight == 0 and sum(on.lag().values()) == 0)
+    assert len(endings) == 8
+    stored = [await inbox.load(USAGE_RECORDED, partition) for partition in range(4)]
+    assert sum(filter(None, stored)) == 48
+
+
+async def test_stored_offsets_only_move_forward(store):
+    """A replica that lost its partition may store late: what another stored since stays."""
+    database, _, _, tables, _ = store
+    inbox = Inbox(database, tables, generation="g1")
+    await inbox.store({(USAGE_RECORDED, 0): 7, (USAGE_RECORDED, 1): 3})
+    await inbox.store({(USAGE_RECORDED, 0): 5, (USAGE_RECORDED, 1): 4})
+    assert [await inbox.load(USAGE_RECORDED, partition) for partition in (0, 1, 2)] == [7, 4, None]
 
 
 async def test_stored_offsets_never_pass_an_event_that_is_not_done(store):

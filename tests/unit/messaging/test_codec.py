@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from headrace.query.v1.query_pb2 import DocumentVersion, QueryRequested
@@ -165,6 +166,31 @@ async def test_only_declared_events_can_be_encoded():
         await codec.encode(Outgoing("headrace.misspelt.v1", "k", QueryRequested(), new_envelope("t", source="/test")))
     with pytest.raises(TypeError, match="QueryAdmitted"):
         await codec.encode(Outgoing(QUERY_ADMITTED, "k", QueryRequested(), new_envelope("t", source="/test")))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"correlation_id": "問" * 100},
+        {"conversation_id": "x" * 256},
+        {"tenant": "a\0b"},
+        {"source": "x" * 1025},
+        {"id": "s\ud800"},
+        {"priority": -1},
+    ],
+)
+async def test_what_no_reader_would_take_is_not_sent(attributes):
+    """A record that every consumer dead-letters is stopped where it is made, and its maker learns why."""
+    envelope = replace(new_envelope(QUERY_REQUESTED, source="/test"), **attributes)
+    with pytest.raises(InvalidMessage):
+        await Codec(EMBEDDED, None).encode(Outgoing(QUERY_REQUESTED, "k", QueryRequested(), envelope))
+
+
+async def test_an_internal_event_without_a_source_is_not_sent():
+    """Its readers demand one."""
+    envelope = replace(new_envelope(QUERY_ADMITTED, source="/test"), source="")
+    with pytest.raises(InvalidMessage, match="ce_source"):
+        await Codec(EMBEDDED, None).encode(Outgoing(QUERY_ADMITTED, "k", topic(QUERY_ADMITTED).message(), envelope))
 
 
 async def test_a_record_over_the_limit_of_the_bus_is_refused():

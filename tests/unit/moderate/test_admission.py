@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from headrace_messaging.envelope import ID_BYTES_MAX
 from headrace_moderate.adapters.memory import MemoryRequests
+from headrace_moderate.domain.identifiers import IDENTIFIER_BYTES_MAX, clean_identifier, sound_identifier
 
 
 async def test_a_sound_question_is_admitted_once_with_the_askers_principals(world):
@@ -76,6 +78,9 @@ async def test_a_request_id_with_another_body_is_audited_and_changes_nothing(wor
         ({"deadline_s": 0}, "expired", "expired", "deadline"),
         ({"deadline_s": -60}, "expired", "expired", "deadline"),
         ({"request_id": "x" * 129}, "failed", "invalid_request", "request_id"),
+        ({"request_id": "問" * 100}, "failed", "invalid_request", "request_id"),
+        ({"conversation_id": "問" * 100}, "failed", "invalid_request", "conversation_id"),
+        ({"feature": "\U0001f3de" * 64}, "failed", "invalid_request", "feature"),
         ({"request_id": "a\nb"}, "failed", "invalid_request", "request_id"),
         ({"request_id": "a\x00b"}, "failed", "invalid_request", "request_id"),
         ({"tenant": "t" * 200}, "failed", "invalid_request", "ce_tenant"),
@@ -115,6 +120,15 @@ async def test_an_odd_request_id_gets_a_stable_stand_in(world):
     assert all(request_id.isprintable() for request_id in ids)
 
 
+@pytest.mark.parametrize("odd", ["問" * 100, "\U0001f3de" * 128, "x" * 1000, "a\nb", "\ud800" * 9])
+def test_a_stand_in_is_an_identifier_that_fits_a_header(odd):
+    """Every reader takes it, and cleaning it again changes nothing."""
+    stand_in = clean_identifier(odd)
+    assert len(stand_in.encode()) <= IDENTIFIER_BYTES_MAX == ID_BYTES_MAX
+    assert sound_identifier(stand_in)
+    assert clean_identifier(stand_in) == stand_in
+
+
 async def test_an_unnamed_asker_is_admitted_as_everyone_where_the_tenant_says_so(world):
     """Principals come from the tenant's declaration alone."""
     await world.ask(auth_id="", tenant="globex")
@@ -144,6 +158,23 @@ async def test_an_unreadable_question_is_decided_as_dead_lettered(world):
     assert world.outcome("derived").reason == "dead_lettered"
     assert len({fact.outcome.detail for fact in world.completed("derived")}) == 1
     assert world.counters.outcomes == {("failed", "dead_lettered"): 1}
+
+
+async def test_an_unreadable_second_message_leaves_an_open_request_alone(world):
+    """Anybody can put a broken record under an id in use: it is audited, and the answer still comes."""
+    await world.ask()
+    await world.dead_letter(event_id="broken")
+    assert world.request().decision is None
+    assert [audit.cause for audit in world.audits("request.id_reused")] == ["broken"]
+    await world.draft()
+    assert world.outcome().kind == "answered"
+
+
+async def test_a_question_that_could_not_be_taken_on_is_ended_by_its_own_event(world):
+    """The same event that registered it, given up on later: nothing else will end it."""
+    await world.ask(event_id="e1")
+    await world.dead_letter(event_id="e1")
+    assert world.outcome().reason == "dead_lettered"
 
 
 async def test_the_same_key_and_body_under_another_id_copies_the_first_outcome(world):

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from headrace import topics
+from headrace.feedback.v1.feedback_pb2 import FeedbackSubmitted
+from headrace.generate.v1.events_pb2 import AnswerDrafted
+from headrace.request.v1.request_pb2 import RequestEnded
+from headrace_messaging import Event, new_envelope
+from headrace_moderate.domain.identifiers import clean_identifier
+from headrace_moderate.entrypoints import kafka
 
 CARD = "4111 1111 1111 1111"
 
@@ -161,6 +168,23 @@ async def test_feedback_on_ones_own_request_is_stored_once_and_audited(world):
     assert (feedback.request_id, feedback.rating, feedback.correction) == ("r1", "up", "a correction")
     (audit,) = world.audits("feedback.recorded")
     assert "a correction" not in str(audit)
+
+
+@pytest.mark.parametrize("request_id", ["問" * 100, "x" * 100_000, "a\0b"])
+async def test_what_is_said_of_a_request_by_an_odd_id_is_told_by_its_stand_in(world, request_id):
+    """Feedback and words of services alike: what is audited of them must fit a header."""
+    said = {
+        topics.FEEDBACK_SUBMITTED: FeedbackSubmitted(request_id=request_id, rating="RATING_UP"),
+        topics.ANSWER_DRAFTED: AnswerDrafted(request_id=request_id),
+        topics.REQUEST_ENDED: RequestEnded(request_id=request_id),
+    }
+    ports = {"requests": world.requests, "policy": world.policy, "clock": world.clock, "observer": world.counters}
+    handlers = {one.topic: one.handler for one in kafka.subscriptions(tenants=world.tenants, **ports)}
+    for topic, payload in said.items():
+        envelope = new_envelope(topic, source="/test", tenant="acme")
+        await handlers[topic](Event(envelope, payload, topic, "k", 0, 0, world.now))
+    assert [fact.action for fact in world.requests.published] == ["feedback.ignored"] + ["request.unknown"] * 2
+    assert {fact.request_id for fact in world.requests.published} == {clean_identifier(request_id)}
 
 
 @pytest.mark.parametrize("feedback", [{"tenant": "globex"}, {"request_id": "none"}, {"rating": ""}])

@@ -134,6 +134,17 @@ async def test_a_call_without_a_tenant_is_refused(served):
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("named", ["headrace-tenant", "headrace-principals", "headrace-request-id"])
+async def test_a_name_that_fits_no_header_is_refused(served, named):
+    """It would be in every event of the call, and nobody could read them."""
+    stub = pb_grpc.MeterServiceStub(served[1].channel)
+    metadata = {"headrace-tenant": "a", "headrace-principals": "b"} | {named: "%E5%95%8F" * 100}
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Release(pb.ReleaseRequest(), timeout=5, metadata=tuple(metadata.items()))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert named in caught.value.details()
+
+
 async def test_an_address_that_is_taken_is_told_as_such(served):
     """The supervisor chooses another one then; starting again on this one would be a crash loop."""
     _meter, peer = served

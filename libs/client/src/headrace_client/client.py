@@ -122,14 +122,13 @@ class Client:
             idempotency_key=idempotency_key,
             auth_id=self._auth_id,
         )
-        expected = self._listener.expect(request_id)
-        try:
-            with span("ask", kind=SpanKind.CLIENT, attributes={"headrace.request.id": request_id}) as current:
-                trace_id = f"{current.get_span_context().trace_id:032x}"
-                await self._publisher.publish(Outgoing(topics.QUERY_REQUESTED, request_id, payload, envelope))
-                outcome = await _in_time(expected, deadline_s + OUTCOME_GRACE_S, request_id)
-        finally:
-            self._listener.forget(request_id)
+        with (
+            self._listener.expecting(self.tenant, request_id) as expected,
+            span("ask", kind=SpanKind.CLIENT, attributes={"headrace.request.id": request_id}) as current,
+        ):
+            trace_id = f"{current.get_span_context().trace_id:032x}"
+            await self._publisher.publish(Outgoing(topics.QUERY_REQUESTED, request_id, payload, envelope))
+            outcome = await _in_time(expected, deadline_s + OUTCOME_GRACE_S, request_id)
         answer = answer_of(outcome.payload, question=question, trace_id=trace_id)
         return await self._with_cost(answer) if await_cost else answer
 

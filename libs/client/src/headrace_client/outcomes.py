@@ -6,7 +6,9 @@ Nothing is committed: a reader sees what comes while it looks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -85,11 +87,14 @@ class TopicReader:
 
 
 class OutcomeListener:
-    """Hands each outcome to whoever awaits it. Start it before the first question is published."""
+    """Hands each outcome to whoever awaits it. Start it before the first question is published.
+
+    The topic has every tenant's outcomes, and a request id is unique within its tenant only: both name what is awaited.
+    """
 
     def __init__(self, reader: TopicReader) -> None:
         self._reader = reader
-        self._awaited: dict[str, asyncio.Future[Event[Any]]] = {}
+        self._awaited: dict[tuple[str, str], list[asyncio.Future[Event[Any]]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -97,15 +102,18 @@ class OutcomeListener:
         await self._reader.start()
         self._task = asyncio.create_task(self._listen())
 
-    def expect(self, request_id: str) -> asyncio.Future[Event[Any]]:
-        """Return the future of one request's outcome; call it before publishing the request."""
+    @contextmanager
+    def expecting(self, tenant: str, request_id: str) -> Iterator[asyncio.Future[Event[Any]]]:
+        """Lend the future of one request's outcome; publish the request inside. Several may await the same one."""
         future: asyncio.Future[Event[Any]] = asyncio.get_running_loop().create_future()
-        self._awaited[request_id] = future
-        return future
-
-    def forget(self, request_id: str) -> None:
-        """Stop expecting an outcome."""
-        self._awaited.pop(request_id, None)
+        awaiting = self._awaited.setdefault((tenant, request_id), [])
+        awaiting.append(future)
+        try:
+            yield future
+        finally:
+            awaiting.remove(future)
+            if not awaiting:
+                self._awaited.pop((tenant, request_id), None)
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -117,11 +125,11 @@ class OutcomeListener:
     async def _listen(self) -> None:
         try:
             async for event in self._reader.events():
-                future = self._awaited.get(event.payload.request_id)
-                if future and not future.done():
-                    future.set_result(event)
+                for future in self._awaited.get((event.envelope.tenant, event.payload.request_id), ()):
+                    if not future.done():
+                        future.set_result(event)
         except Exception as error:  # whoever waits must learn that nobody listens any more
-            for future in self._awaited.values():
+            for future in chain.from_iterable(self._awaited.values()):
                 if not future.done():
                     future.set_exception(error)
             raise

@@ -1,6 +1,7 @@
 """What a GGUF file of a Llama-type model says about itself: shape, special tokens, tensors.
 
-Reads only; it neither builds a graph nor writes a file. Source: the GGUF specification (ggml-org/ggml, docs/gguf.md).
+Reads only; it neither builds a graph nor writes a file. Source: the GGUF specification,
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
 from collections.abc import Mapping

@@ -5,7 +5,7 @@ idempotent by deterministic event ids, in the same transaction as the effect.
 """
 
 from headrace_messaging.codec import Blobs, Codec
-from headrace_messaging.consuming.subscriber import Subscriber
+from headrace_messaging.consuming.subscriber import STOP_EXTRA_S, Subscriber
 from headrace_messaging.consuming.subscription import (
     Ended,
     Halted,
@@ -21,6 +21,7 @@ from headrace_messaging.publishing.publisher import Publisher
 from headrace_messaging.retry.ladder import RetryOptions
 
 __all__ = [
+    "STOP_EXTRA_S",
     "Blobs",
     "Bus",
     "Codec",

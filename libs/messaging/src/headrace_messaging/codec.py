@@ -23,7 +23,10 @@ from headrace_messaging.envelope import (
     Envelope,
     Origin,
     decode_headers,
+    is_text,
+    moment_of,
     read_envelope,
+    require_readable,
     salvage_envelope,
     salvage_headers,
 )
@@ -62,7 +65,8 @@ class Codec:
     async def encode(self, outgoing: Outgoing) -> Record:
         """Encode an event for its topic, with the current trace context unless its envelope has one.
 
-        KeyError for an undeclared topic, TypeError for another topic's message, InvalidMessage for what is too large.
+        KeyError for an undeclared topic, TypeError for another topic's message, InvalidMessage for what is too large,
+        and for attributes that no reader would take.
         """
         declared = topic(outgoing.topic)
         if not isinstance(outgoing.payload, declared.message):
@@ -76,6 +80,7 @@ class Codec:
         headers[CONTENT_TYPE] = _JSON if declared.encoding == "json" else _PROTOBUF
         if outgoing.key:
             headers["ce_partitionkey"] = outgoing.key
+        require_readable(headers, lenient=declared.encoding == "json")
         value = await self._check_in(_dump(outgoing.payload, declared), declared, headers, outgoing.envelope.tenant)
         raw = tuple((name, text.encode()) for name, text in headers.items())
         return require_sendable(Record(outgoing.topic, outgoing.key.encode(), value, raw))
@@ -122,12 +127,15 @@ class Codec:
         return await self.blobs.get(tenant, reference.removeprefix(_DATAREF_SCHEME))
 
     def _origin(self, received: Received) -> Origin:
-        appended = datetime.fromtimestamp(max(received.timestamp_ms, 0) / 1000, UTC)
+        appended = moment_of(received.timestamp_ms)
         return Origin(received.topic, received.partition, received.offset, appended, self.bus.generation)
 
 
 def require_sendable(record: Record) -> Record:
-    """Return the record, or raise InvalidMessage when the bus would refuse its size."""
+    """Return the record, or raise InvalidMessage when the bus would refuse its size, or its client a header's name."""
+    if not all(is_text(name) for name, _ in record.headers):
+        detail = f"a record for {record.topic} has a header whose name is not UTF-8"
+        raise InvalidMessage(detail, reason="header_name_not_utf8")
     if record.size_bytes > RECORD_BYTES_MAX:
         detail = f"a record of {record.size_bytes} bytes for {record.topic} is over {RECORD_BYTES_MAX}"
         raise InvalidMessage(detail, reason="record_too_large")

@@ -6,7 +6,7 @@ consumer. Payloads are codec.py's.
 
 from __future__ import annotations
 
-import unicodedata
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from headrace_errors import InvalidMessage
 
 CONTENT_TYPE = "content-type"
 DATAREF = "ce_dataref"
+SEQUENCE = "ce_sequence"
 Headers = tuple[tuple[str, bytes], ...]
 
 # Attribute of Envelope -> header. What is empty is not written.
@@ -36,12 +37,14 @@ _TEXTS = {
     "data_classification": "ce_dataclassification",
     "traceparent": "ce_traceparent",
     "tracestate": "ce_tracestate",
-    "sequence": "ce_sequence",
+    "sequence": SEQUENCE,
 }
 _MOMENTS = {"time": "ce_time", "deadline": "ce_deadline"}
 _NUMBERS = {"priority": "ce_priority", "attempt": "ce_attempt"}
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
 _REQUIRED = ("ce_id", "ce_source", "ce_type")
 ATTRIBUTE_BYTES_MAX: Final = 1024
+_TIMESTAMP_MS_MAX: Final = 253_402_214_400_000  # the last day of the year 9999, in any time zone
 ID_BYTES_MAX: Final = 255
 """Attributes that name something are keys in databases and on the bus, and stay short."""
 _IDS = frozenset(
@@ -116,6 +119,8 @@ def decode_headers(raw: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     """Decode every header; InvalidMessage names the one that is not UTF-8 or comes twice."""
     headers: dict[str, str] = {}
     for name, value in raw:
+        if not is_text(name):
+            raise InvalidMessage(f"header name {name!r} is not UTF-8", reason="header_name_not_utf8")
         if name in headers:
             raise InvalidMessage(f"header {name!r} comes more than once", reason="header_repeated")
         try:
@@ -123,6 +128,15 @@ def decode_headers(raw: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
         except UnicodeDecodeError:
             raise InvalidMessage(f"header {name!r} is not UTF-8", reason="header_not_utf8") from None
     return headers
+
+
+def is_text(name: str) -> bool:
+    """Say whether a header's name is UTF-8; where it is not, its bytes are kept as surrogate escapes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def salvage_headers(raw: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
@@ -142,6 +156,16 @@ def read_envelope(headers: Mapping[str, str], origin: Origin, *, lenient: bool) 
     InvalidMessage for a required header that is missing, a text that is too long or no text, a malformed time or a
     malformed number.
     """
+    fields = _fields(headers, lenient=lenient)
+    return Envelope(**(_derived(origin) | {name: value for name, value in fields.items() if value != ""}))
+
+
+def require_readable(headers: Mapping[str, str], *, lenient: bool) -> None:
+    """Raise InvalidMessage where `read_envelope` would: such a record must not be sent, for no reader takes it."""
+    _fields(headers, lenient=lenient)
+
+
+def _fields(headers: Mapping[str, str], *, lenient: bool) -> dict[str, Any]:
     missing = [name for name in _REQUIRED if not headers.get(name)]
     if missing and not lenient:
         raise InvalidMessage(f"headers missing: {', '.join(missing)}", reason="header_missing")
@@ -155,7 +179,7 @@ def read_envelope(headers: Mapping[str, str], origin: Origin, *, lenient: bool) 
     for name, header in _NUMBERS.items():
         if text := headers.get(header):
             fields[name] = _number(header, text)
-    return Envelope(**(_derived(origin) | {name: value for name, value in fields.items() if value != ""}))
+    return fields
 
 
 def salvage_envelope(headers: Mapping[str, str], origin: Origin) -> Envelope:
@@ -163,6 +187,11 @@ def salvage_envelope(headers: Mapping[str, str], origin: Origin) -> Envelope:
     texts = {name: headers[header] for name, header in _TEXTS.items() if headers.get(header)}
     texts = {name: text for name, text in texts.items() if not _problem(name, text)}
     return Envelope(**(_derived(origin) | texts))
+
+
+def moment_of(timestamp_ms: int) -> datetime:
+    """Return a record's time. A producer may write any number: outside of the calendar it counts as the nearest day."""
+    return datetime.fromtimestamp(min(max(timestamp_ms, 0), _TIMESTAMP_MS_MAX) / 1000, UTC)
 
 
 def rfc3339(moment: datetime) -> str:
@@ -179,16 +208,24 @@ def _derived(origin: Origin) -> dict[str, Any]:
     }
 
 
+def id_problem(text: str) -> str:
+    """Say why a text cannot name anything on the bus, as an id, a tenant or a principal; empty where it can."""
+    return _text_problem(text, ID_BYTES_MAX)
+
+
 def _problem(name: str, text: str) -> str:
+    return _text_problem(text, ID_BYTES_MAX if name in _IDS else ATTRIBUTE_BYTES_MAX)
+
+
+def _text_problem(text: str, bytes_max: int) -> str:
     """Say why a text cannot be an attribute, in the words of CloudEvents and within our limits; empty where it can."""
-    bytes_max = ID_BYTES_MAX if name in _IDS else ATTRIBUTE_BYTES_MAX
     try:
         size_bytes = len(text.encode())
     except UnicodeEncodeError:
         return "holds half of a surrogate pair"
     if size_bytes > bytes_max:
         return f"is over {bytes_max} bytes"
-    return "holds control characters" if any(unicodedata.category(one) == "Cc" for one in text) else ""
+    return "holds control characters" if _CONTROL.search(text) else ""
 
 
 def _moment(header: str, text: str) -> datetime:

@@ -7,6 +7,7 @@ producer. An id is its tenant's own: another tenant that chooses the same one ta
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -85,6 +86,14 @@ class Inbox:
         until = datetime.now(UTC) + timedelta(seconds=_LOAD_WAIT_S)
         return await keep_trying(lambda: self._load(topic, partition), backoff=Backoff(), until=until)
 
+    async def store(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Store where partitions are done up to, apart from any effect; never moves back. Unavailable on an outage."""
+        async with self._database.write(
+            *(f"inbox/{topic}/{partition}" for topic, partition in positions)
+        ) as connection:
+            for (topic, partition), next_offset in positions.items():
+                await self._advance(connection, topic, partition, next_offset)
+
     async def _load(self, topic: str, partition: int) -> int | None:
         offsets = self._tables.offsets
         async with self._database.read() as connection:
@@ -94,16 +103,19 @@ class Inbox:
     async def _store_offset(self, connection: AsyncConnection, event: Event[Message]) -> None:
         # Events of one partition finish in any order: only what lies before the watermark is known to be done, and this
         # event itself when it is the next. What is delivered again from there is recognised by its id.
-        offsets = self._tables.offsets
         next_offset = event.offset + 1 if event.offset == event.watermark else event.watermark
-        place = self._place(event.topic, event.partition)
+        await self._advance(connection, event.topic, event.partition, next_offset)
+
+    async def _advance(self, connection: AsyncConnection, topic: str, partition: int, next_offset: int) -> None:
+        offsets = self._tables.offsets
+        place = self._place(topic, partition)
         # While another transaction moves the offset, this one leaves it alone rather than wait: a later event will.
         key = [offsets.c.generation, offsets.c.topic, offsets.c.partition]
         behind = select(*key).where(*place, offsets.c.next_offset < next_offset).with_for_update(skip_locked=True)
         advanced = update(offsets).where(tuple_(*key).in_(behind)).values(next_offset=next_offset)
         if (await connection.execute(advanced)).rowcount or await connection.scalar(select(key[2]).where(*place)):
             return
-        row = dict(zip(offsets.c.keys(), (self._generation, event.topic, event.partition, next_offset), strict=True))
+        row = dict(zip(offsets.c.keys(), (self._generation, topic, partition, next_offset), strict=True))
         await insert_new(connection, offsets, row)
 
     async def _prune(self, connection: AsyncConnection, now_ms: int) -> None:

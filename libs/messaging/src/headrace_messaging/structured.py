@@ -33,10 +33,12 @@ def unfold(value: bytes, headers: dict[str, str]) -> tuple[dict[str, str], bytes
 
 def _data(event: dict[str, Any]) -> bytes:
     data, encoded = event.pop("data", None), event.pop("data_base64", None)
-    if encoded is None:
-        return b"" if data is None else json.dumps(data).encode()
     try:
+        if encoded is None:
+            return b"" if data is None else json.dumps(data).encode()
         return base64.b64decode(encoded, validate=True)
+    except RecursionError:  # it could be read, only just
+        raise InvalidMessage("the structured event is nested too deeply", reason="body_malformed") from None
     except (binascii.Error, TypeError, ValueError):
         raise InvalidMessage("data_base64 is not base64", reason="body_malformed") from None
 

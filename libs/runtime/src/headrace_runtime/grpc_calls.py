@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import grpc
 from headrace_errors import HeadraceError, InvalidMessage, Overloaded, reaction_of
+from headrace_messaging.envelope import id_problem
 from headrace_telemetry import extract_context, get_logger, span
 from opentelemetry import metrics
 from opentelemetry.trace import SpanKind
@@ -108,12 +109,19 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: HeadraceErr
 
 
 def call_context(metadata: dict[str, str], remaining_s: float | None) -> CallContext:
-    """Read a call's context; InvalidMessage where the deadline, the tenant or the principals are missing."""
+    """Read a call's context; InvalidMessage where the deadline, the tenant or the principals are missing.
+
+    What names something must fit the bus: it becomes headers of events.
+    """
     if remaining_s is None:
         raise InvalidMessage("a deadline is required: set the call's timeout", reason="deadline_missing")
     tenant = unquote(metadata.get(TENANT, ""))
     principals = tuple(unquote(one) for one in metadata.get(PRINCIPALS, "").split(",") if one)
     if not tenant or not principals:
         raise InvalidMessage(f"metadata {TENANT} and {PRINCIPALS} are required", reason="tenant_missing")
+    request_id = unquote(metadata.get(REQUEST_ID, ""))
+    for name, texts in ((TENANT, (tenant,)), (PRINCIPALS, principals), (REQUEST_ID, (request_id,))):
+        if problem := next(filter(None, map(id_problem, texts)), ""):
+            raise InvalidMessage(f"metadata {name} {problem}", reason="metadata_malformed")
     deadline = datetime.now(UTC) + timedelta(seconds=remaining_s)
-    return CallContext(tenant, principals, deadline, unquote(metadata.get(REQUEST_ID, "")))
+    return CallContext(tenant, principals, deadline, request_id)

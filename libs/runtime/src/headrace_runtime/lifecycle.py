@@ -16,12 +16,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable
 from typing import TypeVar
 
 import structlog
 from headrace.topics import environments
-from headrace_messaging import Bus, Codec, Publisher
+from headrace_messaging import STOP_EXTRA_S, Bus, Codec, Publisher
 from headrace_messaging.provisioning import TopicsMismatch, require_topics
 from headrace_telemetry import Telemetry, configure, get_logger
 from pydantic import ValidationError
@@ -29,6 +28,7 @@ from pydantic import ValidationError
 from headrace_runtime.blobs import open_blobs
 from headrace_runtime.grpc_server import CannotBind, RpcServer
 from headrace_runtime.introspection import Introspection
+from headrace_runtime.parts import PartDied, Parts, StopTime
 from headrace_runtime.service import Build, Chassis, Service
 from headrace_runtime.settings import ServiceSettings
 from headrace_runtime.subscribers import Subscribers
@@ -41,10 +41,6 @@ EXIT_USAGE = 2
 EXIT_CANNOT_BIND = 3
 _PR_SET_PDEATHSIG = 1
 _log = get_logger()
-
-
-class PartDied(RuntimeError):
-    """A part of the service that must run no longer does."""
 
 
 def run(settings_type: type[S], build: Build[S]) -> None:
@@ -130,7 +126,7 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
     await chassis.publisher.start()
     subscribers = Subscribers.of(service, chassis, version)
     introspection.subscribers = subscribers
-    parts = _Parts()
+    parts = Parts()
     try:
         for relay in chassis.relays:
             parts.start(relay.run(), "outbox")
@@ -142,11 +138,11 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
         for subscriber in subscribers.members:
             parts.start(subscriber.run(), "subscriber")
         parts.start(_watch(chassis.publisher, subscribers), "liveness")
-        await _until_ready(subscribers, parts)
-        ready.set()
-        await server.set_ready(True)
-        _log.info("service.ready", port=server.port, startup_ms=round((time.monotonic() - began) * 1000))
-        await parts.until_one_ends(stopping)
+        if await parts.until(lambda: subscribers.ready, stopping):
+            ready.set()
+            await server.set_ready(True)
+            _log.info("service.ready", port=server.port, startup_ms=round((time.monotonic() - began) * 1000))
+            await parts.until_one_ends(stopping)
     finally:
         ready.clear()
         await _stop(server, subscribers, parts, chassis, service)
@@ -173,23 +169,17 @@ async def _watch(publisher: Publisher, subscribers: Subscribers) -> None:
             raise PartDied("a subscriber no longer fetches")
 
 
-async def _until_ready(subscribers: Subscribers, parts: _Parts) -> None:
-    while not subscribers.ready:
-        parts.raise_if_one_died()
-        await asyncio.sleep(0.01)
-
-
-async def _stop(server: RpcServer, subscribers: Subscribers, parts: _Parts, chassis: Chassis, service: Service) -> None:
-    drain_s = chassis.settings.drain_s
+async def _stop(server: RpcServer, subscribers: Subscribers, parts: Parts, chassis: Chassis, service: Service) -> None:
+    left = StopTime(chassis.settings.drain_s + STOP_EXTRA_S)
     await server.set_ready(False)
     if service.on_stop:
         service.on_stop()
     subscribers.stop()
-    await parts.finish("subscriber", drain_s)
+    await parts.finish("subscriber", left())
     for relay in chassis.relays:
         relay.stop()
-    await parts.finish("outbox", drain_s)
-    await server.stop(drain_s)
+    await parts.finish("outbox", left())
+    await server.stop(left())
     await parts.cancel()
     for close in reversed(service.closers):
         await close()
@@ -198,39 +188,3 @@ async def _stop(server: RpcServer, subscribers: Subscribers, parts: _Parts, chas
     await chassis.publisher.stop()
     for database in chassis.databases:
         await database.close()
-
-
-class _Parts:
-    """The tasks that must live as long as the service does."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[asyncio.Task[None], str] = {}
-
-    def start(self, work: Awaitable[None], name: str) -> None:
-        self._tasks[asyncio.ensure_future(work)] = name
-
-    def raise_if_one_died(self) -> None:
-        for task, name in self._tasks.items():
-            if task.done() and not task.cancelled():
-                task.result()
-                raise PartDied(f"{name} ended by itself")
-
-    async def until_one_ends(self, stopping: asyncio.Event) -> None:
-        stop = asyncio.create_task(stopping.wait())
-        try:
-            await asyncio.wait([stop, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-            if not stopping.is_set():
-                self.raise_if_one_died()
-        finally:
-            stop.cancel()
-
-    async def finish(self, name: str, grace_s: float) -> None:
-        """Wait for the tasks of that name to end by themselves, for at most `grace_s` seconds."""
-        named = [task for task, one in self._tasks.items() if one == name]
-        if named:
-            await asyncio.wait(named, timeout=grace_s)
-
-    async def cancel(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -107,6 +107,8 @@ MetricName = Literal[
     "headrace.reserved",
     # What does not add up, by tenant and book (requests, usages; reservations, holds, spending in picos): 0, or alert.
     "headrace.conservation.difference",
+    # Reservations still held long after their request had its outcome, by tenant: 0, or alert. Unit: {reservation}.
+    "headrace.reservations.leaked",
     # When the books were last checked, in seconds since 1970. Unit: s.
     "headrace.conservation.checked",
 ]

@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from headrace_errors import Unavailable
 from headrace_runtime import Chassis, EmbeddedTokens, Service
 from headrace_telemetry import get_logger
 
+from headrace_generate.abandoning import abandon, sweep
 from headrace_generate.adapters.peers import EmbedPeer, MeterBudget, ModerateRails
 from headrace_generate.adapters.served_models import ServedModels
-from headrace_generate.adapters.sql_journal import METADATA, SqlJournal
+from headrace_generate.adapters.sql_journal import INSIST_S, METADATA, SqlJournal
 from headrace_generate.answering import Evidence, EvidencePolicy
-from headrace_generate.catalogue import ModelCard, load_catalogue
+from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import Attempt, Query
 from headrace_generate.entrypoints import grpc, kafka
-from headrace_generate.handlers import Writing, abandon, answer_query
+from headrace_generate.handlers import Writing, answer_query
 from headrace_generate.ports import Progress
 from headrace_generate.prompts import load_prompt
 from headrace_generate.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+# Of the clocks, and of an owner that was slow between its last look at the deadline and its call.
+SWEEP_MARGIN_S = 60
 _log = get_logger()
 
 
@@ -31,7 +35,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     """Wire the service; its default model is fetched and imported before it is ready."""
     database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     journal = SqlJournal(database, outbox)
-    models = ServedModels(load_catalogue(settings.models_file, settings.model), settings, _now)
+    models = ServedModels(settings.catalogue(), settings, _now)
     rails = ModerateRails(chassis.peer("moderate"))
     embedded = EmbeddedTokens()
     embedder, meter = EmbedPeer(chassis.peer("embed"), embedded), MeterBudget(chassis.peer("meter"))
@@ -56,11 +60,25 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
             for attempt in await journal.left_open(writing.owner):
                 await abandon(attempt, journal=journal, clock=_now, closing=False)
 
+    async def sweep_forever() -> None:
+        grace = timedelta(seconds=settings.longest_call_s() + INSIST_S + SWEEP_MARGIN_S)
+        while True:
+            try:
+                count = await sweep(journal=journal, clock=_now, running=writing.running, grace=grace)
+            except Unavailable as error:
+                _log.warning("sweep.waiting", reason=error.reason)
+            else:
+                if count:
+                    _log.warning("attempts.abandoned", count=count)
+            await asyncio.sleep(settings.sweep_interval_s)
+
     return Service(
-        subscriptions=kafka.subscriptions(answer=answer, journal=journal, embedded=embedded),
+        subscriptions=kafka.subscriptions(
+            answer=answer, journal=journal, embedded=embedded, clock=_now, running=writing.running
+        ),
         rpcs=[grpc.rpc(answer=answer, journal=journal, rails=rails, models=models)],
         before_ready=prepare,
-        tasks=[models.run_forever],
+        tasks=[models.run_forever, sweep_forever],
         closers=[models.close],
     )
 

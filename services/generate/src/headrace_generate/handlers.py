@@ -11,6 +11,7 @@ from typing import Protocol
 
 from headrace_errors import DeadlineExceeded, Refused, Unavailable
 
+from headrace_generate.abandoning import abandon
 from headrace_generate.answering import Evidence, EvidencePolicy, SupportRule, compose, quotes_as_data, select_evidence
 from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import Attempt, AttemptFailed, CitedSpan, Draft, Message, Query, TokenUse, Written
@@ -70,9 +71,11 @@ async def answer_query(
 ) -> Attempt:
     """Answer a query; return the attempt that ended it, with a draft or as failed. Its events are in the outbox.
 
-    A query that was answered before is not answered again: its stored events are published once more. Raises Refused
-    (unknown_model, no_evidence, budget_exceeded, model_unpriced), DeadlineExceeded before a model ran, and Unavailable
-    while a service that is needed does not answer.
+    A query that was answered before is not answered again. Its stored events go out once more where the bus forgets
+    (the embedded one); one that persists has them already.
+
+    Raises Refused (unknown_model, no_evidence, budget_exceeded, model_unpriced), DeadlineExceeded before a model ran,
+    and Unavailable while a service that is needed does not answer.
     """
     served = models.find(query.model)
     earlier = await settle_earlier(query, served.card.attempts_max, journal=journal, writing=writing)
@@ -119,13 +122,6 @@ async def settle_earlier(query: Query, attempts_max: int, *, journal: Journal, w
         await abandon(earlier[-1], journal=journal, clock=writing.clock, closing=len(earlier) >= attempts_max)
         return await journal.attempts(query.origin.tenant, query.request_id)
     return earlier
-
-
-async def abandon(attempt: Attempt, *, journal: Journal, clock: Callable[[], datetime], closing: bool) -> None:
-    """End an attempt of which nobody knows how it went; its reservation stays held."""
-    await journal.finish(
-        replace(attempt, state="unknown", ended_at=clock(), reason="owner_gone", closing=closing and not attempt.draft)
-    )
 
 
 async def make_attempt(

@@ -71,6 +71,9 @@ class Journal(Protocol):
     async def finish(self, attempt: Attempt) -> bool:
         """Store how a started attempt of the same owner ended, with its events; False when it had ended otherwise."""
 
+    async def started(self, rows_max: int, *, after: Attempt | None) -> Sequence[Attempt]:
+        """Return up to `rows_max` attempts of any owner that have not ended, in order of their keys from `after` on."""
+
     async def publish_again(self, attempts: Sequence[Attempt]) -> None:
         """Publish the stored events of ended attempts once more, under the same ids, if the bus may have lost them."""
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+import uuid
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from headrace_errors import Unavailable
 from headrace_messaging.inbox import Inbox
+from headrace_messaging.outbox import lease_table
+from headrace_messaging.outbox.lease import Lease, LeaseTimes
 from headrace_runtime import Chassis, Service
+from headrace_storage import Database
 from headrace_telemetry import get_logger
+from sqlalchemy import MetaData
 
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.books import SqlBookkeeping
@@ -17,7 +23,7 @@ from headrace_meter.adapters.budgets import DeclaredBudgets
 from headrace_meter.adapters.reports import SqlUsageBook
 from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.tables import INBOX, METADATA
-from headrace_meter.conservation import check_books
+from headrace_meter.conservation import Monitor
 from headrace_meter.entrypoints import grpc, kafka
 from headrace_meter.handlers import Rules, rate_unrated
 from headrace_meter.metrics import Metrics
@@ -41,21 +47,47 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         await ledger.check_currency(prices.currency)
         await rate_unrated(new_transaction=ledger.transaction, rules=rules)
 
+    monitor = Monitor(
+        bookkeeping=SqlBookkeeping(database),
+        watchers=metrics,
+        clock=_now,
+        whole_every=timedelta(seconds=settings.conservation_whole_interval_s),
+        leak_after=timedelta(seconds=settings.leaked_after_s),
+    )
+    lease = _lease_of_the_monitor(database, settings)
+
     async def keep_checking() -> None:
         while True:
             try:
-                await check_books(bookkeeping=SqlBookkeeping(database), watchers=metrics)
+                if await lease.take():
+                    await monitor.check()
+                else:
+                    monitor.stand_down()
             except Unavailable as error:
                 _log.warning("conservation.unchecked", reason=error.reason, detail=error.detail)
             await asyncio.sleep(settings.conservation_interval_s)
+
+    async def hand_over() -> None:
+        with suppress(Unavailable):
+            await lease.release()
 
     return Service(
         subscriptions=kafka.subscriptions(transaction=ledger.transaction, rules=rules),
         rpcs=[grpc.rpc(transaction=ledger.transaction, book=SqlUsageBook(database), rules=rules, clock=_now)],
         before_ready=check_and_catch_up,
         tasks=[keep_checking],
+        closers=[hand_over],
         offsets=inbox,
     )
+
+
+def _lease_of_the_monitor(database: Database, settings: Settings) -> Lease:
+    """Return what one replica at a time checks the books by; each check is a beat of it."""
+    interval_ms = int(settings.conservation_interval_s * 1000)
+    times = LeaseTimes(beat_ms=interval_ms, silent_max_ms=3 * interval_ms)
+    # Who comes back under its name, or to a file of its own, finds its lease at once; others wait for three intervals.
+    owner = settings.kafka.instance or (uuid.uuid4().hex if settings.sql.url else settings.service)
+    return Lease(database, lease_table(MetaData()), "conservation", owner=owner, times=times)
 
 
 def _now() -> datetime:

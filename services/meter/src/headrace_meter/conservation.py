@@ -1,29 +1,32 @@
 """The conservation of money: what is reserved is held, unknown, settled or released, and what is spent was charged.
 
-Balances are kept as running sums beside the rows that they sum; here both are compared, tenant by tenant. It only
-looks: a difference is a bug or a meddled ledger, and mending it is for people (docs/runbooks/conservation.md).
+Balances are kept as running sums beside the rows that they sum; here both are compared, tenant by tenant and month by
+month. It only looks: a difference is a bug or a meddled ledger, and mending it is for people
+(docs/runbooks/conservation.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol, get_args
 
-from headrace_meter.domain import ReservationState
+from headrace_meter.domain import ReservationState, period_of
 
 STATES: tuple[ReservationState, ...] = get_args(ReservationState)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """A tenant's ledger as one snapshot shows it, all months together. Amounts are picos.
+    """A tenant's month as one snapshot shows it. Amounts are picos.
 
-    `reserved` is all that was ever reserved and `by_state` what became of it; `account_*` are the running sums;
-    `booked` are usages with charges.
+    `reserved` and `account_*` are the running sums of the account, `reserved` that of all that was ever reserved;
+    `by_state` is what its rows say became of that, `booked` are usages with charges.
     """
 
     tenant: str
+    period: str
     reserved_picos: int = 0
     by_state_picos: Mapping[str, int]
     account_reserved_picos: int = 0
@@ -45,21 +48,64 @@ class Books:
 
 
 class Bookkeeping(Protocol):
-    """The ledger as it is audited."""
+    """The ledger as it is audited. Reads, and never waits for a writer."""
 
-    async def books(self) -> Sequence[Books]:
-        """Return every tenant's books, all of one snapshot. Reads the whole ledger; never waits for a writer."""
+    async def books(self, since: str) -> Sequence[Books]:
+        """Return every tenant's months from `since` on (`2026-11`; empty: all), of one snapshot."""
+        ...
+
+    async def leaked(self, closed_before: datetime) -> Mapping[str, int]:
+        """Count by tenant the reservations that are held although their request had its outcome before then."""
         ...
 
 
 class Watchers(Protocol):
     """Who is told how the books stand."""
 
-    def books(self, books: Sequence[Books]) -> None:
+    def books(self, books: Sequence[Books], leaked: Mapping[str, int]) -> None:
         """Show every tenant's books as they are now, and say aloud what is off."""
         ...
 
+    def stand_down(self) -> None:
+        """Stop showing anything: another replica does."""
+        ...
 
-async def check_books(*, bookkeeping: Bookkeeping, watchers: Watchers) -> None:
-    """Compare every tenant's books once and tell; Unavailable when they cannot be read."""
-    watchers.books(await bookkeeping.books())
+
+class Monitor:
+    """Checks the books again and again: this month's and the last one's each time, older ones every `whole_every`.
+
+    Months before the last change only by late usage, so what an older check found of them stands until the next.
+    `leak_after` is how long after a request's outcome a reservation may still be held: its usage may be on its way.
+    """
+
+    def __init__(
+        self,
+        *,
+        bookkeeping: Bookkeeping,
+        watchers: Watchers,
+        clock: Callable[[], datetime],
+        whole_every: timedelta,
+        leak_after: timedelta,
+    ) -> None:
+        self._bookkeeping, self._watchers, self._clock = bookkeeping, watchers, clock
+        self._whole_every, self._leak_after = whole_every, leak_after
+        self._whole_at: datetime | None = None
+        self._known: list[Books] = []
+
+    async def check(self) -> None:
+        """Compare once, and tell; Unavailable when the ledger cannot be read."""
+        now = self._clock()
+        whole = self._whole_at is None or now - self._whole_at >= self._whole_every
+        since = "" if whole else period_of(now.replace(day=1) - timedelta(days=1))
+        found = await self._bookkeeping.books(since)
+        leaked = await self._bookkeeping.leaked(now - self._leak_after)
+        self._known = [*(each for each in self._known if each.period < since), *found]
+        if whole:
+            self._whole_at = now
+        self._watchers.books(self._known, leaked)
+
+    def stand_down(self) -> None:
+        """Forget what was found: another replica checks now. A no-op for one that has found nothing."""
+        if self._whole_at is not None:
+            self._whole_at, self._known = None, []
+            self._watchers.stand_down()

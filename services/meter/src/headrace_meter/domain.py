@@ -93,13 +93,17 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A tenant's month: what is held, what is spent, and the highest threshold already announced, in percent."""
+    """A tenant's month: what is held, what is spent, and the highest threshold already announced, in percent.
+
+    `reserved_ever_picos` counts every reservation once, whatever became of it: what its rows are checked against.
+    """
 
     tenant: str
     period: str
     reserved_picos: int = 0
     spent_picos: int = 0
     announced_percent: int = 0
+    reserved_ever_picos: int = 0
 
     @property
     def committed_picos(self) -> int:
@@ -113,7 +117,15 @@ class Account:
                 f"budget of {self.tenant} for {self.period}: {text_of(self.committed_picos)} of {text_of(limit_picos)}"
                 f" is spent or held, {text_of(amount_picos)} more is needed"
             )
-        return replace(self, reserved_picos=bounded(self.reserved_picos + amount_picos))
+        return replace(
+            self,
+            reserved_picos=bounded(self.reserved_picos + amount_picos),
+            reserved_ever_picos=bounded(self.reserved_ever_picos + amount_picos),
+        )
+
+    def uncount(self, amount_picos: int) -> Account:
+        """Stop counting a released reservation as reserved: it is taken up again, and counts where it is held now."""
+        return replace(self, reserved_ever_picos=self.reserved_ever_picos - amount_picos)
 
     def give_back(self, amount_picos: int) -> Account:
         """Stop keeping an amount back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from headrace_errors import InvalidMessage, Refused
 
@@ -65,6 +66,9 @@ async def reserve(
             return known.amount_picos
         if (await ledger.progress(tenant, request_id)).attempts_expected is not None:
             raise RequestOver(f"request {request_id} has its outcome")
+        if known:
+            before = await ledger.account(tenant, known.period)
+            await ledger.save_account(before.uncount(known.amount_picos), None, ())
         account = await ledger.account(tenant, period_of(now))
         await _save(ledger, account.hold(amount, limit), limit)
         reservation = Reservation(
@@ -99,13 +103,16 @@ async def record_usage(usage: Usage, *, transaction: Transaction, rules: Rules) 
 
 
 async def close_request(
-    tenant: str, request_id: str, *, attempts: int, embedding_tokens: int, transaction: Transaction
+    tenant: str, request_id: str, *, attempts: int, embedding_tokens: int, at: datetime, transaction: Transaction
 ) -> None:
-    """Take a request's outcome: once all attempts that it counts are booked, what is still held is given back."""
+    """Take a request's outcome: once all attempts that it counts are booked, what is still held is given back.
+
+    `at` is when the outcome came here: what is held for long after it is a leak.
+    """
     async with transaction as ledger:
         if not await ledger.first_time():
             return
-        await ledger.add_outcome(tenant, request_id, attempts=attempts, embedding_tokens=embedding_tokens)
+        await ledger.add_outcome(tenant, request_id, attempts=attempts, embedding_tokens=embedding_tokens, at=at)
         await _close_if_over(ledger, tenant, request_id)
 
 

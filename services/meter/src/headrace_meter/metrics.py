@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
 from headrace_telemetry import get_logger
 from opentelemetry import metrics
@@ -17,6 +18,7 @@ _cost = _meter.create_counter("headrace.cost", unit="u{currency}")
 _unrated = _meter.create_counter("headrace.usage.unrated", unit="{usage}")
 _reserved = _meter.create_gauge("headrace.reserved", unit="u{currency}")
 _difference = _meter.create_gauge("headrace.conservation.difference", unit="1")
+_leaked = _meter.create_gauge("headrace.reservations.leaked", unit="{reservation}")
 _checked = _meter.create_gauge("headrace.conservation.checked", unit="s")
 _log = get_logger()
 
@@ -28,6 +30,7 @@ class Metrics:
 
     def __init__(self, declared: Container[str] = ()) -> None:
         self._declared = declared
+        self._shown: set[tuple[Any, tuple[tuple[str, str], ...]]] = set()
 
     def rated(self, model: str, cost_picos: int) -> None:
         """Count what was booked, in micro-units; the ledger keeps the exact amount."""
@@ -38,20 +41,40 @@ class Metrics:
         _unrated.add(1, {"gen_ai.request.model": usage.model})
         _log.error("usage.unrated", usage_id=usage.usage_id, model=usage.model, reason=reason)
 
-    def books(self, books: Sequence[Books]) -> None:
-        """Show what is reserved by state, and by how much which book is off; log each one that is."""
+    def books(self, books: Sequence[Books], leaked: Mapping[str, int]) -> None:
+        """Show what is reserved by state, by how much which book is off, and what is leaked; log what should not be."""
         reserved: Counter[tuple[str, str]] = Counter()
         differences: Counter[tuple[str, str]] = Counter()
         for each in books:
-            tenant = each.tenant if each.tenant in self._declared else "undeclared"
+            tenant = self._label(each.tenant)
             for state, picos in {"reserved": each.reserved_picos, **each.by_state_picos}.items():
                 reserved[tenant, state] += picos
             for book, difference in each.differences().items():
                 differences[tenant, book] += abs(difference)
                 if difference:
-                    _log.error("conservation.violated", tenant=each.tenant, book=book, difference=difference)
+                    where = {"tenant": each.tenant, "period": each.period}
+                    _log.error("conservation.violated", **where, book=book, difference=difference)
+        held = Counter({self._label(each.tenant): 0 for each in books})
+        for name, count in leaked.items():
+            held[self._label(name)] += count
+            _log.error("reservations.leaked", tenant=name, count=count)
         for (tenant, state), picos in reserved.items():
-            _reserved.set(picos / _PICOS_PER_MICRO, {"headrace.tenant": tenant, "headrace.state": state})
+            self._show(_reserved, picos / _PICOS_PER_MICRO, {"headrace.tenant": tenant, "headrace.state": state})
         for (tenant, book), difference in differences.items():
-            _difference.set(difference, {"headrace.tenant": tenant, "headrace.book": book})
+            self._show(_difference, difference, {"headrace.tenant": tenant, "headrace.book": book})
+        for tenant, count in held.items():
+            self._show(_leaked, count, {"headrace.tenant": tenant})
         _checked.set(time.time())
+
+    def stand_down(self) -> None:
+        """Show 0 for what was shown: a gauge keeps its last value for ever, and another replica shows it now."""
+        for gauge, labels in self._shown:
+            gauge.set(0, dict(labels))
+        self._shown.clear()
+
+    def _label(self, tenant: str) -> str:
+        return tenant if tenant in self._declared else "undeclared"
+
+    def _show(self, gauge: Any, value: float, labels: dict[str, str]) -> None:
+        self._shown.add((gauge, tuple(labels.items())))
+        gauge.set(value, labels)

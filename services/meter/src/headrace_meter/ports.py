@@ -73,8 +73,10 @@ class LedgerTransaction(Protocol):
         """Return what is known of a request; nothing before its outcome."""
         ...
 
-    async def add_outcome(self, tenant: str, request_id: str, *, attempts: int, embedding_tokens: int) -> None:
-        """Keep what a request's outcome counts; the first one stays."""
+    async def add_outcome(
+        self, tenant: str, request_id: str, *, attempts: int, embedding_tokens: int, at: datetime
+    ) -> None:
+        """Keep what a request's outcome counts, and when it came; the first one stays."""
         ...
 
 

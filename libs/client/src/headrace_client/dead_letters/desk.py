@@ -21,6 +21,7 @@ from headrace_messaging.consuming.ranges import bounds, read_ranges
 from headrace_messaging.envelope import rfc3339, salvage_headers
 from headrace_messaging.retry.dead_letters import PREFIX
 from headrace_messaging.retry.parcels import unpack
+from headrace_telemetry import get_logger
 
 from headrace_client.dead_letters.letters import (
     DeadLetter,
@@ -32,6 +33,7 @@ from headrace_client.dead_letters.letters import (
 )
 from headrace_client.dead_letters.replaying import SOURCE, as_it_was, as_new_request, request_id_of
 
+_log = get_logger()
 _ACTIONS = {"replayed": decided_pb2.DECISION_REPLAYED, "dropped": decided_pb2.DECISION_DROPPED}
 QuestionKey = tuple[str, str]
 """A tenant and a request id."""
@@ -157,7 +159,12 @@ class DeadLetterDesk:
     async def _decisions(self) -> Mapping[str, list[Decision]]:
         made: dict[str, dict[str, Decision]] = {}
         async for record in read_ranges(self._bus, await bounds(self._bus, [topics.DEAD_LETTER_DECIDED])):
-            event: Any = await self._codec.decode(record)
+            try:
+                event: Any = await self._codec.decode(record)
+            except InvalidMessage as error:
+                # Whoever wrote it: the letter that it was to decide stays open, all others can be worked on.
+                _log.warning("dead_letter.decision_unreadable", offset=record.offset, reason=error.reason)
+                continue
             made.setdefault(event.payload.letter_id, {})[event.envelope.id] = decision_of(event)
         return {letter_id: list(each.values()) for letter_id, each in made.items()}
 

@@ -12,7 +12,7 @@ from headrace import topics
 from headrace.dlq.v1 import decided_pb2
 from headrace_errors import InvalidMessage
 from headrace_messaging import Event, Received
-from headrace_messaging.envelope import salvage_headers
+from headrace_messaging.envelope import moment_of, salvage_headers
 from headrace_messaging.retry.dead_letters import PREFIX
 from headrace_messaging.retry.parcels import facts_of, origin_of
 
@@ -156,5 +156,5 @@ def decision_of(event: Event[decided_pb2.DeadLetterDecided]) -> Decision:
 def _time(facts: Mapping[str, str], record: Received) -> datetime:
     try:
         return datetime.fromisoformat(facts["time"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.fromtimestamp(max(record.timestamp_ms, 0) / 1000, UTC)
+    except (KeyError, ValueError, OverflowError):
+        return moment_of(record.timestamp_ms)

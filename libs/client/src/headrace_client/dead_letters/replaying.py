@@ -14,7 +14,10 @@ from headrace_messaging import Codec, Outgoing, Received, Record
 from headrace_messaging.envelope import Headers, rfc3339, salvage_headers
 
 SOURCE = "/headrace/dlq"
-_OF_THE_FIRST = ("ce_id", "ce_correlationid", "ce_causationid", "ce_deadline", "ce_idempotencykey", "ce_traceparent")
+_OF_THE_FIRST = (
+    *("ce_id", "ce_correlationid", "ce_causationid", "ce_deadline", "ce_idempotencykey", "ce_traceparent"),
+    "ce_sequence",
+)
 
 
 async def as_new_request(question: Received, *, codec: Codec, new_id: str, deadline: datetime) -> Record:
@@ -40,6 +43,7 @@ async def as_new_request(question: Received, *, codec: Codec, new_id: str, deadl
         attempt=1,
         traceparent="",
         tracestate="",
+        sequence="",
     )
     payload.request_id = new_id
     record = await codec.encode(Outgoing(question.topic, new_id, payload, envelope))

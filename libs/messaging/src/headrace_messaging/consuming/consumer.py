@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from headrace.topics import topic
 from headrace_errors import HeadraceError
 from headrace_telemetry import get_logger
 
 from headrace_messaging.backoff import keep_trying
+from headrace_messaging.consuming.bookmarks import Bookmarks
 from headrace_messaging.consuming.commits import COMMIT_TIMEOUT_S, Commits
+from headrace_messaging.consuming.lenient import accept_any_header_name
 from headrace_messaging.consuming.partitions import Assignment, Place, Progress
 from headrace_messaging.consuming.positions import Positions
 from headrace_messaging.consuming.ranges import received
 from headrace_messaging.consuming.subscription import Halted, StoredOffsets, SubscriberOptions
+from headrace_messaging.consuming.unreadable import Unreadable
 from headrace_messaging.event import Bus, Received
 from headrace_messaging.retry.ladder import Ladder
 
@@ -31,6 +36,7 @@ _FETCH_MAX_WAIT_EMBEDDED_MS = 20
 _FETCH_MAX_WAIT_MS = 500
 _POLL_MS = 200
 _POLL_HELD_MS = 20
+LEAVE_TIMEOUT_S = 3
 # aiokafka would leave the group after this time without a fetch. Ours stops fetching on purpose, for as long as what it
 # needs is away; whether it is alive is Subscriber.alive's to say.
 _POLL_INTERVAL_MAX_MS = 365 * 24 * 3_600_000
@@ -54,7 +60,9 @@ class GroupConsumer:
         self._options = options
         self._assignment = assignment
         self._held: dict[Place, Callable[[], bool]] = {}
+        self._unreadable = Unreadable(options.backoff)
         self._taking: asyncio.Task[None] | None = None
+        accept_any_header_name()
         self._client = AIOKafkaConsumer(
             bootstrap_servers=bus.bootstrap,
             group_id=group,
@@ -73,6 +81,7 @@ class GroupConsumer:
             partition_assignment_strategy=[RangePartitionAssignor],
         )
         self._commits = Commits(self._client, member=not bus.embedded)
+        self._bookmarks = Bookmarks(offsets)
         self._positions = Positions(self._client, bus, ladder, offsets)
 
     async def open(self) -> None:
@@ -97,12 +106,42 @@ class GroupConsumer:
         if self._taking is not None and self._taking.done() and not self._taking.cancelled():
             self._taking.result()
         self._resume()
-        found = await self._client.getmany(
-            timeout_ms=_POLL_HELD_MS if self._held else _POLL_MS, max_records=self._options.fetch_max_records
-        )
+        found = await self._poll()
         if not found:
             await self._skip_marks()
         return {tuple(place): [received(record) for record in records] for place, records in found.items()}
+
+    async def _poll(self) -> dict[TopicPartition, list[Any]]:
+        fetch_max = self._options.fetch_max_records
+        if self._unreadable.searching:
+            return await self._poll_one_by_one(fetch_max)
+        timeout_ms = _POLL_HELD_MS if self._held else _POLL_MS
+        try:
+            found: dict[TopicPartition, list[Any]] = await self._client.getmany(
+                timeout_ms=timeout_ms, max_records=fetch_max
+            )
+        except Exception:
+            # What cannot be parsed in one partition takes the records of others with it, whose positions have moved.
+            for progress in self._assignment:
+                self._seek_undelivered(progress.place)
+            self._unreadable.search()
+            raise
+        self._unreadable.read(found)
+        return found
+
+    async def _poll_one_by_one(self, fetch_max: int) -> dict[TopicPartition, list[Any]]:
+        """Find the partition that cannot be read, and hold it for a while: the others go on."""
+        found: dict[TopicPartition, list[Any]] = {}
+        for place in [each.place for each in self._assignment if each.place not in self._held]:
+            try:
+                found |= await self._client.getmany(
+                    TopicPartition(*place), timeout_ms=_POLL_HELD_MS, max_records=fetch_max
+                )
+            except (OffsetOutOfRangeError, NoOffsetForPartitionError):
+                raise
+            except KafkaError as error:
+                self.hold(place, until=self._unreadable.found(place, error))
+        return found
 
     async def _skip_marks(self) -> None:
         """Follow the client past marks of transactions; only while it has given out no record that we have not seen."""
@@ -121,8 +160,9 @@ class GroupConsumer:
         self._seek_undelivered(place)
 
     async def commit(self, progresses: Iterable[Progress]) -> None:
-        """Commit every watermark that moved; one that fails is tried again at the next call."""
-        await self._commits.commit(progresses)
+        """Commit every watermark that moved, and store it; what fails is tried again at the next call."""
+        moved = list(progresses)
+        await asyncio.gather(self._commits.commit(moved), self._bookmarks.store(moved))
 
     def end(self, progress: Progress) -> int:
         """Return the offset that the partition's next record gets, as of the last fetch or else the assignment."""
@@ -135,6 +175,7 @@ class GroupConsumer:
             self._taking.cancel()
         revoked = self._assignment.revoke()
         self._held.clear()
+        self._unreadable.forget()
         try:
             async with asyncio.timeout(self._options.drain_ms / 1000):
                 for progress in revoked:
@@ -142,12 +183,16 @@ class GroupConsumer:
         except TimeoutError:
             _log.warning("drain.timeout", drain_ms=self._options.drain_ms)
         self._commits.give_up()
-        await self._commits.commit(revoked)
+        await asyncio.gather(self._commits.commit(revoked), self._bookmarks.store(revoked, last=True))
         self._assignment.forget()
 
     async def close(self) -> None:
         """Leave the group and close; the next owner of the partitions does not have to wait for a timeout."""
-        await self._client.stop()
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                await self._client.stop()
+        except TimeoutError:
+            _log.warning("leave.timeout")
 
     def assigned(self, places: Iterable[TopicPartition]) -> None:
         """Begin to take partitions over. Not awaited: while it lasts, aiokafka sends no heartbeats."""

@@ -38,6 +38,8 @@ class Progress:
         self.end_at_assignment = end
         self.watermark = Watermark(position, dense=dense)
         self.committed = committed
+        self.stored = NEVER_COMMITTED
+        """The position that the service's own offsets have, as far as this assignment has stored one."""
         self.keys = KeysInRetry() if keys is None else keys
         """One for a source partition and those of its retry topics."""
         self.blocked = 0

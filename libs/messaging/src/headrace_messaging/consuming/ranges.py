@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from headrace_errors import Unavailable
 
+from headrace_messaging.consuming.lenient import accept_any_header_name
 from headrace_messaging.consuming.partitions import Place
 from headrace_messaging.event import Bus, Received
 
@@ -74,6 +75,7 @@ async def _places(bus: Bus, topics: Iterable[str]) -> list[TopicPartition]:
 
 
 def _consumer(bus: Bus) -> AIOKafkaConsumer:
+    accept_any_header_name()
     return AIOKafkaConsumer(
         bootstrap_servers=bus.bootstrap,
         enable_auto_commit=False,

@@ -11,13 +11,15 @@ import asyncio
 import zlib
 from collections.abc import Sequence
 from time import monotonic
+from typing import Final
 
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from headrace_telemetry import get_logger
 
 from headrace_messaging.backoff import Abandoned
 from headrace_messaging.codec import Codec
-from headrace_messaging.consuming.consumer import GroupConsumer
+from headrace_messaging.consuming.commits import COMMIT_TIMEOUT_S
+from headrace_messaging.consuming.consumer import LEAVE_TIMEOUT_S, GroupConsumer
 from headrace_messaging.consuming.gate import Gate
 from headrace_messaging.consuming.partitions import Assignment, Place, Progress
 from headrace_messaging.consuming.processing import Processor
@@ -31,6 +33,8 @@ from headrace_messaging.retry.parcels import order_key
 
 _log = get_logger()
 _POSITIONS_WAIT_S = 0.01
+STOP_EXTRA_S: Final = COMMIT_TIMEOUT_S + LEAVE_TIMEOUT_S + 2
+"""How much longer than its drain a stop may take: the last commit, leaving the group, cancelling what still runs."""
 _Lane = asyncio.Queue[tuple[Received, Progress]]
 
 
@@ -112,7 +116,8 @@ class Subscriber:
         )
         tasks: list[asyncio.Task[None]] = []
         try:
-            await consumer.open()
+            if not await self._opened(consumer):
+                return
             self._running = True
             _log.info(
                 "subscriber.started", group=self._group, topics=self._ladder.topics, partitions=len(self._assignment)
@@ -132,6 +137,19 @@ class Subscriber:
             await asyncio.gather(*tasks, return_exceptions=True)
             await consumer.close()
             _log.info("subscriber.stopped", group=self._group)
+
+    async def _opened(self, consumer: GroupConsumer) -> bool:
+        """Open, unless told to stop meanwhile: to join a group may take a minute."""
+        opening, stopping = asyncio.create_task(consumer.open()), asyncio.create_task(self._told_to_stop())
+        try:
+            await asyncio.wait([opening, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                opening.result()
+            return opening.done()
+        finally:
+            opening.cancel()
+            stopping.cancel()
+            await asyncio.gather(opening, stopping, return_exceptions=True)
 
     async def _told_to_stop(self) -> None:
         await self._stopping.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -69,8 +69,15 @@ class SubscriberOptions:
 
 
 class StoredOffsets(Protocol):
-    """Offsets that a service stores with its effects, in the same transaction."""
+    """Offsets that a service stores with its effects, in the same transaction.
+
+    They win over the group's, also where they are behind: a database that was restored must get again what it lost.
+    """
 
     async def load(self, topic: str, partition: int) -> int | None:
         """Return the offset to read from on this bus generation; None to read from the beginning."""
+        ...
+
+    async def store(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Store for topics and partitions before which offset all is done; never moves back. A HeadraceError if not."""
         ...

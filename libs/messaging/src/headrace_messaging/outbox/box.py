@@ -17,7 +17,7 @@ from headrace_messaging.event import Bus, Outgoing
 from headrace_messaging.outbox.carriers import OneByOne, Sender
 from headrace_messaging.outbox.lease import Lease, LeaseTimes
 from headrace_messaging.outbox.relay import Relay, RelayOptions
-from headrace_messaging.outbox.rows import OutboxRow, to_row
+from headrace_messaging.outbox.rows import SEQ_MAX, OutboxRow, numbered, to_row
 from headrace_messaging.outbox.store import OutboxStore
 from headrace_messaging.outbox.transactional import InTransactions
 from headrace_messaging.tracing import sending
@@ -50,7 +50,9 @@ class Outbox:
         """Encode an event before its transaction: for a caller whose transaction stores events of several causes."""
         # The send span belongs here, where the cause is current: the relay only moves bytes, maybe after a restart.
         with sending(outgoing):
-            return to_row(require_sendable(await self._codec.encode(outgoing)))
+            record = await self._codec.encode(outgoing)
+        require_sendable(numbered(record, SEQ_MAX))  # as it will be sent: what is too large then holds up all others
+        return to_row(record)
 
     async def store(self, connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
         """Store encoded events in the caller's transaction."""

@@ -7,6 +7,7 @@ stopped may believe in its lease for too long, so what it does must be safe with
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,6 +103,14 @@ class Lease:
             first_look = self._rivals is None
             self._rivals = (found.rivals, float("-inf") if first_look else self._clock())
         return True
+
+    async def hold(self) -> None:
+        """Say that the owner lives for as long as it has the lease; returns when it is someone else's by now.
+
+        Run it beside the work: one transaction may take longer than an owner may be silent.
+        """
+        while await self.keep():  # noqa: ASYNC110 - the database is what is asked
+            await asyncio.sleep(self._times.beat_ms / 1000 / 2)
 
     async def release(self) -> None:
         """Let another replica take it at once; a no-op when it is not ours."""

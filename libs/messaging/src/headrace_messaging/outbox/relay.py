@@ -54,9 +54,9 @@ class Alone:
         """Say yes."""
         return True
 
-    async def keep(self) -> bool:
-        """Say yes."""
-        return True
+    async def hold(self) -> None:
+        """Return never: nobody takes it away."""
+        await asyncio.Event().wait()
 
     async def release(self) -> None:
         """Do nothing."""
@@ -121,11 +121,22 @@ class Relay:
                 return
 
     async def _relay_while_ours(self) -> None:
+        holding = asyncio.create_task(self._lease.hold())
+        try:
+            await self._relay_until(holding.done)
+            if holding.done():
+                holding.result()
+                _log.warning("outbox.lease_lost")
+        finally:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
+
+    async def _relay_until(self, lost: Callable[[], bool]) -> None:
         await self._store.reopen_older_generations()
         left = await self._carrier.open()
         if left.rows and (noted := await self._store.settle(left.rows, added_until_ms=left.added_until_ms)):
             _log.info("outbox.recovered", rows=noted)
-        while await self._lease.keep():
+        while not lost():
             self._awake.clear()
             rows = await self._store.unsent(self._options.batch_rows)
             all_sent = await self._relay(rows)
@@ -135,7 +146,6 @@ class Relay:
             await self._rest(busy=bool(rows), failed=not all_sent)
             if self._options.gather_ms and len(rows) < self._options.batch_rows:
                 await _within(self._told_to_stop, self._options.gather_ms / 1000)
-        _log.warning("outbox.lease_lost")
 
     async def _relay(self, rows: Sequence[Row[Any]]) -> bool:
         sent = await self._carrier.carry(rows)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import time
 import zlib
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.engine import Row
 
+from headrace_messaging.envelope import SEQUENCE
 from headrace_messaging.event import Record
 
 OutboxRow = dict[str, Any]
 """The columns of an event that is not stored yet."""
 
+SEQ_MAX: Final = 2**63 - 1
 CHAINS: Final = 16
 """Rows of one key are in one chain; chains are relayed side by side, each in order."""
 
@@ -50,6 +53,12 @@ def to_row(record: Record) -> OutboxRow:
 
 
 def to_record(row: Row[Any]) -> Record:
-    """Return the record of a row: byte for byte what was added, and its number, the same at every call."""
+    """Return the record of a row, byte for byte the same whenever it is sent: what was added, and its number."""
     headers = tuple((name, value.encode()) for name, value in json.loads(row.headers))
-    return Record(row.topic, row.key, row.value, (*headers, ("ce_sequence", str(row.seq).encode())))
+    return numbered(Record(row.topic, row.key, row.value, headers), row.seq)
+
+
+def numbered(record: Record, seq: int) -> Record:
+    """Return a record with its number in the outbox; one that it had from elsewhere goes."""
+    others = tuple(each for each in record.headers if each[0] != SEQUENCE)
+    return replace(record, headers=(*others, (SEQUENCE, str(seq).encode())))

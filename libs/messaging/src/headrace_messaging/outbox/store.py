@@ -1,8 +1,9 @@
 """The outbox as its relay sees it: what is unsent, what was sent, and the removal of what is no longer needed.
 
 Rows are found by their state, never by a number past which to look: numbers are given before the commit, so a
-transaction that commits late would be overlooked. Within a key the numbers follow the commits nevertheless, because
-writers of one key exclude each other before they add (Database.write with that key).
+transaction that commits late would be overlooked. Within a key the numbers follow the commits where its writers
+exclude each other before they add (Database.write with what the key stands for). Where they do not, as with a tenant's
+usage, which several requests add at once, a row may overtake one with a lower number that commits later.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The facts are headers with the parcel's prefix, after the original ones: `<prefix>_origin` is the first of them. What is
 too large for the bus lies in the blob store: the value under `<prefix>_dataref`, the headers under
 `<prefix>_headersref` (a JSON list of names and base64 values), the key under `<prefix>_keyref`; its sha256 is the
-parcel's key then.
+parcel's key then. Headers with a name that is not UTF-8 lie there too: aiokafka would not send them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from headrace_errors import InvalidMessage
 
 from headrace_messaging.codec import RECORD_BYTES_MAX, Blobs
-from headrace_messaging.envelope import Headers, salvage_headers
+from headrace_messaging.envelope import is_text, salvage_headers
 from headrace_messaging.event import Received, Record
 
 _HEADERS_BYTES_MAX = 64 * 1024
+_HEADER_BYTES = 16  # what a header costs beside its name and value, at most: their lengths, and its number among nulls
 _KEY_BYTES_MAX = 1024
 _SCHEME = "sha256:"
 _OWNER = ""  # a broken record may not say whose it is; only parcels are looked for there
@@ -28,19 +29,20 @@ RawHeaders = tuple[tuple[str, bytes | None], ...]
 
 async def pack(received: Received, facts: Mapping[str, str], *, prefix: str, to: str, blobs: Blobs | None) -> Record:
     """Make the record that carries `received` to the topic `to`, with its origin and `facts` beside it."""
+    apart = blobs is not None and _too_much(received.headers)
     written = {
         "origin": f"{received.topic}/{received.partition}/{received.offset}",
         "timestamp_ms": str(received.timestamp_ms),
-        "nulls": _nulls(received),
+        "nulls": _nulls(received, headers=not apart),
         **facts,
     }
     key, value = received.key or b"", received.value or b""
-    original = tuple((name, content or b"") for name, content in received.headers)
+    original = tuple((_sendable(name), content or b"") for name, content in received.headers)
     if blobs is not None:
         if len(value) + 2 * _HEADERS_BYTES_MAX > RECORD_BYTES_MAX:
             written["dataref"], value = _SCHEME + await blobs.put(_OWNER, value), b""
-        if sum(len(name) + len(content) for name, content in original) > _HEADERS_BYTES_MAX:
-            written["headersref"], original = _SCHEME + await blobs.put(_OWNER, _as_json(original)), ()
+        if apart:
+            written["headersref"], original = _SCHEME + await blobs.put(_OWNER, _as_json(received.headers)), ()
         if len(key) > _KEY_BYTES_MAX:
             written["keyref"], key = _SCHEME + await blobs.put(_OWNER, key), order_key(key)
     added = tuple((f"{prefix}_{name}", text.encode()) for name, text in written.items() if text)
@@ -107,9 +109,20 @@ def _facts(headers: RawHeaders, prefix: str) -> dict[str, str]:
     return {name.removeprefix(f"{prefix}_"): text for name, text in salvage_headers(headers).items()}
 
 
-def _nulls(received: Received) -> str:
+def _too_much(headers: RawHeaders) -> bool:
+    # Empty headers have a size too, by their number.
+    size_bytes = sum(len(name) + len(content or b"") + _HEADER_BYTES for name, content in headers)
+    return size_bytes > _HEADERS_BYTES_MAX or not all(is_text(name) for name, _ in headers)
+
+
+def _sendable(name: str) -> str:
+    return name if is_text(name) else name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _nulls(received: Received, *, headers: bool) -> str:
     absent = [name for name, content in (("key", received.key), ("value", received.value)) if content is None]
-    return " ".join(absent + [str(at) for at, (_, content) in enumerate(received.headers) if content is None])
+    named = received.headers if headers else ()
+    return " ".join(absent + [str(at) for at, (_, content) in enumerate(named) if content is None])
 
 
 async def _fetch(reference: str, blobs: Blobs | None) -> bytes:
@@ -118,9 +131,12 @@ async def _fetch(reference: str, blobs: Blobs | None) -> bytes:
     return await blobs.get(_OWNER, reference.removeprefix(_SCHEME))
 
 
-def _as_json(headers: Headers) -> bytes:
-    return json.dumps([[name, base64.b64encode(content).decode()] for name, content in headers]).encode()
+def _as_json(headers: RawHeaders) -> bytes:
+    # In ASCII: what is no text in a name is escaped, and comes back as it was.
+    return json.dumps(
+        [[name, None if content is None else base64.b64encode(content).decode()] for name, content in headers]
+    ).encode()
 
 
 def _from_json(content: bytes) -> RawHeaders:
-    return tuple((name, base64.b64decode(value)) for name, value in json.loads(content))
+    return tuple((name, None if value is None else base64.b64decode(value)) for name, value in json.loads(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,45 +21,50 @@ FINISHES: dict[Outcome, FinishReason] = {
     "cancelled": "cancelled",
     "expired": "expired",
 }
+STEP_MAX_S = 5.0  # an engine stops within one step after its time; one that does not has failed
 
 
 @dataclass
 class LocalEngine:
-    """One local model, greedy. `model` names it in responses."""
+    """One local model, greedy. `model` names it in responses, `timeout_s` bounds a call."""
 
     model: str
     encoder: ChatEncoder
     process: EngineProcess
+    timeout_s: float
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Count with the model's own tokenizer."""
         return len(self._encode(messages))
 
     async def generate(self, call: ModelCall, progress: Progress) -> Written:
-        """Write until an end token, the limit or the deadline; what was written until then is the answer."""
+        """Write until an end token, the limit, the timeout or the deadline; what was written by then is the answer."""
         remaining_s = (call.deadline - datetime.now(UTC)).total_seconds()
         if remaining_s <= 0:
             raise DeadlineExceeded("no time was left for the model")
+        allowed_s = min(remaining_s, self.timeout_s)
         prompt = tuple(self._encode(call.messages))
         request = Submit(
             call.attempt_id,
             prompt,
             call.output_tokens_max,
-            deadline_ms=int(remaining_s * 1000),
+            deadline_ms=int(allowed_s * 1000),
             head_tokens=self._head_tokens(call.messages),
         )
         pieces: list[str] = []
         try:
-            async for event in self.process.generate(request, ready_timeout_s=remaining_s):
-                match event:
-                    case Text(text=text):
-                        pieces.append(text)
-                        progress(len(pieces))
-                    case End() as end:
-                        return self._written(call, "".join(pieces), end)
-        except EngineCrashed as error:
+            async with asyncio.timeout(allowed_s + STEP_MAX_S):
+                async for event in self.process.generate(request, ready_timeout_s=allowed_s):
+                    match event:
+                        case Text(text=text):
+                            pieces.append(text)
+                            progress(len(pieces))
+                        case End() as end:
+                            return self._written(call, "".join(pieces), end)
+        except (EngineCrashed, TimeoutError) as error:
             used = TokenUse(len(prompt), len(pieces), estimated=True) if pieces else TokenUse()
-            raise AttemptFailed("engine_crashed", used=used) from error
+            reason = "engine_crashed" if isinstance(error, EngineCrashed) else "engine_timeout"
+            raise AttemptFailed(reason, used=used) from error
         raise AttemptFailed("engine_crashed")  # a stream always ends with End
 
     def _written(self, call: ModelCall, text: str, end: End) -> Written:

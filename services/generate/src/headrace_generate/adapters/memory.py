@@ -31,6 +31,11 @@ class MemoryJournal:
         self.published.append(f"{attempt.state} {attempt.number}")
         return True
 
+    async def started(self, rows_max: int, *, after: Attempt | None) -> Sequence[Attempt]:
+        """Return attempts that have not ended, in order of their keys."""
+        beyond = ("", "", 0) if after is None else _key(after)
+        return [row for key, row in sorted(self._rows.items()) if row.state == "started" and key > beyond][:rows_max]
+
     async def publish_again(self, attempts: Sequence[Attempt]) -> None:
         """Publish the stored events of ended attempts once more."""
         self.published += [f"again {attempt.state} {attempt.number}" for attempt in attempts]

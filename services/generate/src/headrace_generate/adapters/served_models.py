@@ -106,7 +106,7 @@ class ServedModels:
         )
         process = EngineProcess(config)
         self._processes.append(process)
-        return LocalEngine(card.name, encoder, process)
+        return LocalEngine(card.name, encoder, process, card.timeout_s)
 
 
 def _log_progress(progress: Progress) -> None:

@@ -11,7 +11,7 @@ from headrace_messaging.backoff import Backoff, keep_trying
 from headrace_messaging.outbox import Outbox
 from headrace_storage import Database, insert_new
 from pydantic import TypeAdapter
-from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, String, Table, Text, select, update
+from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, String, Table, Text, select, tuple_, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,7 +39,7 @@ ATTEMPTS = Table(
     Column("draft", Text),
 )
 _PLAIN = ("request_id", "number", "owner", "model", "provider", "state", "embedding_tokens")
-_INSIST_S = 30
+INSIST_S = 30
 _ORIGIN, _USED, _DRAFT = TypeAdapter(Origin), TypeAdapter(TokenUse), TypeAdapter(Draft)
 
 
@@ -95,6 +95,15 @@ class SqlJournal:
         """Open a transaction that nobody else has on the same requests; those on others run beside it."""
         return self._database.write(*{f"request/{one.origin.tenant}/{one.request_id}" for one in attempts})
 
+    async def started(self, rows_max: int, *, after: Attempt | None) -> Sequence[Attempt]:
+        """Return up to `rows_max` attempts of any owner that have not ended, in order of their keys from `after` on."""
+        key = (ATTEMPTS.c.tenant, ATTEMPTS.c.request_id, ATTEMPTS.c.number)
+        query = select(ATTEMPTS).where(ATTEMPTS.c.state == "started").order_by(*key).limit(rows_max)
+        if after is not None:
+            query = query.where(tuple_(*key) > (after.origin.tenant, after.request_id, after.number))
+        async with self._database.read() as connection:
+            return [_attempt(row) for row in await connection.execute(query)]
+
     async def left_open(self, owner: str) -> tuple[Attempt, ...]:
         """Return the started attempts of every other owner: for a service of one instance, of those before it."""
         query = select(ATTEMPTS).where(ATTEMPTS.c.state == "started", ATTEMPTS.c.owner != owner)
@@ -103,7 +112,7 @@ class SqlJournal:
 
 
 async def _insist(call: Callable[[], Awaitable[bool]]) -> bool:
-    return await keep_trying(call, backoff=Backoff(), until=datetime.now(UTC) + timedelta(seconds=_INSIST_S))
+    return await keep_trying(call, backoff=Backoff(), until=datetime.now(UTC) + timedelta(seconds=INSIST_S))
 
 
 async def _is_stored(connection: AsyncConnection, attempt: Attempt) -> bool:

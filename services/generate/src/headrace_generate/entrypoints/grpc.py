@@ -14,6 +14,7 @@ from headrace.answer.v1 import answer_pb2
 from headrace.generate.v1 import generate_service_pb2 as pb
 from headrace.generate.v1 import generate_service_pb2_grpc as pb_grpc
 from headrace_errors import InvalidMessage, Refused, Unavailable
+from headrace_messaging.envelope import id_problem
 from headrace_runtime import Rpc, current_call
 
 from headrace_generate.adapters.facts import STYLES, citation_of, sum_of
@@ -104,6 +105,9 @@ def query_of(request: pb.GenerateRequest) -> Query:
     """Read a query of the call being served."""
     if not request.request_id or not request.question:
         raise InvalidMessage("request_id and question are required")
+    for name in ("request_id", "feature"):
+        if problem := id_problem(getattr(request, name)):
+            raise InvalidMessage(f"{name} {problem}")
     call = current_call()
     origin = Origin(
         event_id=request.request_id,

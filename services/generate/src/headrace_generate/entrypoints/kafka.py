@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Container, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from headrace import topics
@@ -13,6 +13,7 @@ from headrace_errors import InvalidMessage
 from headrace_messaging import Ending, Event, Outgoing, Subscription
 from headrace_runtime import DEADLINE_DEFAULT_S, EmbeddedTokens, end_request
 
+from headrace_generate.abandoning import settle_request
 from headrace_generate.adapters.facts import sum_of
 from headrace_generate.answering import TermStatistics
 from headrace_generate.domain import Attempt, Origin, Query
@@ -23,8 +24,18 @@ Answer = Callable[[Query], Awaitable[Attempt]]
 Retrieved = Event[retrieve_pb2.ContextRetrieved]
 
 
-def subscriptions(*, answer: Answer, journal: Journal, embedded: EmbeddedTokens) -> list[Subscription]:
-    """Return what generate listens to, and what becomes of a message that cannot be handled."""
+def subscriptions(
+    *,
+    answer: Answer,
+    journal: Journal,
+    embedded: EmbeddedTokens,
+    clock: Callable[[], datetime],
+    running: Container[str],
+) -> list[Subscription]:
+    """Return what generate listens to, and what becomes of a message that cannot be handled.
+
+    `running` are the ids of the attempts that this instance makes now.
+    """
     end = end_request("generate", embedded)
 
     async def on_context_retrieved(event: Retrieved) -> Sequence[Outgoing]:
@@ -37,7 +48,9 @@ def subscriptions(*, answer: Answer, journal: Journal, embedded: EmbeddedTokens)
         (outgoing,) = await end(event, ending)
         payload = outgoing.payload
         if isinstance(payload, request_pb2.RequestEnded):
-            made = await journal.attempts(event.envelope.tenant, payload.request_id)
+            # The handler may never have seen this delivery, and no other one follows: what is open is ended here.
+            tenant, request_id = event.envelope.tenant, payload.request_id
+            made = await settle_request(tenant, request_id, journal=journal, clock=clock, running=running)
             payload.usage.CopyFrom(sum_of(made, embedding_tokens=payload.usage.embedding_tokens))
             payload.model = made[-1].model if made else ""
         return [outgoing]

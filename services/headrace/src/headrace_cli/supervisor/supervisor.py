@@ -27,7 +27,7 @@ from headrace_cli.supervisor.platform_file import PlatformFile, PlatformState, S
 from headrace_cli.supervisor.profile import Profile, parts_of
 from headrace_cli.topology import SERVICES
 
-STOP_GRACE_S = 20.0
+STOP_GRACE_S = 60.0  # above what a service gives itself: drain_s of 30 s and headrace_runtime's margins
 READY_POLL_S = 0.1
 LOG_CHECK_S = 10.0
 

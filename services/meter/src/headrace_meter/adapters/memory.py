@@ -7,7 +7,7 @@ import copy
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from headrace_messaging import Event
@@ -163,7 +163,15 @@ class MemoryTransaction:
             attempts_held=len(await self.held_reservations(tenant, request_id)),
         )
 
-    async def add_outcome(self, tenant: str, request_id: str, *, attempts: int, embedding_tokens: int) -> None:
+    async def add_outcome(
+        self,
+        tenant: str,
+        request_id: str,
+        *,
+        attempts: int,
+        embedding_tokens: int,
+        at: datetime,  # noqa: ARG002 - nobody audits this ledger
+    ) -> None:
         """Keep what a request's outcome counts; the first one stays."""
         self._state.outcomes.setdefault((tenant, request_id), (attempts, embedding_tokens))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from headrace_messaging import Event
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.reports import progress_of
-from headrace_meter.adapters.rows import usage_of, usage_row
+from headrace_meter.adapters.rows import microseconds_of, usage_of, usage_row
 from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, UNRATED, USAGES
 from headrace_meter.domain import Account, Charge, RequestProgress, Reservation, Usage, UsageKey
 
@@ -166,8 +167,10 @@ class SqlLedgerTransaction:
         """Return what is known of a request; nothing before its outcome."""
         return await progress_of(self._connection, tenant, request_id)
 
-    async def add_outcome(self, tenant: str, request_id: str, *, attempts: int, embedding_tokens: int) -> None:
-        """Keep what a request's outcome counts; the first one stays."""
+    async def add_outcome(
+        self, tenant: str, request_id: str, *, attempts: int, embedding_tokens: int, at: datetime
+    ) -> None:
+        """Keep what a request's outcome counts, and when it came; the first one stays."""
         if await _exists(self._connection, OUTCOMES, tenant=tenant, request_id=request_id):
             return
         row = {
@@ -175,6 +178,7 @@ class SqlLedgerTransaction:
             "request_id": request_id,
             "attempts": attempts,
             "embedding_tokens": embedding_tokens,
+            "closed_us": microseconds_of(at),
         }
         await self._connection.execute(insert(OUTCOMES).values(row))
 

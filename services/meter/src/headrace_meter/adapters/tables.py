@@ -34,6 +34,7 @@ USAGES = Table(
 )
 Index("usages_by_request", USAGES.c.tenant, USAGES.c.request_id)
 Index("usages_by_time", USAGES.c.tenant, USAGES.c.started_us)
+Index("usages_by_day", USAGES.c.day)
 
 CHARGES = Table(
     "charges",
@@ -68,6 +69,8 @@ ACCOUNTS = Table(
     Column("reserved_picos", BigInteger, nullable=False),
     Column("spent_picos", BigInteger, nullable=False),
     Column("announced_percent", Integer, nullable=False),
+    # Every reservation's amount once, whatever became of it: a count of its own beside the rows of `reservations`.
+    Column("reserved_ever_picos", BigInteger, nullable=False, server_default="0"),
 )
 
 RESERVATIONS = Table(
@@ -82,6 +85,7 @@ RESERVATIONS = Table(
 )
 Index("reservations_by_request", RESERVATIONS.c.tenant, RESERVATIONS.c.request_id)
 Index("reservations_by_state", RESERVATIONS.c.tenant, RESERVATIONS.c.state)
+Index("reservations_by_period", RESERVATIONS.c.period, RESERVATIONS.c.tenant, RESERVATIONS.c.state)
 
 OUTCOMES = Table(
     "outcomes",
@@ -90,6 +94,7 @@ OUTCOMES = Table(
     Column("request_id", String(255), primary_key=True),
     Column("attempts", Integer, nullable=False),
     Column("embedding_tokens", BigInteger, nullable=False),
+    Column("closed_us", BigInteger, nullable=False, server_default="0"),  # when the outcome came here
 )
 
 INBOX = inbox_tables(METADATA)

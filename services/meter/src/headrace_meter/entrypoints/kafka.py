@@ -42,6 +42,7 @@ def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscrip
             request_id,
             attempts=counts.attempts,
             embedding_tokens=counts.embedding_tokens,
+            at=event.received_at,
             transaction=transaction(event),
         )
         return ()

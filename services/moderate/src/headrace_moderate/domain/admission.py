@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from headrace_moderate.domain.requests import (
+from headrace_moderate.domain.identifiers import (
+    IDENTIFIER_BYTES_MAX,
     IDENTIFIER_CHARS_MAX,
-    Arrival,
-    Outcome,
-    Query,
     clean_identifier,
     sound_identifier,
 )
+from headrace_moderate.domain.requests import Arrival, Outcome, Query
 from headrace_moderate.domain.verdicts import Raised
 
 PASSAGES_MAX = 100
@@ -69,7 +68,8 @@ def _malformed(query: Query, arrival: Arrival) -> str:
     }
     for name, value in identifiers.items():
         if not sound_identifier(value):
-            return f"{name} must be at most {IDENTIFIER_CHARS_MAX} printable characters"
+            limits = f"{IDENTIFIER_CHARS_MAX} printable characters in {IDENTIFIER_BYTES_MAX} bytes"
+            return f"{name} must be at most {limits}"
     if not 0 <= query.passages_max <= PASSAGES_MAX:
         return f"passages_max must be 0 to {PASSAGES_MAX}"
     if len(query.wait_for) > WAIT_FOR_MAX or any(version < 1 for _, version in query.wait_for):

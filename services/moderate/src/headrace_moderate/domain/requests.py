@@ -7,16 +7,16 @@ clocks are left to others.
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from headrace_moderate.domain.identifiers import clean_identifier
+
 OutcomeKind = Literal["answered", "refused", "expired", "failed"]
 Style = Literal["", "written", "quoted"]
 
-IDENTIFIER_CHARS_MAX = 128
 DEFAULT_PATIENCE = timedelta(seconds=120)  # the deadline of a request that names none
 LONGEST_PATIENCE = timedelta(hours=1)  # a deadline further away is brought here, so that no request is open for ever
 
@@ -221,23 +221,6 @@ def body_sha256(query: Query, principals: Sequence[str]) -> str:
         encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return digest.hexdigest()
-
-
-def clean_identifier(raw: str) -> str:
-    """Return `raw` where it can stand in a header, a key and a log line, else a stable stand-in with a hash of it."""
-    if sound_identifier(raw):
-        return raw
-    plain = "".join(c for c in raw[:IDENTIFIER_CHARS_MAX] if sound_identifier(c))
-    return (
-        f"{plain[: IDENTIFIER_CHARS_MAX // 2]}~{hashlib.sha256(raw.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-    )
-
-
-def sound_identifier(raw: str) -> bool:
-    """Tell whether an identifier is at most 128 printable code points."""
-    return len(raw) <= IDENTIFIER_CHARS_MAX and not any(
-        unicodedata.category(c).startswith(("C", "Z")) and c != " " for c in raw
-    )
 
 
 def _deadline(arrival: Arrival, now: datetime) -> datetime:

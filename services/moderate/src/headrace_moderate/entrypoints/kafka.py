@@ -15,6 +15,7 @@ from headrace_messaging import Ending, Event, Outgoing, Subscription
 from headrace_telemetry import inject_context
 
 from headrace_moderate import wire
+from headrace_moderate.domain.identifiers import clean_identifier
 from headrace_moderate.domain.requests import Arrival, Outcome
 from headrace_moderate.domain.verdicts import Policy
 from headrace_moderate.handlers.admit import admit_query
@@ -95,7 +96,8 @@ def _arrival(event: Event[Any]) -> Arrival:
 
 
 def _cause(event: Event[Any]) -> Cause:
-    return Cause(event.envelope.id, event.envelope.tenant, _request_id(event))
+    # As it was registered: an id that no header takes has a stand-in.
+    return Cause(event.envelope.id, event.envelope.tenant, clean_identifier(_request_id(event)))
 
 
 def _request_id(event: Event[Any]) -> str:
@@ -111,7 +113,7 @@ def _feedback(event: Event[feedback_pb2.FeedbackSubmitted]) -> Feedback:
     return Feedback(
         event_id=event.envelope.id,
         tenant=event.envelope.tenant,
-        request_id=event.payload.request_id,
+        request_id=clean_identifier(event.payload.request_id),
         rating=_RATINGS.get(event.payload.rating, ""),
         correction=event.payload.correction,
         reason=event.payload.reason,

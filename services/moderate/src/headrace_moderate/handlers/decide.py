@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from headrace_moderate.domain.admission import refusal
-from headrace_moderate.domain.facts import Audited
+from headrace_moderate.domain.facts import Audited, audit_of
 from headrace_moderate.domain.requests import Arrival, Citation, Outcome, Query, register
 from headrace_moderate.domain.verdicts import Policy, Raised, Subject, uncovered
 from headrace_moderate.handlers.settle import settle
@@ -44,13 +44,19 @@ async def decide_by_end(
 async def decide_unregistered(
     outcome: Outcome, arrival: Arrival, *, requests: Requests, clock: Clock, observer: Observer
 ) -> None:
-    """Decide a request whose question never got in: it could not be read, or taking it in failed for good."""
+    """Decide a request whose question never got in: it could not be read, or taking it in failed for good.
+
+    A broken message under the id of a request that another event opened is audited, and that request goes on.
+    """
     now = clock()
     request = register(Query(""), arrival, (), now=now)
     async with requests.transaction(request.tenant, request.request_id) as transaction:
         known = await transaction.find(request.tenant, request.request_id)
         if known is None:
             await transaction.add(request)
+        elif known.decision is None and known.event_id != arrival.event_id:
+            await transaction.publish(audit_of(known, "request.id_reused", "blocked", cause=arrival.event_id, at=now))
+            return
         await settle(transaction, known or request, outcome, by=arrival.event_id, now=now, observer=observer)
 
 
