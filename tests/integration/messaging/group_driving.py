@@ -154,7 +154,11 @@ class Members:
 
     async def until_idle(self, numbers, within_s=180):
         """Wait until every number was handled and everything is committed."""
-        await until(lambda: self.handled() >= set(numbers), within_s)
+        try:
+            await until(lambda: self.handled() >= set(numbers), within_s)
+        except TimeoutError:
+            missing = sorted(set(numbers) - self.handled())
+            raise AssertionError(f"{len(missing)} of {len(numbers)} were not handled: {missing[:20]}") from None
         await until(lambda: sum(offsets[-1] for offsets in self.committed.values()) >= len(numbers), within_s)
 
     async def _watch(self):

@@ -16,7 +16,8 @@ from headrace_errors import Unavailable
 from headrace_messaging import Bus, Codec, Publisher, RetryOptions, Subscriber, SubscriberOptions, Subscription
 from headrace_messaging.backoff import Backoff
 
-DELAYS_MS = {"5s": 300, "1m": 1_000, "10m": 3_000}
+# The last one longer than the outage: it lasts until a killed replica's session is over and another has its share.
+DELAYS_MS = {"5s": 300, "1m": 1_000, "10m": 20_000}
 FAST = {"commit_interval_ms": 50, "session_timeout_ms": 6_000, "drain_ms": 5_000, "backoff": Backoff(10, 100)}
 
 
