@@ -106,7 +106,10 @@ def shift_a_clock(stage: Stage) -> list[Check]:
 
 
 def _retries_over_ms(stage: Stage) -> list[int]:
-    """Return, for the last retry of each of the row's questions, how much later than due its outcome came."""
+    """Return, for the last retry of each of the row's questions, how much later than due its outcome came.
+
+    What only queues behind an earlier message of its key is due with that one, and says nothing of its own.
+    """
     ended_ms = {one.payload["request_id"]: one.at_ms for one in stage.evidence().outcomes}
     asked = {one.request_id for one in stage.asked_in_row()}
     over_ms: dict[str, int] = {}
@@ -114,7 +117,7 @@ def _retries_over_ms(stage: Stage) -> list[int]:
         for delay, delay_ms in topics.derived().retry_delays_ms.items():
             for record in read_raw(stage.stack.bootstrap, topics.topic(name).retries(group, delay)):
                 request = _header(record, "ce_correlationid")
-                if request in asked:
+                if request in asked and _header(record, "retry_reason") != "key_in_retry":
                     over = ended_ms[request] - (record.timestamp + delay_ms)
                     over_ms[request] = min(over, over_ms.get(request, over))
     return list(over_ms.values())

@@ -7,6 +7,7 @@ from headrace.topics import QUERY_REQUESTED
 from headrace_errors import InvalidMessage, Overloaded, Unavailable
 from headrace_messaging import Ending, Received, SubscriberOptions
 from headrace_messaging.backoff import Backoff
+from headrace_messaging.clock import BrokerClock
 from headrace_messaging.consuming.gate import Gate
 from headrace_messaging.consuming.partitions import Progress
 from headrace_messaging.retry.ladder import Ladder, RetryOptions
@@ -47,11 +48,11 @@ async def test_an_outage_is_tried_three_times_and_then_put_aside():
     assert record.headers[: len(HEADERS)] == HEADERS
     assert service.publisher.partitions == [3]
     said = facts(record)
-    assert abs(int(said.pop("retry_not_before_ms")) / 1000 - datetime.now(UTC).timestamp() - 5) < 1
     assert said == {
         "retry_origin": f"{QUERY_REQUESTED}/3/7",
         "retry_timestamp_ms": "1767312000000",
         "retry_attempt": "3",
+        "retry_delay_ms": "5000",
         "retry_error_class": "Unavailable",
         "retry_reason": "store_away",
         "retry_event_id": "e1",
@@ -180,46 +181,48 @@ async def test_a_retry_that_cannot_be_written_blocks_its_partition():
 # The gate: what holds a partition's intake up.
 
 
-def gate(now_ms, **options):
-    """Make a gate with a clock that stands where it is put, and a source and a retry partition."""
-    chosen = replace(OPTIONS, **options)
+STAMP_MS = 1_767_312_000_000  # what `received` says of when a broker took it
+
+
+def gate(**options):
+    """Make a gate with a brokers' clock, and a source and a retry partition."""
+    chosen, clock = replace(OPTIONS, **options), BrokerClock(monotonic=lambda: 0.0)
     ladder = Ladder([QUERY_REQUESTED], group="moderate", options=chosen.retries)
     places = [(name, 0) for name in (QUERY_REQUESTED, RETRY[0])]
-    return Gate(ladder, chosen, lambda: now_ms[0]), *(Progress(at, 0, 0, committed=0, dense=True) for at in places)
+    return Gate(ladder, chosen, clock), clock, *(Progress(at, 0, 0, committed=0, dense=True) for at in places)
 
 
-def waiting(not_before_ms, offset=0):
-    """Make a record on the first retry topic."""
-    said = (("retry_origin", f"{QUERY_REQUESTED}/0/0".encode()), ("retry_not_before_ms", str(not_before_ms).encode()))
-    return received(RETRY[0], b"{}", said, offset=offset)
+def waiting(**said):
+    """Make a record on the first retry topic, and what it says of itself."""
+    facts = {"origin": f"{QUERY_REQUESTED}/0/0"} | said
+    return received(RETRY[0], b"{}", tuple((f"retry_{name}", text.encode()) for name, text in facts.items()))
 
 
-def test_a_retry_is_taken_in_when_it_is_due():
-    """Not before, and as soon as the clock says so."""
-    now = [1_000_000]
-    entrance, _, progress = gate(now)
-    clear = entrance.obstacle(waiting(now[0] + 3_000), progress)
+def test_a_retry_is_taken_in_when_it_has_waited_by_its_brokers_clock():
+    """Not before, and as soon as that clock says so; no clock of a replica's is asked."""
+    entrance, clock, _, progress = gate()
+    clock.witness(STAMP_MS + 4_999)
+    clear = entrance.obstacle(waiting(delay_ms="5000"), progress)
     assert not clear()
-    now[0] += 3_000
+    clock.witness(STAMP_MS + 5_000)
     assert clear()
-    assert entrance.obstacle(waiting(now[0]), progress) is None
+    assert entrance.obstacle(waiting(delay_ms="5000"), progress) is None
 
 
-def test_a_writers_fast_clock_makes_nobody_wait_longer_than_the_delay():
-    """A not-before five minutes ahead waits five seconds from when it is first seen, however often it is looked at."""
-    now = [1_000_000]
-    entrance, _, progress = gate(now)
-    record = waiting(now[0] + 305_000)
-    assert entrance.obstacle(record, progress)
-    now[0] += 4_000
-    assert entrance.obstacle(record, progress)
-    now[0] += 1_000
-    assert entrance.obstacle(record, progress) is None
+def test_a_retry_waits_no_longer_than_its_topic_says():
+    """Whatever its header does; one that does not say how long is taken in at once."""
+    entrance, clock, _, progress = gate()
+    clock.witness(STAMP_MS + 5_000)
+    assert entrance.obstacle(waiting(delay_ms="86400000"), progress) is None
+    clock.witness(STAMP_MS)
+    assert entrance.obstacle(waiting(), progress) is None
+    assert entrance.obstacle(waiting(delay_ms="soon"), progress) is None
 
 
 def test_intake_stops_at_what_is_done_ahead_and_at_what_waits():
     """Both bounds hold up the partition that they are of; retries go on when the source has to wait for them."""
-    entrance, source, retries = gate([0], ahead_max=2, retries=replace(OPTIONS.retries, waiting_max=2))
+    entrance, clock, source, retries = gate(ahead_max=2, retries=replace(OPTIONS.retries, waiting_max=2))
+    clock.witness(STAMP_MS)
     record = received(QUERY_REQUESTED, b"{}")
     assert entrance.obstacle(record, source) is None
     source.watermark.deliver(0)
@@ -230,11 +233,11 @@ def test_intake_stops_at_what_is_done_ahead_and_at_what_waits():
     source.keys.enter(b"a", 0, 1)
     source.keys.enter(b"b", 1, 1)
     assert entrance.obstacle(record, source)
-    assert entrance.obstacle(waiting(0), retries) is None
+    assert entrance.obstacle(waiting(delay_ms="0"), retries) is None
 
 
 def test_a_blocked_partition_takes_nothing_in():
     """While a dead letter or a retry of it cannot be written."""
-    entrance, source, _ = gate([0])
+    entrance, _, source, _ = gate()
     source.blocked = 1
     assert entrance.obstacle(received(QUERY_REQUESTED, b"{}"), source)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Generic, Literal, TypeVar
 
 from google.protobuf.message import Message
 
+from headrace_messaging.clock import BrokerClock
 from headrace_messaging.envelope import Envelope, Headers
 
 M_co = TypeVar("M_co", bound=Message, covariant=True)
@@ -16,11 +17,15 @@ M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """Which bus to talk to. `generation` names one life of an embedded bus; it is empty on a real Kafka."""
+    """Which bus to talk to, and its brokers' clock.
+
+    `generation` names one life of an embedded bus; it is empty on a real Kafka.
+    """
 
     bootstrap: str
     generation: str = ""
     embedded: bool = False
+    clock: BrokerClock = field(default_factory=BrokerClock, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

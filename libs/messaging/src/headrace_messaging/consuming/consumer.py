@@ -109,6 +109,8 @@ class GroupConsumer:
         found = await self._poll()
         if not found:
             await self._skip_marks()
+        for records in found.values():
+            self._bus.clock.witness(records[-1].timestamp)
         return {tuple(place): [received(record) for record in records] for place, records in found.items()}
 
     async def _poll(self) -> dict[TopicPartition, list[Any]]:

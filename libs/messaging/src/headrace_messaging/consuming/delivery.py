@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from headrace_errors import HeadraceError
@@ -46,11 +46,11 @@ class Delivery:
         """Everything of its source partition before it is done; a retry says nothing of that."""
         return 0 if self.level else self.progress.watermark.position
 
-    def over_by(self, moment: datetime) -> bool:
-        """Say whether its request is over at a moment; facts and unread messages have no such time."""
-        return (
-            self.event is not None and self.subscription.past_deadline == "end" and self.event.envelope.expired(moment)
-        )
+    def over_in(self, delay_ms: int) -> bool:
+        """Say whether its request is over after a delay from now; facts and unread messages have no such time."""
+        if self.event is None or self.subscription.past_deadline != "end":
+            return False
+        return self.event.envelope.expired(datetime.now(UTC) + timedelta(milliseconds=delay_ms))
 
     async def wait_for(
         self,

@@ -6,7 +6,6 @@ There is no end to the wait for an acknowledgement. What waits to be retried or 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 
 from headrace.topics import topic
 from headrace_errors import Unavailable
@@ -51,12 +50,12 @@ class Departures:
                 lambda: self._publisher.publish(*outgoing), "publish.waiting", backoff=self._backoff
             )
 
-    async def climb(self, delivery: Delivery, level: int, due: datetime, cause: Cause) -> None:
+    async def climb(self, delivery: Delivery, level: int, delay_ms: int, cause: Cause) -> None:
         """Put a message on the retry topic of a level, in the partition of its source, and remember it there."""
         event_id, to = self._event_id(delivery), self._climbing.topic(delivery, level)
 
         async def send() -> None:
-            record = await self._climbing.record(delivery, level, event_id=event_id, due=due, cause=cause)
+            record = await self._climbing.record(delivery, level, event_id=event_id, delay_ms=delay_ms, cause=cause)
             await self._publisher.send(record, partition=delivery.received.partition)
 
         await self._blocking(delivery, to, send, "retry.unwritable")

@@ -116,7 +116,7 @@ class Processor:
         if turn is Turn.KNOWN:
             return "retried", "known"
         if isinstance(turn, int):
-            await self._departures.climb(delivery, turn, datetime.now(UTC), _FOLLOWS)
+            await self._departures.climb(delivery, turn, 0, _FOLLOWS)  # due with the one before it
             return "followed", _FOLLOWS.reason
         await self._departures.publish(delivery, await self._handle(delivery))
         return "done", ""
@@ -164,8 +164,8 @@ class Processor:
             self._bugs.add(error)
         if reaction.kafka == "retry" and self._ladder.levels(delivery.subscription.topic):
             level = self._climbing.next_level(delivery)
-            if level is not None and not delivery.over_by(due := self._climbing.due(level)):
-                await self._departures.climb(delivery, level, due, cause)
+            if level is not None and not delivery.over_in(delay_ms := self._climbing.delay_ms(level)):
+                await self._departures.climb(delivery, level, delay_ms, cause)
                 return "retried", cause.reason
             ending = Ending("expired", "expired", "the deadline passes before the next try")
             if level is None:

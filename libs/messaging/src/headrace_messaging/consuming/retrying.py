@@ -5,8 +5,6 @@ Whether a message is to be tried again is processing's to say.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from headrace_errors import InvalidMessage
 
 from headrace_messaging.codec import Blobs
@@ -41,9 +39,9 @@ class Climbing:
         level = delivery.level + 1
         return level if level in self._ladder.levels(delivery.subscription.topic) else None
 
-    def due(self, level: int) -> datetime:
-        """Return when what climbs to a level now is tried again."""
-        return datetime.now(UTC) + timedelta(milliseconds=self._ladder.delay_ms(level))
+    def delay_ms(self, level: int) -> int:
+        """Return how long what climbs to a level waits there."""
+        return self._ladder.delay_ms(level)
 
     def turn(self, delivery: Delivery) -> Turn | int:
         """Say whether a delivery may be handled; a number is the level at which it has to queue behind its key."""
@@ -51,11 +49,11 @@ class Climbing:
             return Turn.HANDLE
         return delivery.progress.keys.turn(delivery.key, delivery.received.offset, delivery.level)
 
-    async def record(self, delivery: Delivery, level: int, *, event_id: str, due: datetime, cause: Cause) -> Record:
+    async def record(self, delivery: Delivery, level: int, *, event_id: str, delay_ms: int, cause: Cause) -> Record:
         """Make the record that carries a delivery to a level."""
         facts = {
             "attempt": str(delivery.attempts),
-            "not_before_ms": str(round(due.timestamp() * 1000)),
+            "delay_ms": str(delay_ms),
             "error_class": cause.error_class,
             "reason": cause.reason,
             "event_id": event_id,

@@ -57,7 +57,7 @@ class Subscriber:
         self._assignment = Assignment()
         self._bus = bus
         self._ladder = Ladder((each.topic for each in subscriptions), group=group, options=self._options.retries)
-        self._gate = Gate(self._ladder, self._options)
+        self._gate = Gate(self._ladder, self._options, bus.clock)
         self._group = group
         self._offsets = offsets
         self._processor = Processor(

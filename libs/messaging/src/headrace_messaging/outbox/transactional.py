@@ -20,7 +20,6 @@ from headrace_errors import Unavailable
 from headrace_telemetry import get_logger
 from sqlalchemy.engine import Row
 
-from headrace_messaging.clock import BrokerClock
 from headrace_messaging.event import Bus, Record
 from headrace_messaging.metrics import SENT
 from headrace_messaging.outbox.carriers import Carried
@@ -56,7 +55,6 @@ class InTransactions:
         self._place = TopicPartition(checkpoint, 0)
         self._limits = limits or PublisherLimits()
         self._client: AIOKafkaProducer | None = None
-        self._clock = BrokerClock()
 
     async def open(self) -> Carried:
         """See the port. Fences off whoever carried under this id before; what they had under way is decided."""
@@ -103,7 +101,7 @@ class InTransactions:
         for acknowledged in await asyncio.gather(*sent, return_exceptions=True):
             if isinstance(acknowledged, BaseException):
                 raise acknowledged
-            self._clock.compare(acknowledged, sent_at_s=sent_at_s)
+            self._bus.clock.compare(acknowledged, sent_at_s=sent_at_s)
         await client.commit_transaction()
 
     async def _last_checkpoint(self) -> Carried:

@@ -16,7 +16,6 @@ from headrace.topics import derived, topics
 from headrace_errors import Unavailable
 from headrace_telemetry import get_logger
 
-from headrace_messaging.clock import BrokerClock
 from headrace_messaging.codec import Codec, require_sendable
 from headrace_messaging.event import Bus, Outgoing, Record
 from headrace_messaging.metrics import SENT
@@ -60,7 +59,6 @@ class Publisher:
         self._opening = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
         self._started = False
-        self._clock = BrokerClock()
 
     @property
     def alive(self) -> bool:
@@ -139,7 +137,7 @@ class Publisher:
                 )
                 appended = await acknowledged
                 if not self._bus.embedded:  # whose broker is of this machine, and makes times up
-                    self._clock.compare(appended, sent_at_s=sent_at_s)
+                    self._bus.clock.compare(appended, sent_at_s=sent_at_s)
                 return int(appended.offset)
         except TimeoutError:
             self._give_up(client, "timeout")

@@ -74,16 +74,16 @@ class Ladder:
         """Return how long a message waits on a level."""
         return self._delays[level - 1][1]
 
-    def due_ms(self, record: Received, now_ms: int) -> int:
-        """Return when a record on a retry topic is due, in epoch milliseconds; one that cannot be read is due now.
+    def due_ms(self, record: Received) -> int:
+        """Return when a record on a retry topic is due, by the clock that its broker stamped it with.
 
-        At most its level's delay from now: the clock of the replica that wrote it may be ahead of ours.
+        Epoch milliseconds; at most its level's delay after the stamp, and at once where it does not say how long.
         """
         try:
-            not_before_ms = int(facts_of(record.headers, prefix=PREFIX)["not_before_ms"])
+            delay_ms = int(facts_of(record.headers, prefix=PREFIX)["delay_ms"])
         except (InvalidMessage, KeyError, ValueError):
-            return now_ms
-        return min(not_before_ms, now_ms + self.delay_ms(self.rung(record.topic).level))
+            return record.timestamp_ms
+        return record.timestamp_ms + min(delay_ms, self.delay_ms(self.rung(record.topic).level))
 
 
 def source_offset(record: Received) -> int | None:
