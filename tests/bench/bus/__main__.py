@@ -29,7 +29,7 @@ _PACKAGES = ("headrace-messaging", "aiokafka", "faststream")
 def main() -> int:
     """Measure, report, and say whether every goal was met."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bus", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of about a minute")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of about two minutes")
     parser.add_argument("--seconds", type=float, help="how long each load lasts, instead of the usual")
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # that topics come and go is meant
@@ -53,10 +53,12 @@ def _measured(stand: Stand, agenda: Agenda) -> list[Row]:
     rows: list[Row] = []
     _say("warming the broker up")
     with stand.running(Setup("bare")) as running:
+        running.knock()
         running.measure(Case(Setup("bare")), 0.0, agenda.broker_warm_up_s)
     for number in range(agenda.rounds):
         for together in agenda.turns(number):
             with stand.running(together[0].setup) as running:
+                running.knock()
                 for case in together:
                     row = Row(case, *running.measure(case, agenda.warm_up_s, agenda.seconds))
                     _say(f"round {number + 1} of {agenda.rounds}  {row.text()}")

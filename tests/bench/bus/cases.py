@@ -82,8 +82,8 @@ QUICK = Agenda(
         Case(Setup("library", 8, 2)),
     ),
     rounds=1,
-    warm_up_s=0.5,
-    seconds=1.5,
+    warm_up_s=1.0,
+    seconds=2.0,
     broker_warm_up_s=2.0,
 )
 """Shows that everything runs; its figures mean nothing."""

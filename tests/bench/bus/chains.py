@@ -152,7 +152,8 @@ def _subscription(number: int) -> Subscription:
 async def faststream(bootstrap: str) -> AsyncIterator[None]:
     """Pass bytes on with FastStream: one subscriber a hop, each message acknowledged after its publish."""
     from faststream import AckPolicy  # noqa: PLC0415 - a peer of this benchmark alone (dependency group `bench`)
-    from faststream.kafka import KafkaBroker, KafkaMessage  # noqa: PLC0415
+    from faststream.kafka import KafkaBroker  # noqa: PLC0415
+    from faststream.kafka.annotations import KafkaMessage  # noqa: PLC0415
 
     broker = KafkaBroker(bootstrap, acks="all", enable_idempotence=True, logger=None)
 
@@ -164,9 +165,9 @@ async def faststream(bootstrap: str) -> AsyncIterator[None]:
             auto_offset_reset="earliest",
             no_reply=True,
         )
-        async def handle(body: bytes, message: KafkaMessage) -> None:
+        async def handle(message: KafkaMessage) -> None:
             headers = {name: value for name, value in message.headers.items() if isinstance(value, str)}
-            await broker.publish(body, STREAM_TOPICS[number + 1], key=message.raw_message.key, headers=headers)
+            await broker.publish(message.body, STREAM_TOPICS[number + 1], key=message.raw_message.key, headers=headers)
             await message.ack()
 
     for number in range(HOPS):

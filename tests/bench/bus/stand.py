@@ -27,6 +27,7 @@ from headrace_native.server import Server
 
 _TESTS = Path(__file__).parents[2]
 _STOP_WITHIN_S = 40.0
+_KNOCK = Plan(20.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Running:
     meter: Meter
     route: Route | None
     database_url: str = ""
+
+    def knock(self) -> None:
+        """Wait until requests come through: who joins a group gets its share later. SystemExit if they do not."""
+        if self.route is not None and asyncio.run(drive(self.route, _KNOCK, self.meter))[0].lost:
+            raise SystemExit(f"no outcome on {self.route.out_of}")
 
     def measure(self, case: Case, warm_up_s: float, seconds: float) -> tuple[Measured, Cores]:
         """Put one load on it."""
