@@ -9,7 +9,7 @@ from headrace_audit.adapters.announcements import announcement
 from headrace_audit.adapters.memory import MemoryRecord
 from headrace_audit.adapters.sql import INBOX, METADATA, SqlRecord
 from headrace_audit.domain import chain_of
-from headrace_audit.handlers import record_decision
+from headrace_audit.handlers import record_decisions
 from headrace_audit.translation import decision_of
 from headrace_messaging import Bus, Codec, Envelope, Event
 from headrace_messaging.inbox import Inbox
@@ -28,17 +28,30 @@ class Audit:
 
     async def submit(self, number: int, *, partition: int = 0, tenant: str = "acme", request: str = "r1"):
         """Record the n-th decision as it comes from a partition."""
-        event = submitted(number, partition=partition, tenant=tenant, request=request)
-        return await record_decision(
-            decision_of(event),
-            chain=chain_of(partition),
-            delivery=self.record.delivery(event),
+        links = await self.deliver([submitted(number, partition=partition, tenant=tenant, request=request)])
+        return links[0] if links else None
+
+    async def deliver(self, events):
+        """Record what one partition delivers together; return the links of what was new."""
+        return await record_decisions(
+            [decision_of(event) for event in events],
+            chain=chain_of(events[0].partition),
+            delivery=self.record.delivery(events),
             clock=lambda: NOON,
         )
 
 
-def submitted(number: int, *, partition: int = 0, tenant: str = "acme", request: str = "r1") -> Event:
-    """Make the n-th event as it is delivered."""
+def submitted(
+    number: int,
+    *,
+    partition: int = 0,
+    tenant: str = "acme",
+    request: str = "r1",
+    offset: int | None = None,
+    event_id: str = "",
+    traceparent: str = "",
+) -> Event:
+    """Make the n-th event as it is delivered: at the n-th offset unless told otherwise."""
     payload = AuditSubmitted(
         action="request.admitted",
         service="moderate",
@@ -48,8 +61,10 @@ def submitted(number: int, *, partition: int = 0, tenant: str = "acme", request:
         decided_at="2026-11-21T11:59:59Z",
         facts={"number": str(number)},
     )
-    envelope = Envelope(id=f"event-{number}", type="t", source="/test", time=NOON, tenant=tenant)
-    return Event(envelope, payload, "t", tenant, partition, number, NOON)
+    envelope = Envelope(
+        id=event_id or f"event-{number}", type="t", source="/test", time=NOON, tenant=tenant, traceparent=traceparent
+    )
+    return Event(envelope, payload, "t", tenant, partition, number if offset is None else offset, NOON)
 
 
 async def open_sql(opening, path=None, *, generation: str = "g"):
@@ -94,6 +109,12 @@ def open_record(request, databases, tmp_path):
     """Return the opener of a SQL record."""
     path = tmp_path / "state.db" if request.param == "sqlite" else None
     return partial(open_sql, partial(databases.open, request.param), path)
+
+
+@pytest.fixture
+def open_sql_record():
+    """Return the opener of a SQL record on any database."""
+    return open_sql
 
 
 @pytest.fixture

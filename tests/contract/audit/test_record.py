@@ -61,9 +61,9 @@ async def test_an_append_behind_an_old_head_fails(audit, submitted_event):
     link = next_link(old, record_of(decision_of(event), after=old, logged_at=event.received_at))
 
     async def append():
-        async with audit.record.delivery(event) as appending:
-            assert await appending.first_time()
-            await appending.append(link)
+        async with audit.record.delivery([event]) as appending:
+            assert await appending.unseen() == [0]
+            await appending.append([link])
 
     with pytest.raises(ChainMoved):
         await append()

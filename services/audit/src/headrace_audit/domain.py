@@ -71,6 +71,11 @@ class Link:
     fingerprint: str
     record_json: str
 
+    @property
+    def head(self) -> Head:
+        """The end of the chain once this link is in it."""
+        return Head(self.chain, self.sequence, self.fingerprint)
+
 
 def chain_of(partition: int) -> str:
     """Name the chain of a partition."""

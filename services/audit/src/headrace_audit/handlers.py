@@ -1,11 +1,12 @@
-"""The use cases: record a decision once, prove what was recorded."""
+"""The use cases: record decisions once each, prove what was recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from headrace_audit.domain import Decision, Link, next_link
+from headrace_audit.domain import Decision, Head, Link, next_link
 from headrace_audit.ocsf import record_of
 from headrace_audit.ports import Clock, Delivery, Record
 from headrace_audit.verification import VerifyReport
@@ -21,15 +22,17 @@ class Proof:
     report: VerifyReport
 
 
-async def record_decision(decision: Decision, *, chain: str, delivery: Delivery, clock: Clock) -> Link | None:
-    """Append a decision to its chain; None when this delivery was recorded before."""
+async def record_decisions(
+    decisions: Sequence[Decision], *, chain: str, delivery: Delivery, clock: Clock
+) -> Sequence[Link]:
+    """Append to a chain, in order, those decisions of a delivery that were not recorded before; return their links."""
     async with delivery as appending:
-        if not await appending.first_time():
-            return None
-        head = await appending.head(chain)
-        link = next_link(head, record_of(decision, after=head, logged_at=clock()))
-        await appending.append(link)
-        return link
+        new = [decisions[place] for place in await appending.unseen()]
+        if not new:
+            return ()
+        links = list(_links(new, after=await appending.head(chain), logged_at=clock()))
+        await appending.append(links)
+        return links
 
 
 async def prove(tenant: str, request_id: str, *, record: Record) -> Proof:
@@ -38,3 +41,10 @@ async def prove(tenant: str, request_id: str, *, record: Record) -> Proof:
     if request_id:
         links = await record.links_of(tenant, request_id, links_max=PROOF_LINKS_MAX)
     return Proof(links, await record.verify())
+
+
+def _links(decisions: Sequence[Decision], *, after: Head, logged_at: datetime) -> Iterator[Link]:
+    for decision in decisions:
+        link = next_link(after, record_of(decision, after=after, logged_at=logged_at))
+        yield link
+        after = link.head

@@ -15,18 +15,21 @@ Clock = Callable[[], datetime]
 
 
 class Appending(Protocol):
-    """One delivery's transaction: all of it happens, or nothing."""
+    """The transaction of what was delivered together, of one chain: all of it happens, or nothing."""
 
-    async def first_time(self) -> bool:
-        """Take the delivery into the inbox; False when it was there already and nothing is left to do."""
+    async def unseen(self) -> Sequence[int]:
+        """Take the delivery into the inbox; return the places in it, in order, of what was not there yet."""
         ...
 
     async def head(self, chain: str) -> Head:
         """Return the end of a chain; the genesis for one that does not exist yet."""
         ...
 
-    async def append(self, link: Link) -> None:
-        """Append behind the head that the link follows and announce it; ChainMoved when that is not the head."""
+    async def append(self, links: Sequence[Link]) -> None:
+        """Append links of one chain behind the head that the first follows and announce them; at least one.
+
+        ChainMoved when that is not the head.
+        """
         ...
 
 

@@ -18,12 +18,12 @@ class MemoryRecord:
     def __init__(self) -> None:
         self.links: list[Link] = []
         self.heads: dict[str, Head] = {}
-        self.inbox: set[str] = set()
+        self.inbox: set[tuple[str, str]] = set()
 
     @asynccontextmanager
-    async def delivery(self, event: Event[Any]) -> AsyncIterator[MemoryAppending]:
-        """Open the transaction of one delivered event; it commits on leaving."""
-        draft = MemoryAppending(self, event)
+    async def delivery(self, events: Sequence[Event[Any]]) -> AsyncIterator[MemoryAppending]:
+        """Open the transaction of what was delivered together; it commits on leaving."""
+        draft = MemoryAppending(self, events)
         yield draft
         draft.commit()
 
@@ -42,31 +42,32 @@ class MemoryRecord:
 class MemoryAppending:
     """One delivery's draft."""
 
-    def __init__(self, record: MemoryRecord, event: Event[Any]) -> None:
+    def __init__(self, record: MemoryRecord, events: Sequence[Event[Any]]) -> None:
         self._record = record
-        self._event_id = event.envelope.id
+        self._ids = [(event.envelope.tenant, event.envelope.id) for event in events]
         self._added: list[Link] = []
 
-    async def first_time(self) -> bool:
-        """Tell whether the event id is new."""
-        return self._event_id not in self._record.inbox
+    async def unseen(self) -> Sequence[int]:
+        """Tell which events are new, each once."""
+        first = {one: place for place, one in reversed(list(enumerate(self._ids)))}
+        return sorted(place for one, place in first.items() if one not in self._record.inbox)
 
     async def head(self, chain: str) -> Head:
         """Return the end of a chain."""
         return self._record.heads.get(chain, Head(chain))
 
-    async def append(self, link: Link) -> None:
-        """Keep the link for the commit."""
-        self._check(link)
-        self._added.append(link)
+    async def append(self, links: Sequence[Link]) -> None:
+        """Keep the links for the commit."""
+        self._check(links[0])
+        self._added += links
 
     def commit(self) -> None:
         """Make the draft the record; ChainMoved when another delivery came first."""
         for link in self._added:
             self._check(link)
             self._record.links.append(link)
-            self._record.heads[link.chain] = Head(link.chain, link.sequence, link.fingerprint)
-        self._record.inbox.add(self._event_id)
+            self._record.heads[link.chain] = link.head
+        self._record.inbox.update(self._ids)
 
     def _check(self, link: Link) -> None:
         head = self._record.heads.get(link.chain, Head(link.chain))

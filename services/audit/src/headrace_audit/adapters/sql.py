@@ -1,5 +1,7 @@
 """The record in SQL: links, heads, inbox and outbox in one database, written in one transaction a delivery.
 
+However many links a transaction appends, it takes the same number of statements.
+
 The primary key (chain, sequence) and the check of the head make an append conditional: a second writer, or one that
 was declared dead and is not, fails with ChainMoved instead of forking the chain.
 """
@@ -9,12 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from headrace_messaging import Event, Outgoing
 from headrace_messaging.inbox import Inbox, inbox_tables
-from headrace_messaging.outbox import Outbox
+from headrace_messaging.outbox import Outbox, OutboxRow
+from headrace_messaging.tracing import continuing
 from headrace_storage import Database
 from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -74,10 +78,13 @@ class SqlRecord:
         self._announce = announce
 
     @asynccontextmanager
-    async def delivery(self, event: Event[Any]) -> AsyncIterator[SqlAppending]:
-        """Open the transaction of one delivered event; it commits on leaving. One chain is written by one at a time."""
-        async with self._database.write(f"chain/{chain_of(event.partition)}") as connection:
-            yield SqlAppending(connection, event, inbox=self._inbox, outbox=self._outbox, announce=self._announce)
+    async def delivery(self, events: Sequence[Event[Any]]) -> AsyncIterator[SqlAppending]:
+        """Open the transaction of what one partition delivered together; it commits on leaving.
+
+        One chain is written by one at a time.
+        """
+        async with self._database.write(f"chain/{chain_of(events[0].partition)}") as connection:
+            yield SqlAppending(connection, events, inbox=self._inbox, outbox=self._outbox, announce=self._announce)
 
     async def links_of(self, tenant: str, request_id: str, *, links_max: int) -> Sequence[Link]:
         """Return the first `links_max` links of a tenant's request, in order of chain and sequence."""
@@ -114,21 +121,24 @@ class SqlAppending:
     def __init__(
         self,
         connection: AsyncConnection,
-        event: Event[Any],
+        events: Sequence[Event[Any]],
         *,
         inbox: Inbox,
         outbox: Outbox,
         announce: Callable[[Link], Outgoing],
     ) -> None:
         self._connection = connection
-        self._event = event
+        self._events = events
+        self._causes = {event.envelope.id: event.envelope for event in events}
         self._inbox = inbox
         self._outbox = outbox
         self._announce = announce
 
-    async def first_time(self) -> bool:
-        """Take the event id into the inbox; False when it was there."""
-        return await self._inbox.accept(self._connection, self._event)
+    async def unseen(self) -> Sequence[int]:
+        """Take the events into the inbox; return the places of those that were not there."""
+        new = await self._inbox.accept_all(self._connection, self._events)
+        places = {id(event): place for place, event in enumerate(self._events)}
+        return [places[id(event)] for event in new]
 
     async def head(self, chain: str) -> Head:
         """Return the end of a chain, locked until the transaction ends where the database locks rows."""
@@ -136,28 +146,36 @@ class SqlAppending:
         row = (await self._connection.execute(query)).one_or_none()
         return Head(chain) if row is None else Head(row.chain, row.sequence, row.fingerprint)
 
-    async def append(self, link: Link) -> None:
-        """Insert the link, move the head from the one that it follows, put the announcement into the outbox."""
+    async def append(self, links: Sequence[Link]) -> None:
+        """Insert the links, move the head from the one that they follow, put the announcements into the outbox."""
+        first = links[0]
         try:
-            await self._connection.execute(insert(LINKS).values({name: getattr(link, name) for name in Link.__slots__}))
-            await self._move_head(link)
+            await self._connection.execute(insert(LINKS), [_row(link) for link in links])
+            await self._move_head(first, links[-1].head)
         except IntegrityError as error:
-            raise ChainMoved(f"{link.chain} {link.sequence} is taken") from error
-        await self._outbox.add(self._connection, self._announce(link))
+            raise ChainMoved(f"{first.chain} {first.sequence} is taken") from error
+        await self._outbox.store(self._connection, [await self._encoded(link) for link in links])
 
-    async def _move_head(self, link: Link) -> None:
-        if link.sequence == 1:
-            head = {"chain": link.chain, "sequence": 1, "fingerprint": link.fingerprint}
-            await self._connection.execute(insert(HEADS).values(head))
+    async def _move_head(self, first: Link, head: Head) -> None:
+        if first.sequence == 1:
+            await self._connection.execute(insert(HEADS).values(asdict(head)))
             return
         moved = await self._connection.execute(
             update(HEADS)
             .where(
-                HEADS.c.chain == link.chain,
-                HEADS.c.sequence == link.sequence - 1,
-                HEADS.c.fingerprint == link.previous_fingerprint,
+                HEADS.c.chain == first.chain,
+                HEADS.c.sequence == first.sequence - 1,
+                HEADS.c.fingerprint == first.previous_fingerprint,
             )
-            .values(sequence=link.sequence, fingerprint=link.fingerprint)
+            .values(sequence=head.sequence, fingerprint=head.fingerprint)
         )
         if moved.rowcount != 1:
-            raise ChainMoved(f"{link.chain} does not end at {link.sequence - 1}")
+            raise ChainMoved(f"{first.chain} does not end at {first.sequence - 1}")
+
+    async def _encoded(self, link: Link) -> OutboxRow:
+        with continuing(self._causes[link.record_id]):
+            return await self._outbox.encode(self._announce(link))
+
+
+def _row(link: Link) -> dict[str, Any]:
+    return {name: getattr(link, name) for name in Link.__slots__}

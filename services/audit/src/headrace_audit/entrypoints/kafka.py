@@ -10,21 +10,31 @@ from headrace.audit.v1.events_pb2 import AuditSubmitted
 from headrace_messaging import Ending, Event, Outgoing, Subscription
 
 from headrace_audit.domain import chain_of
-from headrace_audit.handlers import record_decision
+from headrace_audit.handlers import record_decisions
 from headrace_audit.ports import Clock, Delivery
 from headrace_audit.translation import decision_of
 
 
-def subscriptions(*, delivery: Callable[[Event[Any]], Delivery], clock: Clock) -> list[Subscription]:
-    """Return what audit subscribes to. Links leave through the outbox, so the handler returns nothing."""
+def subscriptions(*, delivery: Callable[[Sequence[Event[Any]]], Delivery], clock: Clock) -> list[Subscription]:
+    """Return what audit subscribes to. Links leave through the outbox, so the handlers return nothing."""
+
+    async def on_audits_submitted(events: Sequence[Event[AuditSubmitted]]) -> None:
+        decisions, chain = [decision_of(event) for event in events], chain_of(events[0].partition)
+        await record_decisions(decisions, chain=chain, delivery=delivery(events), clock=clock)
 
     async def on_audit_submitted(event: Event[AuditSubmitted]) -> Sequence[Outgoing]:
-        decision, chain = decision_of(event), chain_of(event.partition)
-        await record_decision(decision, chain=chain, delivery=delivery(event), clock=clock)
+        await on_audits_submitted([event])
         return ()
 
-    # A decision happened: it is recorded whatever deadline it inherited.
-    return [Subscription(topics.AUDIT_SUBMITTED, on_audit_submitted, _nothing_to_end, past_deadline="handle")]
+    return [
+        Subscription(
+            topics.AUDIT_SUBMITTED,
+            on_audit_submitted,
+            _nothing_to_end,
+            past_deadline="handle",  # a decision happened: it is recorded whatever deadline it inherited
+            together=on_audits_submitted,
+        )
+    ]
 
 
 async def _nothing_to_end(_event: Event[Any], _ending: Ending) -> Sequence[Outgoing]:
