@@ -14,7 +14,7 @@ from headrace_storage.migrations import newest_revision
 from sqlalchemy import MetaData, text
 
 TABLES = {
-    "audit": "headrace_audit.adapters.sql",
+    "audit": "headrace_audit.adapters.tables",
     "embed": None,
     "generate": "headrace_generate.adapters.sql_journal",
     "ingest": "headrace_ingest.adapters.sql_rows",
@@ -161,12 +161,12 @@ async def test_a_database_of_a_newer_release_is_left_alone(databases, opening, t
     newer.mkdir()
     for file in migrations("audit").glob("r*.py"):
         (newer / file.name).write_text(file.read_text())
-    (newer / "r0004_next.py").write_text(
-        'revision = "0004"\ndown_revision = "0003"\n\n\ndef upgrade() -> None:\n    """Change nothing."""\n'
+    (newer / "r0005_next.py").write_text(
+        'revision = "0005"\ndown_revision = "0004"\n\n\ndef upgrade() -> None:\n    """Change nothing."""\n'
     )
     opened = partial(databases.open, kind, declared("audit"))
     await opened(migrations=newer)
-    with pytest.raises(UnknownRevision, match="0004"):
+    with pytest.raises(UnknownRevision, match="0005"):
         await opening(kind, "audit")
 
 

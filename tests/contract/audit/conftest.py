@@ -7,24 +7,43 @@ import pytest
 from headrace.audit.v1.events_pb2 import AuditSubmitted
 from headrace_audit.adapters.announcements import announcement
 from headrace_audit.adapters.memory import MemoryRecord
-from headrace_audit.adapters.sql import INBOX, METADATA, SqlRecord
+from headrace_audit.adapters.sql import SqlRecord
+from headrace_audit.adapters.tables import INBOX, METADATA
+from headrace_audit.adapters.walk_tables import walk_tables
+from headrace_audit.checkpoints import Seal
 from headrace_audit.domain import chain_of
 from headrace_audit.handlers import record_decisions
+from headrace_audit.notes import SigningKey
 from headrace_audit.translation import decision_of
+from headrace_audit.verification import Verification, verify
 from headrace_messaging import Bus, Codec, Envelope, Event
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox, outbox_table
 from headrace_storage import Database
 from sqlalchemy import MetaData
 
+KEY = SigningKey(bytes(32))
+SEAL = Seal(KEY, links_max=4)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 class Audit:
     """The use cases over one implementation of the ports."""
 
-    def __init__(self, record) -> None:
+    def __init__(self, record, seal=SEAL, database=None) -> None:
         self.record = record
+        self.seal = seal
+        self.database = database
+
+    def signing_with(self, seal):
+        """Return the same record's use cases with another seal."""
+        return Audit(self.record, seal, self.database)
+
+    async def verified(self, *keys):
+        """Verify the record as an auditor does who trusts these keys."""
+        if self.database is None:
+            return verify(self.record.ordered(), self.record.contents, keys)
+        return (await walk_tables(self.database, lambda contents: Verification(contents, keys))).report()
 
     async def submit(self, number: int, *, partition: int = 0, tenant: str = "acme", request: str = "r1"):
         """Record the n-th decision as it comes from a partition."""
@@ -36,7 +55,8 @@ class Audit:
         return await record_decisions(
             [decision_of(event) for event in events],
             chain=chain_of(events[0].partition),
-            delivery=self.record.delivery(events),
+            delivery=self.record.delivery(chain_of(events[0].partition), events),
+            seal=self.seal,
             clock=lambda: NOON,
         )
 
@@ -94,8 +114,8 @@ async def audit(request, databases, tmp_path):
         yield Audit(MemoryRecord())
         return
     path = tmp_path / "state.db" if request.param == "sqlite" else None
-    record, *_ = await open_sql(partial(databases.open, request.param), path)
-    yield Audit(record)
+    record, database, _ = await open_sql(partial(databases.open, request.param), path)
+    yield Audit(record, database=database)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from headrace_audit.checkpoints import Tip
 from headrace_audit.domain import ChainMoved, Head, next_link
 from headrace_audit.handlers import prove
 from headrace_audit.ocsf import record_of
@@ -55,15 +56,15 @@ async def test_every_partition_has_its_own_chain(audit):
 
 async def test_an_append_behind_an_old_head_fails(audit, submitted_event):
     """A writer that was declared dead and is not cannot fork the chain: nothing of its delivery stays."""
-    old = Head("audit-0")
+    old = Tip(head=Head("audit-0"))
     await audit.submit(1)
     event = submitted_event(2)
-    link = next_link(old, record_of(decision_of(event), after=old, logged_at=event.received_at))
+    link = next_link(old.head, record_of(decision_of(event), after=old.head, logged_at=event.received_at))
 
     async def append():
-        async with audit.record.delivery([event]) as appending:
+        async with audit.record.delivery("audit-0", [event]) as appending:
             assert await appending.unseen() == [0]
-            await appending.append([link])
+            await appending.append([link], before=old, tip=audit.seal.close(old, [link], at=event.received_at))
 
     with pytest.raises(ChainMoved):
         await append()

@@ -1,13 +1,12 @@
 """The offline verifier on real files: whatever is done to the record, it names the chain and the first broken link."""
 
-import json
 import shutil
 import sqlite3
 from contextlib import closing
 
 import pytest
 from headrace_audit.verification import first_difference
-from headrace_audit.verify import export_database, read_links, verify_database, verify_export
+from headrace_audit.verify import read_links, verify_database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -140,33 +139,8 @@ def test_what_is_no_record_is_reported(tmp_path):
     assert not verify_database(tmp_path / "missing.db").verified
 
 
-def test_an_export_verifies_without_the_database(recorded, tmp_path):
-    """Heads first, then links as on the topic: delivered twice they still verify, cut short they do not."""
-    export = tmp_path / "audit.jsonl"
-    assert export_database(recorded, export) == 12
-    lines = export.read_text().splitlines(keepends=True)
-
-    assert verify_export(export).verified
-    export.write_text("".join([*lines, *lines[-3:]]))
-    assert verify_export(export).verified
-    export.write_text("".join(lines[:-1]))
-    assert [(one.chain, one.broken_at) for one in verify_export(export).chains if not one.verified] == [("audit-1", 6)]
-
-
-def test_a_topics_copy_verifies_without_heads(recorded, tmp_path):
-    """What a consumer kept of audit.recorded verifies link by link; where it ends is not known."""
-    export = tmp_path / "topic.jsonl"
-    export_database(recorded, export)
-    links = [line for line in export.read_text().splitlines() if "head" not in json.loads(line)]
-    export.write_text("\n".join(links[:-2]))
-
-    report = verify_export(export)
-    assert report.verified
-    assert not report.ends_known
-
-
-def test_a_rewritten_chain_parts_from_a_copy_kept_elsewhere(recorded, tmp_path):
-    """The one fraud that a record cannot show by itself: the copy names where they part."""
+def test_a_rewritten_chain_parts_from_a_copy_kept_elsewhere(recorded):
+    """To the link, where a copy of the links was kept: signed checkpoints alone name the stretch (test_exports.py)."""
     ours = list(read_links(recorded))
     assert first_difference(ours, ours) is None
     assert first_difference(ours[:3] + ours[4:], ours) == ("audit-0", 4)

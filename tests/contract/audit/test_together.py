@@ -6,7 +6,9 @@ from itertools import count, pairwise
 
 import pytest
 from headrace_audit.adapters.memory import MemoryRecord
+from headrace_audit.checkpoints import Seal, Tip
 from headrace_audit.domain import ChainMoved, Head
+from headrace_audit.notes import SigningKey
 from headrace_storage import Database
 from headrace_telemetry import tracing
 from hypothesis import HealthCheck, given, settings
@@ -44,7 +46,7 @@ async def test_a_delivery_that_fails_leaves_nothing(audit, submitted_event):
     events = [submitted_event(number) for number in range(5)]
 
     async def fail():
-        async with audit.record.delivery(events) as appending:
+        async with audit.record.delivery("audit-0", events) as appending:
             await appending.unseen()
             raise RuntimeError
 
@@ -91,9 +93,9 @@ def test_sql_makes_the_chain_of_memory(make_audit, submitted_event, open_sql_rec
 async def test_the_number_of_statements_does_not_depend_on_the_number_of_decisions(
     make_audit, open_record, submitted_event
 ):
-    """One inbox, one head, one insert of links, one of announcements: for two as for two hundred."""
+    """One inbox, one head, one insert of links, one checkpoint, one outbox: for two decisions as for two hundred."""
     record, database, _ = await open_record()
-    audit = make_audit(record)
+    audit = make_audit(record, Seal(SigningKey(bytes(32)), links_max=1))
     counts = []
     sqlalchemy_event.listen(database._place.engine.sync_engine, "before_cursor_execute", lambda *_: counts.append(1))
     taken = []
@@ -129,8 +131,8 @@ async def test_two_deliveries_never_fork(audit, submitted_event):
     links = await audit.deliver(events)
 
     async def append_again():
-        async with audit.record.delivery([submitted_event(9)]) as appending:
-            await appending.append(links)
+        async with audit.record.delivery("audit-0", [submitted_event(9)]) as appending:
+            await appending.append(links, before=Tip(head=Head("audit-0")), tip=await appending.tip("audit-0"))
 
     with pytest.raises(ChainMoved):
         await append_again()

@@ -3,7 +3,7 @@
 Tables, queries and what a blob means belong to the services; this library opens, configures and closes.
 """
 
-from headrace_storage.blobs import BlobCorrupt, BlobNotFound, BlobStore, ObjectBlobs
+from headrace_storage.blobs import BlobCorrupt, BlobNotFound, BlobStore, ObjectBlobs, bucket_store
 from headrace_storage.inserting import insert_all_new, insert_new
 from headrace_storage.migrations import UnknownRevision
 from headrace_storage.sql import Database
@@ -15,6 +15,7 @@ __all__ = [
     "Database",
     "ObjectBlobs",
     "UnknownRevision",
+    "bucket_store",
     "insert_all_new",
     "insert_new",
 ]

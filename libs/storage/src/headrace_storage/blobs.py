@@ -73,33 +73,16 @@ class ObjectBlobs:
     def in_bucket(
         cls, url: str, *, endpoint: str | None, region: str, access_key_id: str | None, secret_access_key: str | None
     ) -> ObjectBlobs:
-        """Keep blobs in the S3 bucket of `s3://bucket/prefix`.
-
-        `endpoint` is that of an S3-compatible server, http or https; credentials that are None are the environment's,
-        as AWS names them. ValueError when the URL is not one of S3's.
-        """
-        parts = urlsplit(url)
-        if parts.scheme != "s3" or not parts.hostname:
-            raise ValueError("blobs are kept at s3://BUCKET or s3://BUCKET/PREFIX")
-        config: S3Config = {"region": region}
-        if endpoint:
-            config["endpoint"] = endpoint
-        if access_key_id:
-            config["access_key_id"] = access_key_id
-        if secret_access_key:
-            config["secret_access_key"] = secret_access_key
-        store = S3Store(
-            parts.netloc,
-            prefix=parts.path.strip("/") or None,
-            config=config,
-            client_options={
-                "allow_http": bool(endpoint and endpoint.startswith("http://")),
-                "connect_timeout": f"{_CONNECT_TIMEOUT_S}s",
-                "timeout": f"{_REQUEST_TIMEOUT_S}s",
-            },
-            retry_config={"max_retries": _RETRIES_MAX, "retry_timeout": timedelta(seconds=_RETRIES_WITHIN_S)},
+        """Keep blobs in the S3 bucket of `s3://bucket/prefix`; see `bucket_store`."""
+        return cls(
+            bucket_store(
+                url,
+                endpoint=endpoint,
+                region=region,
+                access_key_id=access_key_id,
+                secret_access_key=secret_access_key,
+            )
         )
-        return cls(store)
 
     async def put(self, tenant: str, content: bytes) -> str:
         """Store `content` once, atomically; return its sha256 in hexadecimal."""
@@ -137,6 +120,37 @@ class ObjectBlobs:
         except FileNotFoundError:
             return False
         return True
+
+
+def bucket_store(
+    url: str, *, endpoint: str | None, region: str, access_key_id: str | None, secret_access_key: str | None
+) -> ObjectStore:
+    """Return the store of the S3 bucket of `s3://bucket/prefix`.
+
+    `endpoint` is that of an S3-compatible server, http or https; credentials that are None are the environment's, as
+    AWS names them. ValueError when the URL is not one of S3's.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.hostname:
+        raise ValueError("blobs are kept at s3://BUCKET or s3://BUCKET/PREFIX")
+    config: S3Config = {"region": region}
+    if endpoint:
+        config["endpoint"] = endpoint
+    if access_key_id:
+        config["access_key_id"] = access_key_id
+    if secret_access_key:
+        config["secret_access_key"] = secret_access_key
+    return S3Store(
+        parts.netloc,
+        prefix=parts.path.strip("/") or None,
+        config=config,
+        client_options={
+            "allow_http": bool(endpoint and endpoint.startswith("http://")),
+            "connect_timeout": f"{_CONNECT_TIMEOUT_S}s",
+            "timeout": f"{_REQUEST_TIMEOUT_S}s",
+        },
+        retry_config={"max_retries": _RETRIES_MAX, "retry_timeout": timedelta(seconds=_RETRIES_WITHIN_S)},
+    )
 
 
 def _path(tenant: str, sha256: str) -> str:

@@ -2,31 +2,85 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
+from headrace_errors import Unavailable
 from headrace_messaging.inbox import Inbox
 from headrace_runtime import Chassis, Service
+from headrace_telemetry import get_logger
+from pydantic import SecretStr
 
+from headrace_audit.adapters.anchors import ObjectAnchor
 from headrace_audit.adapters.announcements import announcement
-from headrace_audit.adapters.sql import INBOX, METADATA, SqlRecord
+from headrace_audit.adapters.key_files import KeyFiles, signing_key
+from headrace_audit.adapters.sql import SqlRecord
+from headrace_audit.adapters.tables import INBOX, METADATA
+from headrace_audit.checkpoints import Seal
 from headrace_audit.entrypoints import grpc, kafka
+from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, take_over
 from headrace_audit.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+_log = get_logger()
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
-    """Open the record; the chains go on where they ended, on whichever bus."""
+    """Open the record; the chains go on where they ended, on whichever bus. ValueError when the key is none."""
+    seal, anchor = _seal(settings), _anchor(settings)
     database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
     path = None if settings.sql.url else settings.state_dir / "state.db"
     record = SqlRecord(database, path, inbox=inbox, outbox=outbox, announce=announcement)
+
+    async def keep_and_anchor() -> None:
+        while True:
+            await asyncio.sleep(settings.checkpoint_interval_s)
+            try:
+                await keep_checkpoints(record=record, seal=seal, clock=_now)
+                for one in await anchor_checkpoints(record=record, anchor=anchor) if anchor else ():
+                    # Somebody put another history there, or this record is not the one that was anchored.
+                    _log.error("anchor.differs", chain=one.chain, sequence=one.sequence)
+            except Unavailable as error:
+                _log.warning("checkpoints.waiting", reason=error.reason, detail=error.detail)
+
+    async def take_over_the_chains() -> None:
+        await take_over(record=record, seal=seal, clock=_now)
+
     return Service(
-        subscriptions=kafka.subscriptions(delivery=record.delivery, clock=_now),
+        subscriptions=kafka.subscriptions(delivery=record.delivery, seal=seal, clock=_now),
         rpcs=[grpc.rpc(record=record)],
+        before_ready=take_over_the_chains,
+        tasks=[keep_and_anchor],
         offsets=inbox,
     )
+
+
+def _seal(settings: Settings) -> Seal:
+    files = KeyFiles(settings.state_dir)
+    if settings.signing_key is None:
+        return Seal(files.make_if_missing(), files.successions(), settings.checkpoint_links_max)
+    key = signing_key(settings.signing_key.get_secret_value())
+    files.publish(key.verifier)
+    return Seal(key, settings.successions, settings.checkpoint_links_max)
+
+
+def _anchor(settings: Settings) -> ObjectAnchor | None:
+    if settings.anchor is None:
+        return None
+    blobs = settings.blobs
+    return ObjectAnchor.at(
+        settings.anchor,
+        endpoint=blobs.endpoint,
+        region=blobs.region,
+        access_key_id=_revealed(blobs.access_key_id),
+        secret_access_key=_revealed(blobs.secret_access_key),
+    )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _now() -> datetime:

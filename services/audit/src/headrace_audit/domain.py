@@ -3,7 +3,7 @@
 A chain is the record of one partition of the topic of submitted decisions. Every link's fingerprint covers the one
 before and the canonical bytes of its own record, and the record names its chain and its sequence: so no record can be
 changed, moved, dropped or put between others without breaking every fingerprint after it. What a record says is the
-business of `ocsf`; where chains are kept, of the adapters.
+business of `ocsf`; who signs a chain, of `checkpoints`; where chains are kept, of the adapters.
 """
 
 from __future__ import annotations

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from headrace_audit.domain import Head, Link
+from headrace_audit.checkpoints import Tip
+from headrace_audit.domain import Link
 from headrace_audit.verification import VerifyReport
 
 Clock = Callable[[], datetime]
@@ -21,14 +23,15 @@ class Appending(Protocol):
         """Take the delivery into the inbox; return the places in it, in order, of what was not there yet."""
         ...
 
-    async def head(self, chain: str) -> Head:
-        """Return the end of a chain; the genesis for one that does not exist yet."""
+    async def tip(self, chain: str) -> Tip:
+        """Return the end of a chain, its tree grown up to there; the genesis for one that does not exist yet."""
         ...
 
-    async def append(self, links: Sequence[Link]) -> None:
-        """Append links of one chain behind the head that the first follows and announce them; at least one.
+    async def append(self, links: Sequence[Link], *, before: Tip, tip: Tip) -> None:
+        """Append links behind `before` and announce them; the chain then ends at `tip`.
 
-        ChainMoved when that is not the head.
+        Its checkpoint is kept where `tip.kept` moved. Without links the chain is only signed anew. ChainMoved when the
+        chain does not end at `before`.
         """
         ...
 
@@ -37,8 +40,21 @@ Delivery = AbstractAsyncContextManager[Appending]
 """Commits on leaving, rolls back on an error."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptCheckpoint:
+    """A signed note about a chain's first `sequence` records."""
+
+    chain: str
+    sequence: int
+    note: str
+
+
 class Record(Protocol):
     """The record as it is asked for."""
+
+    def delivery(self, chain: str) -> Delivery:
+        """Open a transaction on a chain that nothing was delivered for."""
+        ...
 
     async def links_of(self, tenant: str, request_id: str, *, links_max: int) -> Sequence[Link]:
         """Return the first `links_max` links of a tenant's request, in order of chain and sequence."""
@@ -46,4 +62,31 @@ class Record(Protocol):
 
     async def verify(self) -> VerifyReport:
         """Verify every chain; takes time in proportion to the record, off the event loop."""
+        ...
+
+    async def tips(self) -> Sequence[Tip]:
+        """Return where every chain ends; the trees may lag behind."""
+        ...
+
+    async def sign_with(self, key: str, successions: Sequence[str]) -> None:
+        """Make `key` the one that signs this record, by the notes that lead to it from the one that did.
+
+        SignedByAnother where another key signs it that did not hand over.
+        """
+        ...
+
+    async def unanchored(self, *, checkpoints_max: int) -> Sequence[KeptCheckpoint]:
+        """Return the first kept checkpoints that are not known to lie in the anchor."""
+        ...
+
+    async def anchored(self, checkpoint: KeptCheckpoint) -> None:
+        """Note that a checkpoint lies in the anchor."""
+        ...
+
+
+class Anchor(Protocol):
+    """A place outside the record that keeps checkpoints for as long as its own retention says."""
+
+    async def put(self, checkpoint: KeptCheckpoint) -> bool:
+        """Keep a checkpoint; False where another one stands in its place already. Unavailable."""
         ...

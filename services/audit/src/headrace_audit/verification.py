@@ -1,29 +1,50 @@
 """Verification of chains, without I/O: which chain is broken, and at which sequence first.
 
-It trusts nothing but the links and heads it is given. What these cannot show, it cannot see: a chain that was written
-anew as a whole, heads included, or a chain removed with its head. `first_difference` finds those against any copy
-that was kept elsewhere; docs/money-and-proof.md says which copies there are.
+It trusts the keys that it is given and nothing else: links must follow each other, and every history must be the one
+that was signed. Without keys it can only see what does not fit together: a chain that was written anew as a whole looks
+whole. What was signed shows where another history begins only as closely as checkpoints were kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any
 
+from headrace_audit.checkpoints import Checkpoint, predecessors, trusted
 from headrace_audit.domain import GENESIS, Head, Link, flaw_of
+from headrace_audit.merkle import Tree, leaf_hash
+from headrace_audit.notes import NoteRefused, VerifierKey, open_note, split
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a record says of itself before its links: where chains end, all checkpoints, who handed keys over.
+
+    `vouched` says that somebody who is trusted signed the heads as a whole, as the manifest of an export.
+    """
+
+    heads: tuple[Head, ...]
+    checkpoints: tuple[str, ...] = ()
+    successions: tuple[str, ...] = ()
+    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """One chain's state. `broken_at` is the first sequence that does not verify, 0 when all do."""
+    """One chain's state. `broken_at` is the first sequence that does not verify, 0 when all do.
+
+    Up to `signed_to` a trusted key vouches for every link; where another history was put in the place of the signed
+    one, `broken_at` is the first sequence that nobody vouches for, and `flaw` names the last that it can be.
+    """
 
     chain: str
     length: int
     head_fingerprint: str
     broken_at: int = 0
     flaw: str = ""
+    signed_to: int = 0
 
     @property
     def verified(self) -> bool:
@@ -33,13 +54,13 @@ class ChainReport:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """Every chain's state; `flaw` says why nothing could be read at all.
+    """Every chain's state; `flaw` says why nothing could be read or trusted at all.
 
-    `ends_known` is False when no heads were given: then a chain that lost its last links looks like a shorter one.
+    `signatures_checked` is False when no key was given: then a history that was replaced as a whole looks whole.
     """
 
     chains: tuple[ChainReport, ...]
-    ends_known: bool = True
+    signatures_checked: bool = False
     flaw: str = ""
 
     @property
@@ -58,49 +79,85 @@ class VerifyReport:
         return {
             "verified": self.verified,
             "links": self.links,
-            "ends_known": self.ends_known,
+            "signatures_checked": self.signatures_checked,
             "flaw": self.flaw,
             "chains": chains,
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """A checkpoint to be met; `flaw` when nobody known signed it."""
+
+    checkpoint: Checkpoint
+    vouches: bool
+    flaw: str = ""
+
+
 class _Walk:
     """One chain as it is walked, link by link; it stops judging at the first flaw and only counts on."""
 
-    def __init__(self, chain: str) -> None:
+    def __init__(self, chain: str, expected: Iterable[_Expected], *, keyed: bool) -> None:
         self.chain = chain
         self.length = 0
         self.sequence = 0
         self.fingerprint = GENESIS
         self.broken_at = 0
         self.flaw = ""
+        self.signed_to = 0
+        self._tree = Tree()
+        self._keyed = keyed
+        self._expected = sorted(expected, key=lambda one: one.checkpoint.size, reverse=True)  # the next one last
 
     def step(self, link: Link) -> None:
         self.length += 1
         if self.broken_at:
             return
         expected = self.sequence + 1
-        if link.sequence < expected:
-            self._break(link.sequence if link.sequence > 0 else expected, "a second link claims this sequence")
+        if link.sequence < 1:
+            self._break(expected, "this link cannot be read")
+        elif link.sequence < expected:
+            self._break(link.sequence, "a second link claims this sequence")
         elif link.sequence > expected:
             self._break(expected, "this link is missing")
         elif flaw := flaw_of(link, self.fingerprint):
             self._break(expected, flaw)
         else:
-            self.sequence, self.fingerprint = expected, link.fingerprint
+            self._accept(link)
 
-    def end(self, head: Head | None) -> ChainReport:
-        if not self.broken_at and head is not None:
+    def end(self, head: Head, *, vouched: bool) -> ChainReport:
+        if not self.broken_at:
             self._compare(head)
-        return ChainReport(self.chain, self.length, self.fingerprint, self.broken_at, self.flaw)
+        if vouched and not self.broken_at:
+            self.signed_to = self.sequence
+        if self._keyed and not self.broken_at and self.signed_to < self.sequence:
+            self._break(self.signed_to + 1, "from here on no trusted key vouches for the chain")
+        return ChainReport(self.chain, self.length, self.fingerprint, self.broken_at, self.flaw, self.signed_to)
+
+    def _accept(self, link: Link) -> None:
+        self.sequence, self.fingerprint = link.sequence, link.fingerprint
+        self._tree = self._tree.grown([leaf_hash(link.record_json.encode())])
+        while self._expected and self._expected[-1].checkpoint.size <= self.sequence and not self.broken_at:
+            self._meet(self._expected.pop())
+
+    def _meet(self, expected: _Expected) -> None:
+        signed = expected.checkpoint
+        if expected.flaw:
+            self._break(signed.size, expected.flaw)
+        elif (signed.size, signed.root, signed.fingerprint) != (self.sequence, self._tree.root, self.fingerprint):
+            self._break(self.signed_to + 1, f"another history than the signed one begins here, or by {signed.size}")
+        elif expected.vouches:
+            self.signed_to = signed.size
 
     def _compare(self, head: Head) -> None:
-        if head.sequence > self.sequence:
+        length = max([head.sequence, *(one.checkpoint.size for one in self._expected)])
+        if length > self.sequence:
             self._break(self.sequence + 1, "the end of the chain is missing")
         elif head.sequence < self.sequence:
             self._break(head.sequence + 1, "the chain goes on behind its head")
         elif head.fingerprint != self.fingerprint:
-            self._break(self.sequence, "the head has another fingerprint")
+            first = min(self.signed_to + 1, self.sequence) if self._keyed else self.sequence
+            self._break(first, f"another history than that of the head begins here, or by {self.sequence}")
 
     def _break(self, sequence: int, flaw: str) -> None:
         self.broken_at, self.flaw = max(1, sequence), flaw  # 0 would say that all is well
@@ -109,30 +166,58 @@ class _Walk:
 class Verification:
     """A verification under way: give it the links (each chain's in order), then ask for the report.
 
-    `heads` is None when no heads were kept with the links.
+    `keys` are those that the caller trusts, from elsewhere than the record; None to check no signature. `anchored` are
+    checkpoints that were kept elsewhere. NoteRefused when what was signed cannot be read.
     """
 
-    def __init__(self, heads: Mapping[str, Head] | None) -> None:
-        self._heads = heads
-        self._walks: dict[str, _Walk] = {chain: _Walk(chain) for chain in heads or ()}
+    def __init__(
+        self, contents: Contents, keys: Sequence[VerifierKey] | None = None, anchored: Iterable[str] = ()
+    ) -> None:
+        self._heads = {head.chain: head for head in contents.heads}
+        self._vouched = contents.vouched
+        self._keys = None if keys is None else trusted(keys, contents.successions)
+        self._known = predecessors(self._keys or (), contents.successions)
+        self._expected: dict[str, list[_Expected]] = {}
+        for note in {*contents.checkpoints, *anchored}:
+            one = self._read(note)
+            self._expected.setdefault(one.checkpoint.chain, []).append(one)
+        self._walks = {chain: self._walk(chain) for chain in {*self._heads, *self._expected}}
 
     def add(self, links: Iterable[Link]) -> None:
         """Judge more links."""
         for link in links:
-            self._walks.setdefault(link.chain, _Walk(link.chain)).step(link)
+            if link.chain not in self._walks:
+                self._walks[link.chain] = self._walk(link.chain)
+            self._walks[link.chain].step(link)
 
     def report(self) -> VerifyReport:
         """Compare the ends with the heads, and say what was found."""
-        walks, heads = self._walks, self._heads
-        if heads is None:
-            return VerifyReport(tuple(walks[chain].end(None) for chain in sorted(walks)), ends_known=False)
         # Links without a head: somebody removed the head, for every append writes both.
-        return VerifyReport(tuple(walks[chain].end(heads.get(chain, Head(chain))) for chain in sorted(walks)))
+        chains = [
+            self._walks[chain].end(self._heads.get(chain, Head(chain)), vouched=self._vouched)
+            for chain in sorted(self._walks)
+        ]
+        return VerifyReport(tuple(chains), signatures_checked=self._keys is not None)
+
+    def _walk(self, chain: str) -> _Walk:
+        return _Walk(chain, self._expected.get(chain, ()), keyed=self._keys is not None)
+
+    def _read(self, note: str) -> _Expected:
+        checkpoint = Checkpoint.of_text(split(note)[0])
+        if self._keys is None:
+            return _Expected(checkpoint, vouches=False)
+        for keys, vouches in ((self._keys, True), (self._known, False)):
+            try:
+                open_note(note, keys)
+            except NoteRefused:
+                continue
+            return _Expected(checkpoint, vouches=vouches)
+        return _Expected(checkpoint, vouches=False, flaw="the checkpoint up to here is not signed by a known key")
 
 
-def verify(links: Iterable[Link], heads: Mapping[str, Head] | None) -> VerifyReport:
-    """Verify links (each chain's in order) against the heads; None when no heads were kept with the links."""
-    verification = Verification(heads)
+def verify(links: Iterable[Link], contents: Contents, keys: Sequence[VerifierKey] | None = None) -> VerifyReport:
+    """Verify links (each chain's in order) against what the record says of itself."""
+    verification = Verification(contents, keys)
     verification.add(links)
     return verification.report()
 

@@ -23,7 +23,7 @@ from headrace_client import Answer, Client
 from headrace_inference.store import ModelStore, Progress
 from rich.text import Text
 
-from headrace_cli.auditing import verify_record
+from headrace_cli.auditing import AuditPlace, verify_record
 from headrace_cli.commands.answers import show_answer
 from headrace_cli.connection import connected
 from headrace_cli.demo_questions import DemoQuestion, questions_about
@@ -151,7 +151,7 @@ async def _problems_of(client: Client, asked: DemoQuestion, answer: Answer) -> A
 
 
 async def _verify_audit(data_dir: Path, report: Report) -> None:
-    found = await verify_record(data_dir)
+    found = await verify_record(AuditPlace(data_dir))
     report.audit = found.as_json()
     out.print(f"audit chains verify: {found.verified}, {found.links} links")
     if not found.verified or not found.links:

@@ -8,20 +8,25 @@ from typing import Any
 
 from headrace_messaging import Event
 
+from headrace_audit.checkpoints import Tip, lineage
 from headrace_audit.domain import ChainMoved, Head, Link
-from headrace_audit.verification import VerifyReport, verify
+from headrace_audit.ports import KeptCheckpoint
+from headrace_audit.verification import Contents, VerifyReport, verify
 
 
 class MemoryRecord:
-    """Links and heads in lists; a delivery works on copies that an error throws away."""
+    """Links and tips in lists; a delivery works on copies that an error throws away."""
 
     def __init__(self) -> None:
         self.links: list[Link] = []
-        self.heads: dict[str, Head] = {}
+        self.ends: dict[str, Tip] = {}
         self.inbox: set[tuple[str, str]] = set()
+        self.kept: list[KeptCheckpoint] = []
+        self.signers: list[tuple[str, str]] = []
+        self._anchored: set[KeptCheckpoint] = set()
 
     @asynccontextmanager
-    async def delivery(self, events: Sequence[Event[Any]]) -> AsyncIterator[MemoryAppending]:
+    async def delivery(self, chain: str, events: Sequence[Event[Any]] = ()) -> AsyncIterator[MemoryAppending]:  # noqa: ARG002 - nothing to lock
         """Open the transaction of what was delivered together; it commits on leaving."""
         draft = MemoryAppending(self, events)
         yield draft
@@ -29,13 +34,42 @@ class MemoryRecord:
 
     async def links_of(self, tenant: str, request_id: str, *, links_max: int) -> Sequence[Link]:
         """Return the first links of a tenant's request."""
-        return [one for one in self._ordered() if (one.tenant, one.request_id) == (tenant, request_id)][:links_max]
+        return [one for one in self.ordered() if (one.tenant, one.request_id) == (tenant, request_id)][:links_max]
 
     async def verify(self) -> VerifyReport:
         """Verify every chain."""
-        return verify(self._ordered(), self.heads)
+        return verify(self.ordered(), self.contents)
 
-    def _ordered(self) -> list[Link]:
+    @property
+    def contents(self) -> Contents:
+        """What the record says of itself."""
+        tips = self.ends.values()
+        notes = [tip.note for tip in tips] + [one.note for one in self.kept]
+        return Contents(
+            heads=tuple(tip.head for tip in tips),
+            checkpoints=tuple(note for note in notes if note),
+            successions=tuple(note for _, note in self.signers if note),
+        )
+
+    async def tips(self) -> Sequence[Tip]:
+        """Return where every chain ends."""
+        return list(self.ends.values())
+
+    async def sign_with(self, key: str, successions: Sequence[str]) -> None:
+        """Make `key` the one that signs."""
+        newest = self.signers[-1][0] if self.signers else None
+        self.signers += lineage(key, successions, since=newest) if newest else [(key, "")]
+
+    async def unanchored(self, *, checkpoints_max: int) -> Sequence[KeptCheckpoint]:
+        """Return the first kept checkpoints that are not known to be anchored."""
+        return [one for one in self.kept if one not in self._anchored][:checkpoints_max]
+
+    async def anchored(self, checkpoint: KeptCheckpoint) -> None:
+        """Note that a checkpoint is anchored."""
+        self._anchored.add(checkpoint)
+
+    def ordered(self) -> list[Link]:
+        """Return the links, each chain's in order."""
         return sorted(self.links, key=lambda link: (link.chain, link.sequence))
 
 
@@ -45,31 +79,32 @@ class MemoryAppending:
     def __init__(self, record: MemoryRecord, events: Sequence[Event[Any]]) -> None:
         self._record = record
         self._ids = [(event.envelope.tenant, event.envelope.id) for event in events]
-        self._added: list[Link] = []
+        self._drafts: list[tuple[Sequence[Link], Tip, Tip]] = []
 
     async def unseen(self) -> Sequence[int]:
         """Tell which events are new, each once."""
         first = {one: place for place, one in reversed(list(enumerate(self._ids)))}
         return sorted(place for one, place in first.items() if one not in self._record.inbox)
 
-    async def head(self, chain: str) -> Head:
+    async def tip(self, chain: str) -> Tip:
         """Return the end of a chain."""
-        return self._record.heads.get(chain, Head(chain))
+        return self._record.ends.get(chain, Tip(head=Head(chain)))
 
-    async def append(self, links: Sequence[Link]) -> None:
+    async def append(self, links: Sequence[Link], *, before: Tip, tip: Tip) -> None:
         """Keep the links for the commit."""
-        self._check(links[0])
-        self._added += links
+        self._check(before)
+        self._drafts.append((links, before, tip))
 
     def commit(self) -> None:
         """Make the draft the record; ChainMoved when another delivery came first."""
-        for link in self._added:
-            self._check(link)
-            self._record.links.append(link)
-            self._record.heads[link.chain] = link.head
+        for links, before, tip in self._drafts:
+            self._check(before)
+            self._record.links += links
+            self._record.ends[tip.head.chain] = tip
+            if tip.kept > before.kept:
+                self._record.kept.append(KeptCheckpoint(tip.head.chain, tip.kept, tip.note))
         self._record.inbox.update(self._ids)
 
-    def _check(self, link: Link) -> None:
-        head = self._record.heads.get(link.chain, Head(link.chain))
-        if (head.sequence + 1, head.fingerprint) != (link.sequence, link.previous_fingerprint):
-            raise ChainMoved(f"{link.chain} does not end at {link.sequence - 1}")
+    def _check(self, before: Tip) -> None:
+        if self._record.ends.get(before.head.chain, Tip(head=Head(before.head.chain))).head != before.head:
+            raise ChainMoved(f"{before.head.chain} does not end at {before.head.sequence}")

@@ -1,62 +1,38 @@
 """The record in SQL: links, heads, inbox and outbox in one database, written in one transaction a delivery.
 
-However many links a transaction appends, it takes the same number of statements.
-
-The primary key (chain, sequence) and the check of the head make an append conditional: a second writer, or one that
-was declared dead and is not, fails with ChainMoved instead of forking the chain.
+However many links a transaction appends, it takes the same number of statements. The primary key (chain, sequence) and
+the check of the head make an append conditional: a second writer, or one that was declared dead and is not, fails with
+ChainMoved instead of forking the chain.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from headrace_messaging import Event, Outgoing
-from headrace_messaging.inbox import Inbox, inbox_tables
+from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox, OutboxRow
 from headrace_messaging.tracing import continuing
 from headrace_storage import Database
-from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_audit.domain import ChainMoved, Head, Link, chain_of
+from headrace_audit.adapters.tables import CHECKPOINTS, HEADS, LINK_COLUMNS, LINKS, SIGNERS
+from headrace_audit.adapters.walk_tables import walk_tables
+from headrace_audit.checkpoints import Tip, lineage
+from headrace_audit.domain import ChainMoved, Head, Link
+from headrace_audit.merkle import Tree, leaf_hash
+from headrace_audit.ports import KeptCheckpoint
 from headrace_audit.verification import Verification, VerifyReport
 from headrace_audit.verify import verify_database
 
-METADATA = MetaData()
-
-LINKS = Table(
-    "links",
-    METADATA,
-    Column("chain", String(64), primary_key=True),
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("record_id", String(255), nullable=False),
-    Column("tenant", String(255), nullable=False),
-    Column("request_id", String(255), nullable=False),
-    Column("previous_fingerprint", String(64), nullable=False),
-    Column("fingerprint", String(64), nullable=False),
-    Column("record_json", Text, nullable=False),
-    sqlite_with_rowid=False,  # the table is its own primary key: one tree to check, not two
-)
-Index("links_by_request", LINKS.c.tenant, LINKS.c.request_id)
-
-HEADS = Table(
-    "heads",
-    METADATA,
-    Column("chain", String(64), primary_key=True),
-    Column("sequence", BigInteger, nullable=False),
-    Column("fingerprint", String(64), nullable=False),
-)
-
-INBOX = inbox_tables(METADATA)  # the chassis adds the outbox
-
-_LINKS_A_STEP = 500
-_LINK_COLUMNS = [LINKS.c[name] for name in Link.__slots__]
+_LEAVES_A_STEP = 1_000
 
 
 class SqlRecord:
@@ -78,18 +54,18 @@ class SqlRecord:
         self._announce = announce
 
     @asynccontextmanager
-    async def delivery(self, events: Sequence[Event[Any]]) -> AsyncIterator[SqlAppending]:
-        """Open the transaction of what one partition delivered together; it commits on leaving.
+    async def delivery(self, chain: str, events: Sequence[Event[Any]] = ()) -> AsyncIterator[SqlAppending]:
+        """Open the transaction of what a chain's partition delivered together; it commits on leaving.
 
         One chain is written by one at a time.
         """
-        async with self._database.write(f"chain/{chain_of(events[0].partition)}") as connection:
+        async with self._database.write(f"chain/{chain}") as connection:
             yield SqlAppending(connection, events, inbox=self._inbox, outbox=self._outbox, announce=self._announce)
 
     async def links_of(self, tenant: str, request_id: str, *, links_max: int) -> Sequence[Link]:
         """Return the first `links_max` links of a tenant's request, in order of chain and sequence."""
         query = (
-            select(*_LINK_COLUMNS)
+            select(*LINK_COLUMNS)
             .where(LINKS.c.tenant == tenant, LINKS.c.request_id == request_id)
             .order_by(LINKS.c.chain, LINKS.c.sequence)
             .limit(links_max)
@@ -100,19 +76,42 @@ class SqlRecord:
     async def verify(self) -> VerifyReport:
         """Verify every chain off the event loop, a file by the same code that an auditor runs on it."""
         if self._path is None:
-            return await verify_tables(self._database)
+            return (await walk_tables(self._database, Verification)).report()
         return await asyncio.to_thread(verify_database, self._path)
 
+    async def tips(self) -> Sequence[Tip]:
+        """Return where every chain ends; the trees as far as they were grown."""
+        async with self._database.read() as connection:
+            return [_tip(row) for row in (await connection.execute(select(HEADS).order_by(HEADS.c.chain))).mappings()]
 
-async def verify_tables(database: Database) -> VerifyReport:
-    """Verify every chain of the record in a database, in one snapshot and a bounded part at a time."""
-    async with database.read() as connection:
-        heads = {row.chain: Head(**row._mapping) for row in await connection.execute(select(HEADS))}  # noqa: SLF001 - public
-        verification = Verification(heads)
-        links = await connection.stream(select(*_LINK_COLUMNS).order_by(LINKS.c.chain, LINKS.c.sequence))
-        async for rows in links.mappings().partitions(_LINKS_A_STEP):
-            await asyncio.to_thread(verification.add, [Link(**row) for row in rows])
-        return verification.report()
+    async def sign_with(self, key: str, successions: Sequence[str]) -> None:
+        """Make `key` the one that signs here; SignedByAnother when another does that did not hand over."""
+        async with self._database.write() as connection:
+            newest = select(SIGNERS.c.number, SIGNERS.c.key).order_by(SIGNERS.c.number.desc()).limit(1)
+            row = (await connection.execute(newest)).one_or_none()
+            line = lineage(key, successions, since=row.key) if row else [(key, "")]
+            for number, (heir, note) in enumerate(line, start=row.number + 1 if row else 1):
+                signer = {"number": number, "key": heir, "succession": note}
+                await connection.execute(insert(SIGNERS).values(signer))
+
+    async def unanchored(self, *, checkpoints_max: int) -> Sequence[KeptCheckpoint]:
+        """Return the oldest kept checkpoints that are not anchored, `checkpoints_max` at most."""
+        columns = CHECKPOINTS.c
+        query = (
+            select(columns.chain, columns.sequence, columns.note)
+            .where(columns.anchored.is_(False))
+            .order_by(columns.chain, columns.sequence)
+            .limit(checkpoints_max)
+        )
+        async with self._database.read() as connection:
+            return [KeptCheckpoint(*row) for row in await connection.execute(query)]
+
+    async def anchored(self, checkpoint: KeptCheckpoint) -> None:
+        """Note that a checkpoint lies in the anchor."""
+        columns = CHECKPOINTS.c
+        place = columns.chain == checkpoint.chain, columns.sequence == checkpoint.sequence
+        async with self._database.write(f"anchor/{checkpoint.chain}") as connection:
+            await connection.execute(update(CHECKPOINTS).where(*place).values(anchored=True))
 
 
 class SqlAppending:
@@ -140,42 +139,78 @@ class SqlAppending:
         places = {id(event): place for place, event in enumerate(self._events)}
         return [places[id(event)] for event in new]
 
-    async def head(self, chain: str) -> Head:
+    async def tip(self, chain: str) -> Tip:
         """Return the end of a chain, locked until the transaction ends where the database locks rows."""
         query = select(HEADS).where(HEADS.c.chain == chain).with_for_update()
-        row = (await self._connection.execute(query)).one_or_none()
-        return Head(chain) if row is None else Head(row.chain, row.sequence, row.fingerprint)
+        row = (await self._connection.execute(query)).mappings().one_or_none()
+        tip = _tip(row) if row else Tip(head=Head(chain))
+        while tip.tree.size < tip.head.sequence:  # written by a release that grew no trees
+            tip = replace(tip, tree=tip.tree.grown(await self._leaves(chain, tip.tree.size)))
+        return tip
 
-    async def append(self, links: Sequence[Link]) -> None:
-        """Insert the links, move the head from the one that they follow, put the announcements into the outbox."""
-        first = links[0]
+    async def append(self, links: Sequence[Link], *, before: Tip, tip: Tip) -> None:
+        """Insert the links, move the head from `before` to `tip`, put the announcements into the outbox."""
         try:
-            await self._connection.execute(insert(LINKS), [_row(link) for link in links])
-            await self._move_head(first, links[-1].head)
+            if links:
+                await self._connection.execute(insert(LINKS), [_row(link) for link in links])
+            await self._move(before, tip)
         except IntegrityError as error:
-            raise ChainMoved(f"{first.chain} {first.sequence} is taken") from error
+            raise ChainMoved(f"{tip.head.chain} {before.head.sequence + 1} is taken") from error
         await self._outbox.store(self._connection, [await self._encoded(link) for link in links])
 
-    async def _move_head(self, first: Link, head: Head) -> None:
-        if first.sequence == 1:
-            await self._connection.execute(insert(HEADS).values(asdict(head)))
+    async def _move(self, before: Tip, tip: Tip) -> None:
+        if tip.kept > before.kept:
+            kept = {"chain": tip.head.chain, "sequence": tip.kept, "note": tip.note, "anchored": False}
+            await self._connection.execute(insert(CHECKPOINTS).values(kept))
+        if before.head.sequence == 0:
+            await self._connection.execute(insert(HEADS).values(_head_row(tip)))
             return
-        moved = await self._connection.execute(
-            update(HEADS)
-            .where(
-                HEADS.c.chain == first.chain,
-                HEADS.c.sequence == first.sequence - 1,
-                HEADS.c.fingerprint == first.previous_fingerprint,
-            )
-            .values(sequence=head.sequence, fingerprint=head.fingerprint)
+        place = HEADS.c.chain, HEADS.c.sequence, HEADS.c.fingerprint
+        expected = before.head.chain, before.head.sequence, before.head.fingerprint
+        at = [column == value for column, value in zip(place, expected, strict=True)]
+        if (await self._connection.execute(update(HEADS).where(*at).values(_head_row(tip)))).rowcount != 1:
+            raise ChainMoved(f"{before.head.chain} does not end at {before.head.sequence}")
+
+    async def _leaves(self, chain: str, size: int) -> Sequence[bytes]:
+        query = (
+            select(LINKS.c.record_json)
+            .where(LINKS.c.chain == chain, LINKS.c.sequence > size)
+            .order_by(LINKS.c.sequence)
+            .limit(_LEAVES_A_STEP)
         )
-        if moved.rowcount != 1:
-            raise ChainMoved(f"{first.chain} does not end at {first.sequence - 1}")
+        leaves = [leaf_hash(text.encode()) for text in await self._connection.scalars(query)]
+        if not leaves:
+            raise ValueError(f"{chain} has a head behind its last link: verify the record")
+        return leaves
 
     async def _encoded(self, link: Link) -> OutboxRow:
-        with continuing(self._causes[link.record_id]):
+        cause = self._causes.get(link.record_id)
+        with continuing(cause) if cause else nullcontext():
             return await self._outbox.encode(self._announce(link))
 
 
 def _row(link: Link) -> dict[str, Any]:
     return {name: getattr(link, name) for name in Link.__slots__}
+
+
+def _head_row(tip: Tip) -> dict[str, Any]:
+    return {
+        "chain": tip.head.chain,
+        "sequence": tip.head.sequence,
+        "fingerprint": tip.head.fingerprint,
+        "tree_size": tip.tree.size,
+        "tree_peaks": tip.tree.to_text(),
+        "note": tip.note,
+        "signer": tip.key,
+        "kept": tip.kept,
+    }
+
+
+def _tip(row: Any) -> Tip:
+    return Tip(
+        head=Head(row["chain"], row["sequence"], row["fingerprint"]),
+        tree=Tree.of_text(row["tree_size"], row["tree_peaks"]),
+        note=row["note"],
+        key=row["signer"],
+        kept=row["kept"],
+    )

@@ -1,4 +1,4 @@
-"""`costs`, `audit`, `tail`: money, proof, and the events themselves."""
+"""`costs`, `tail`: money, and the events themselves."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from typing import Annotated, Any
 import typer
 from google.protobuf import json_format
 from headrace import topics
-from headrace_audit.verification import VerifyReport
 
-from headrace_cli.auditing import verify_record
 from headrace_cli.connection import connected
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import DATA_DIR_DEFAULT, TENANT_DEFAULT, DataDir, Json, Principal, Tenant
-from headrace_cli.output import complain, err, out, print_json, table
+from headrace_cli.output import complain, out, print_json, table
 
 GROUPS = ("model", "feature", "operation", "request", "meter", "day")
-audit = typer.Typer(no_args_is_help=True, help="The tamper-evident record.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(costs)
     app.command()(tail)
-    app.add_typer(audit, name="audit")
 
 
 def costs(
@@ -108,37 +104,6 @@ def tail(
         return Exit.DONE
 
     complete(work)
-
-
-@audit.command("verify")
-def audit_verify(
-    database: Annotated[
-        str, typer.Option("--database", help="A copy of the audit database, or a URL; default: the platform's own.")
-    ] = "",
-    data_dir: DataDir = DATA_DIR_DEFAULT,
-    as_json: Json = False,
-) -> None:
-    """Verify every chain link by link, without the service; names the first link that is not as it was written."""
-
-    async def work() -> Exit:
-        report = await verify_record(data_dir, database)
-        if as_json:
-            print_json(report.as_json())
-        else:
-            _show_chains(report)
-        return Exit.DONE if report.verified else Exit.ITEM_FAILED
-
-    complete(work)
-
-
-def _show_chains(report: VerifyReport) -> None:
-    shown = table("chain", "links", "verified", "broken at", "head")
-    for chain in report.chains:
-        broken = str(chain.broken_at) if chain.broken_at else "-"
-        shown.add_row(chain.chain, str(chain.length), str(chain.verified), broken, chain.head_fingerprint[:16])
-    out.print(shown)
-    if report.flaw:
-        err.print(report.flaw)
 
 
 def _full_name(topic: str) -> str | None:

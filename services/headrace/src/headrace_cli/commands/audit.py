@@ -1,0 +1,139 @@
+"""`audit`: the tamper-evident record, verified, exported and proved without the service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from headrace_audit.verification import VerifyReport
+
+from headrace_cli.auditing import AuditPlace, export_record, prove_event, verify_file, verify_record
+from headrace_cli.exits import Exit, complete
+from headrace_cli.options import DATA_DIR_DEFAULT, DataDir, Json
+from headrace_cli.output import complain, err, out, print_json, table
+
+audit = typer.Typer(no_args_is_help=True, help="The tamper-evident record.")
+
+Database = Annotated[
+    str, typer.Option("--database", help="A copy of the audit database, or a URL; default: the platform's own.")
+]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option("--key", help="A public key to trust, or a file with one; repeat it. Default: the data-dir's."),
+]
+Anchor = Annotated[
+    Path | None, typer.Option("--anchor", help="A folder of anchored checkpoints that the record has to agree with.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(audit, name="audit")
+
+
+@audit.command()
+def verify(
+    export: Annotated[Path | None, typer.Option("--from", help="An export; default: the record itself.")] = None,
+    key: Keys = None,
+    anchor: Anchor = None,
+    database: Database = "",
+    data_dir: DataDir = DATA_DIR_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Verify every chain link by link, without the service; names the first link that is not as it was written.
+
+    An export must begin with a manifest that is signed by the key.
+
+    Example: [bold]headrace audit verify --from audit.jsonl --key headrace-audit+1a2b3c4d+AbC...=[/bold]
+    """
+
+    async def work() -> Exit:
+        place = AuditPlace(data_dir, database)
+        if export is None:
+            report = await verify_record(place, key or (), anchor)
+        else:
+            report = await verify_file(place, export, key or (), anchor)
+        if as_json:
+            print_json(report.as_json())
+        else:
+            _show(report)
+        return Exit.DONE if report.verified else Exit.ITEM_FAILED
+
+    complete(work)
+
+
+@audit.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="The file to write: JSON Lines, the signed manifest first.")],
+    database: Database = "",
+    data_dir: DataDir = DATA_DIR_DEFAULT,
+) -> None:
+    """Write the whole record to a file that can be verified anywhere, with the public key alone."""
+
+    async def work() -> Exit:
+        links = await export_record(AuditPlace(data_dir, database), file)
+        out.print(f"{links} links in {file}")
+        return Exit.DONE
+
+    complete(work)
+
+
+@audit.command()
+def prove(
+    event: Annotated[str, typer.Argument(help="An event id; `headrace explain REQUEST` lists them.")],
+    tenant: Annotated[str, typer.Option("--tenant", help="Its tenant, where two tenants use the same id.")] = "",
+    database: Database = "",
+    data_dir: DataDir = DATA_DIR_DEFAULT,
+) -> None:
+    """Print the proof, as JSON, that an event stands in a signed chain; docs/verify_inclusion.py checks it.
+
+    Example: [bold]headrace audit prove EVENT > proof.json[/bold]
+    """
+
+    async def work() -> Exit:
+        proof = await prove_event(AuditPlace(data_dir, database), event, tenant)
+        if proof is None:
+            return complain(f"no event {event!r} in the record", Exit.ITEM_FAILED)
+        print_json(proof)
+        return Exit.DONE
+
+    complete(work)
+
+
+@audit.command("key")
+def show_key(data_dir: DataDir = DATA_DIR_DEFAULT) -> None:
+    """Print the public key that auditors are to be given, by another way than the export."""
+
+    async def work() -> Exit:
+        out.print(str(AuditPlace(data_dir).keys.verifier()))
+        return Exit.DONE
+
+    complete(work)
+
+
+@audit.command()
+def rotate_key(data_dir: DataDir = DATA_DIR_DEFAULT) -> None:
+    """Replace the signing key by a new one that the old one hands over to; the service follows at its next start."""
+
+    async def work() -> Exit:
+        out.print(str(AuditPlace(data_dir).keys.rotate()))
+        err.print("restart the audit service; whoever trusts the old key follows the new one, others need it anew")
+        return Exit.DONE
+
+    complete(work)
+
+
+def _show(report: VerifyReport) -> None:
+    shown = table("chain", "links", "verified", "signed to", "broken at", "head")
+    for chain in report.chains:
+        signed, broken = (str(number) if number else "-" for number in (chain.signed_to, chain.broken_at))
+        shown.add_row(chain.chain, str(chain.length), str(chain.verified), signed, broken, chain.head_fingerprint[:16])
+    out.print(shown)
+    for chain in report.chains:
+        if chain.flaw:
+            err.print(f"{chain.chain} {chain.broken_at}: {chain.flaw}")
+    if report.flaw:
+        err.print(report.flaw)
+    elif not report.signatures_checked:
+        err.print("signatures were not checked: no public key here, give --key")

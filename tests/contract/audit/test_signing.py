@@ -1,0 +1,201 @@
+"""Every chain is signed with each append, handed over when the key changes, and anchored elsewhere."""
+
+from datetime import UTC, datetime
+
+import pytest
+from headrace_audit.adapters.anchors import ObjectAnchor, read_anchors
+from headrace_audit.adapters.key_files import KeyFiles, signing_key
+from headrace_audit.checkpoints import Seal, SignedByAnother, succession, trusted
+from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, take_over
+from headrace_audit.notes import SigningKey
+from headrace_audit.ports import KeptCheckpoint
+from sqlalchemy import text
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+OLD, NEW, STRANGER = (SigningKey(bytes([number]) * 32) for number in (0, 1, 2))
+HANDED_OVER = succession(OLD, NEW.verifier)
+
+
+async def taken_over(audit, key, *notes):
+    """Start a replica that signs with a key."""
+    replica = audit.signing_with(Seal(key, notes, links_max=4))
+    await take_over(record=replica.record, seal=replica.seal, clock=lambda: NOON)
+    return replica
+
+
+async def test_whatever_was_appended_is_signed(audit):
+    """After any append, whoever has the public key needs nobody's word for it."""
+    for number in range(6):
+        await audit.submit(number, partition=number % 2)
+        report = await audit.verified(OLD.verifier)
+        assert report.verified
+        assert all(chain.signed_to == chain.length for chain in report.chains)
+
+
+async def test_the_wrong_key_trusts_nothing(audit):
+    """From the first link on."""
+    await audit.submit(1)
+
+    (chain,) = (await audit.verified(STRANGER.verifier)).chains
+    assert (chain.broken_at, chain.signed_to) == (1, 0)
+
+
+async def test_a_new_key_is_announced_in_every_chain_before_it_signs(audit):
+    """The holder of the old key follows it; the holder of the new one needs the old one no more."""
+    for number in range(6):
+        await audit.submit(number, partition=number % 2)
+    replica = await taken_over(await taken_over(audit, OLD), NEW, HANDED_OVER)
+    assert (await replica.submit(9)).sequence == 5
+
+    for key in (OLD, NEW):
+        report = await replica.verified(key.verifier)
+        assert report.verified
+        assert [(chain.length, chain.signed_to) for chain in report.chains] == [(5, 5), (4, 4)]
+    assert not (await replica.verified(STRANGER.verifier)).verified
+
+
+async def test_a_service_that_slept_through_a_rotation_announces_every_key(audit):
+    """The line leads from the key that signs to its own, over the one that never did."""
+    await (await taken_over(audit, OLD)).submit(1)
+    replica = await taken_over(audit, STRANGER, succession(NEW, STRANGER.verifier), HANDED_OVER)
+
+    (chain,) = (await replica.verified(OLD.verifier)).chains
+    assert (chain.length, chain.signed_to, chain.verified) == (3, 3, True)
+
+
+async def test_a_replica_with_a_key_that_nobody_handed_over_to_does_not_start(audit):
+    """Nor does one with the old key once the new one signs."""
+    await taken_over(audit, OLD)
+    with pytest.raises(SignedByAnother):
+        await taken_over(audit, STRANGER)
+    await taken_over(audit, NEW, HANDED_OVER)
+    with pytest.raises(SignedByAnother):
+        await taken_over(audit, OLD)
+
+
+async def test_a_replica_that_was_left_behind_signs_nothing(audit):
+    """It still runs with the old key while another starts with the new one: its delivery waits for its restart."""
+    old = await taken_over(audit, OLD)
+    await old.submit(1)
+    new = await taken_over(audit, NEW, HANDED_OVER)
+    with pytest.raises(SignedByAnother):
+        await old.submit(2)
+
+    await new.submit(2)
+    assert (await new.verified(OLD.verifier)).verified
+
+
+async def test_taking_over_twice_changes_nothing(audit):
+    """A restart with the same key leaves the chains alone."""
+    replica = await taken_over(audit, OLD)
+    await replica.submit(1)
+    tips = await replica.record.tips()
+    await taken_over(audit, OLD)
+
+    assert await replica.record.tips() == tips
+
+
+async def test_checkpoints_are_kept_by_count_and_by_time(audit):
+    """At the latest after so many links, and of what came since whenever it is asked for."""
+    for number in range(9):
+        await audit.submit(number)
+    assert [one.sequence for one in await audit.record.unanchored(checkpoints_max=9)] == [4, 8]
+
+    for expected in (1, 0):
+        kept = await keep_checkpoints(record=audit.record, seal=audit.seal, clock=lambda: NOON)
+        assert kept == expected
+    assert [one.sequence for one in await audit.record.unanchored(checkpoints_max=9)] == [4, 8, 9]
+    assert (await audit.verified(OLD.verifier)).verified
+
+
+async def test_kept_checkpoints_are_anchored_once(audit, tmp_path):
+    """Also where the process was killed after the anchor took one and before the record knew."""
+    for number in range(9):
+        await audit.submit(number)
+    anchor = _Fragile(folder(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        await anchor_checkpoints(record=audit.record, anchor=anchor)
+    assert await anchor_checkpoints(record=audit.record, anchor=anchor) == []
+
+    assert await audit.record.unanchored(checkpoints_max=9) == []
+    assert [note.splitlines()[1] for note in read_anchors(tmp_path)] == ["4", "8"]
+
+
+class _Fragile:
+    """An anchor whose caller is killed after the first checkpoint lies in it."""
+
+    def __init__(self, anchor):
+        self.anchor, self.killed = anchor, False
+
+    async def put(self, checkpoint):
+        kept = await self.anchor.put(checkpoint)
+        if not self.killed:
+            self.killed = True
+            raise KeyboardInterrupt
+        return kept
+
+
+async def test_an_anchor_that_holds_another_history_is_told_of(audit, tmp_path):
+    """And never written over."""
+    for number in range(8):
+        await audit.submit(number)
+    anchor = folder(tmp_path)
+    assert await anchor.put(KeptCheckpoint("audit-0", 4, "another"))
+
+    assert [one.sequence for one in await anchor_checkpoints(record=audit.record, anchor=anchor)] == [4]
+    assert read_anchors(tmp_path)[0] == "another"
+
+
+def folder(path):
+    """Return an anchor in a folder."""
+    return ObjectAnchor.at(str(path), endpoint=None, region="", access_key_id=None, secret_access_key=None)
+
+
+async def test_links_that_an_older_release_wrote_are_signed_by_the_next_append(make_audit, open_record):
+    """It left the tree where it was: what came since is read once, and the chain is whole."""
+    record, database, _ = await open_record()
+    audit = make_audit(record, database=database)
+    for number in range(5):
+        await audit.submit(number)
+    forget = "UPDATE heads SET tree_size = 0, tree_peaks = '', note = '', signer = '', kept = 0"
+    async with database.write() as connection:
+        await connection.execute(text(forget))
+        await connection.execute(text("DELETE FROM checkpoints"))
+    assert not (await audit.verified(OLD.verifier)).verified
+
+    await taken_over(audit, OLD)
+    assert (await audit.verified(OLD.verifier)).verified
+    await audit.submit(9)
+    assert (await audit.verified(OLD.verifier)).chains[0].signed_to == 6
+
+
+def test_a_key_is_made_once_and_for_its_owner_only(tmp_path):
+    """0600, the public half beside it, and the same at the next start."""
+    files = KeyFiles(tmp_path / "audit")
+    key = files.make_if_missing()
+
+    assert files.seed.stat().st_mode & 0o777 == 0o600
+    assert files.make_if_missing().verifier == files.verifier() == key.verifier
+    assert files.successions() == ()
+    assert {path.name for path in files.folder.iterdir()} == {"signing-key", "verifier-key"}
+
+
+def test_a_rotation_leaves_a_new_key_and_the_old_ones_signature(tmp_path):
+    """The old seed is gone; a second rotation keeps the line, for a service that was not started in between."""
+    files = KeyFiles(tmp_path)
+    old, seed = files.make_if_missing(), files.seed.read_text()
+    new = files.rotate()
+
+    assert new == files.verifier() == files.read().verifier != old.verifier
+    assert files.successions() == (succession(signing_key(seed), new),)
+    newest = files.rotate()
+    assert trusted([old.verifier], files.successions()) == [old.verifier, new, newest]
+    assert files.seed.stat().st_mode & 0o777 == 0o600
+    assert not any(seed.strip() in path.read_text() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", ["", "00", "zz" * 32, "00" * 33])
+def test_what_is_no_key_is_refused_without_being_repeated(seed):
+    """A setting that is wrong must not end in a log."""
+    with pytest.raises(ValueError, match="64 hexadecimal digits"):
+        signing_key(seed)
