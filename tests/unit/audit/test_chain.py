@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from headrace_audit.domain import GENESIS, Decision, Head, Link, canonical, fingerprint, next_link
+from headrace_audit.canonical import canonical
+from headrace_audit.domain import GENESIS, Decision, Head, Link, fingerprint, next_link
 from headrace_audit.ocsf import record_of
 from headrace_audit.verification import Contents, first_difference, verify
 from hypothesis import given

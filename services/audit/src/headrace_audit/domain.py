@@ -9,14 +9,14 @@ business of `ocsf`; who signs a chain, of `checkpoints`; where chains are kept, 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-import rfc8785
 from headrace_errors import Unavailable
+
+from headrace_audit.canonical import canonical, read_canonical
 
 GENESIS = "0" * 64  # what the first link of a chain follows
 
@@ -82,11 +82,6 @@ def chain_of(partition: int) -> str:
     return f"audit-{partition}"
 
 
-def canonical(record: Mapping[str, Any]) -> bytes:
-    """Return the record's canonical bytes after RFC 8785; ValueError for what JSON cannot carry exactly."""
-    return rfc8785.dumps(dict(record))
-
-
 def fingerprint(previous: str, canonical_bytes: bytes) -> str:
     """Return sha256(previous fingerprint as 32 bytes, then the canonical bytes) in hexadecimal."""
     return hashlib.sha256(bytes.fromhex(previous) + canonical_bytes).hexdigest()
@@ -132,9 +127,7 @@ def flaw_of(link: Link, previous: str) -> str:
 def metadata_of(record_json: str) -> dict[str, Any] | None:
     """Return the metadata of a canonical record; None when it is not canonical JSON or has none."""
     try:
-        record = json.loads(record_json)
-        metadata = record["metadata"]
-        is_canonical = canonical(record) == record_json.encode()
+        metadata = read_canonical(record_json)["metadata"]
     except (ValueError, KeyError, TypeError):  # a UnicodeError is a ValueError
         return None
-    return metadata if is_canonical and isinstance(metadata, dict) else None
+    return metadata if isinstance(metadata, dict) else None

@@ -8,7 +8,6 @@ Which texts are signed, and where keys are kept, is not decided here.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ class VerifierKey:
         name, _, rest = text.strip().partition("+")
         digits, _, encoded = rest.partition("+")
         try:
-            content = base64.b64decode(encoded, validate=True)
+            content = _decoded(encoded)
             key = cls(name, content[1:])
             Ed25519PublicKey.from_public_bytes(key.public)
         except ValueError:
@@ -98,6 +97,13 @@ def split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     if not empty or not signatures or not all(len(one) == 3 and one[0] == _DASH for one in signatures):  # noqa: PLR2004
         raise NoteRefused("not a signed note")
     try:
-        return text + "\n", [(name, base64.b64decode(content, validate=True)) for _, name, content in signatures]
-    except binascii.Error:
+        return text + "\n", [(name, _decoded(content)) for _, name, content in signatures]
+    except ValueError:
         raise NoteRefused("not a signed note") from None
+
+
+def _decoded(content: str) -> bytes:
+    decoded = base64.b64decode(content, validate=True)
+    if base64.b64encode(decoded).decode() != content:  # its last bits can be written in several ways
+        raise ValueError("not as base64 is written")
+    return decoded
