@@ -1,10 +1,14 @@
 """The audit service as a process: chains go on, whatever is killed and whichever bus comes."""
 
 import asyncio
+import json
+import time
 
 from headrace import topics
 from headrace.audit.v1 import audit_service_pb2 as pb
 from headrace.audit.v1.events_pb2 import AuditSubmitted
+from headrace_audit.adapters.anchors import read_anchors
+from headrace_audit.adapters.key_files import KeyFiles
 from headrace_audit.verify import read_links, verify_database
 from headrace_testkit import embedded_bus
 
@@ -59,3 +63,39 @@ async def test_the_chain_goes_on_on_a_new_bus(outside, service, tmp_path, open_o
     assert (copy.payload.sequence, copy.payload.record_id) == (2, "d2")
     report = verify_database(tmp_path / "audit" / "state.db")
     assert (report.verified, report.links) == (True, 2)
+
+
+async def test_a_rotated_key_takes_over_at_the_next_start(outside, service, tmp_path):
+    """What both keys signed verifies with the first one; checkpoints lie in the anchor, and agree with the record."""
+    files, path = KeyFiles(tmp_path / "audit"), tmp_path / "audit" / "state.db"
+    with service("audit"):
+        await outside.publish(topics.AUDIT_SUBMITTED, decision(1), "d1")
+        await outside.until(1, topics.AUDIT_RECORDED)
+    first = files.verifier()
+    files.rotate()
+    with service("audit"):
+        await outside.publish(topics.AUDIT_SUBMITTED, decision(2), "d2")
+        await outside.until(2, topics.AUDIT_RECORDED)
+
+    assert files.verifier() != first
+    actions = [json.loads(link.record_json)["activity_name"] for link in read_links(path)]
+    assert actions == ["request.admitted", "audit.key_changed", "request.admitted"]
+    for key in (first, files.verifier()):
+        report = verify_database(path, [key])
+        assert report.verified
+        assert [chain.signed_to for chain in report.chains] == [3]
+
+
+async def test_checkpoints_are_anchored_while_the_service_runs(outside, service, tmp_path, monkeypatch):
+    """In a folder of the operator's choosing, seconds after the decision."""
+    monkeypatch.setenv("HEADRACE_AUDIT__ANCHOR", str(tmp_path / "anchor"))
+    monkeypatch.setenv("HEADRACE_AUDIT__CHECKPOINT_INTERVAL_S", "0.2")
+    with service("audit"):
+        await outside.publish(topics.AUDIT_SUBMITTED, decision(1), "d1")
+        until = time.monotonic() + 60
+        while not (anchored := read_anchors(tmp_path / "anchor")):
+            assert time.monotonic() < until
+            await asyncio.sleep(0.1)
+
+    key = KeyFiles(tmp_path / "audit").verifier()
+    assert verify_database(tmp_path / "audit" / "state.db", [key], anchored).verified

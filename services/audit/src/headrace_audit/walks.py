@@ -61,7 +61,7 @@ def walk_database(path: Path, start: Start[W]) -> W:
         notes = [note for *_, note in heads] + [note for (note,) in database.execute(_CHECKPOINTS)]
         contents = Contents(
             heads=tuple(Head(chain, sequence, fingerprint) for chain, sequence, fingerprint, _ in heads),
-            checkpoints=tuple(note for note in notes if note),
+            checkpoints=tuple(dict.fromkeys(note for note in notes if note)),
             successions=tuple(note for (note,) in database.execute(_SUCCESSIONS)),
         )
         walker = start(contents)

@@ -48,6 +48,6 @@ async def _contents(connection: AsyncConnection) -> Contents:
     notes = [row.note for row in heads if row.note] + list(await connection.scalars(kept))
     return Contents(
         heads=tuple(Head(row.chain, row.sequence, row.fingerprint) for row in heads),
-        checkpoints=tuple(notes),
+        checkpoints=tuple(dict.fromkeys(notes)),
         successions=tuple(await connection.scalars(handed_over)),
     )

@@ -1,0 +1,76 @@
+"""What an auditor gets from a running platform: a page on a request, an export, and proofs that need nobody's word."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .folders import QUESTIONS, UNANSWERABLE, write_documents
+
+pytestmark = pytest.mark.e2e
+SCRIPT = Path(__file__).parents[2] / "docs" / "verify_inclusion.py"
+
+
+@pytest.fixture(scope="module")
+def asked(platform, tmp_path_factory):
+    """Return the answer to a question and the refusal of another."""
+    folder = write_documents(tmp_path_factory.mktemp("documents"))
+    assert platform.run("ingest", str(folder), "--wait").code == 0
+    return [platform.run("ask", question, "--json").json() for question in (next(iter(QUESTIONS)), UNANSWERABLE)]
+
+
+def test_a_request_is_explained_on_one_page(platform, asked):
+    """Outcome, citations, attempts, usage, cost rows, proofs and the trace of `ask`, all of the same request."""
+    answer = asked[0]
+    page = platform.run("explain", answer["request_id"], "--json").json()
+
+    assert page["trace_id"] == answer["trace_id"]
+    assert page["outcome"]["answer"] == answer["answer"]
+    assert (page["citations"], page["usage"]) == (answer["citations"], answer["usage"])
+    assert {one["operation"] for one in page["attempts"]} == {"embed", "generate"}
+    assert sum(float(row["BilledCost"]) for row in page["costs"]) == pytest.approx(float(answer["cost"]))
+    assert float(page["ledger"]["total_cost"]) == float(answer["cost"])
+    assert page["audit"]["verified"]
+    assert {"request.admitted", "model.completed", "request.answered"} <= {
+        one["action"] for one in page["audit"]["decisions"]
+    }
+    assert answer["answer"] in platform.run("explain", answer["request_id"]).out
+
+
+def test_a_refusal_is_explained_without_an_attempt(platform, asked):
+    """The reason stands where it was decided."""
+    page = platform.run("explain", asked[1]["request_id"], "--json").json()
+
+    assert (page["outcome"]["outcome"], page["outcome"]["reason"]) == ("refused", "no_evidence")
+    assert page["citations"] == []
+    assert "no_evidence" in {one["reason"] for one in page["audit"]["decisions"]}
+
+
+def test_of_an_unknown_request_nothing_is_explained(platform, asked):
+    """Nor of another tenant's."""
+    assert platform.run("explain", "none").code == 1
+    assert platform.run("explain", asked[0]["request_id"], "--tenant", "b").code == 1
+
+
+def test_an_export_is_verified_and_a_decision_proved_away_from_the_platform(platform, asked, tmp_path):
+    """With the public key alone, on another data-dir, and by a script that shares no code with the platform."""
+    export, elsewhere = tmp_path / "audit.jsonl", str(tmp_path / "elsewhere")
+    key = platform.run("audit", "key").out.strip()
+    assert platform.run("audit", "export", str(export)).code == 0
+
+    away = ["audit", "verify", "--from", str(export), "--data-dir", elsewhere]
+    verified = platform.run(*away, "--key", key, "--json").json()
+    assert (verified["verified"], verified["signatures_checked"]) == (True, True)
+    assert all(chain["signed_to"] == chain["length"] for chain in verified["chains"])
+    assert platform.run(*away).code == 2  # no key to trust
+    export.write_text("\n".join(export.read_text().splitlines()[:-1]))
+    assert platform.run(*away, "--key", key).code == 1
+
+    event = platform.run("explain", asked[0]["request_id"], "--json").json()["audit"]["decisions"][0]["event"]
+    proof = tmp_path / "proof.json"
+    proof.write_text(json.dumps(platform.run("audit", "prove", event).json()))
+    checked = subprocess.run([sys.executable, "-I", SCRIPT, proof, key], capture_output=True, text=True, check=False)
+    assert checked.stdout.startswith(f"{event} is record "), checked.stderr
+    assert platform.run("audit", "prove", "no-such-event").code == 1
