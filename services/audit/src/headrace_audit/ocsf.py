@@ -1,8 +1,8 @@
 """A decision as an OCSF 1.8 record: API Activity (6003) with the `ai_operation` profile.
 
 What was blocked or merely observed carries `security_control` as well. Texts are not here: a record holds ids, counts,
-codes and the sha256 of what it is about. Sources: schema.ocsf.io, classes/api_activity, profiles/ai_operation,
-profiles/security_control.
+codes, and of what it is about the sha256 and where it lies. Sources: schema.ocsf.io, classes/api_activity,
+profiles/ai_operation, profiles/security_control.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any
 from headrace_audit.domain import Decision, Disposition, Head
 
 OCSF_VERSION = "1.8.0"
+DATAREF = "dataref"
+"""The fact that says where the content of `content_sha256` lies, to be read or erased there: no record holds it."""
 _CATEGORY = 6  # Application Activity
 _CLASS = 6003  # API Activity
 
 # The last word of an action names what happened to its resource; anything else is Other.
 _OTHER = 99
 _ACTIVITIES = {
-    "admitted": 1, "answered": 1, "submitted": 1, "stored": 1, "generated": 1, "created": 1,
+    "admitted": 1, "answered": 1, "accepted": 1, "submitted": 1, "stored": 1, "generated": 1, "created": 1,
     "read": 2, "retrieved": 2, "searched": 2,
     "updated": 3, "changed": 3, "masked": 3, "indexed": 3,
     "deleted": 4,
@@ -105,11 +107,11 @@ def _control(decision: Decision) -> dict[str, Any]:
 
 
 def _unmapped(decision: Decision) -> dict[str, Any]:
-    unmapped: dict[str, Any] = {}
-    if decision.facts:
-        unmapped["facts"] = dict(decision.facts)
-    if decision.content_sha256:
-        unmapped["content_sha256"] = decision.content_sha256
+    facts = dict(decision.facts)
+    content = {"content_sha256": decision.content_sha256, "dataref": facts.pop(DATAREF, "")}
+    unmapped: dict[str, Any] = {name: value for name, value in content.items() if value}
+    if facts:
+        unmapped["facts"] = facts
     return {"unmapped": unmapped} if unmapped else {}
 
 

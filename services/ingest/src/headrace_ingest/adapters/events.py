@@ -118,7 +118,12 @@ def _record(fact: Decided, now: datetime) -> audit.AuditSubmitted:
         principal=version.cause.principal,
         disposition=fact.disposition,
         reason=version.reason,
-        facts={"document": version.document, "version": str(version.version), "allow": ",".join(version.allow)},
+        facts={
+            "document": version.document,
+            "version": str(version.version),
+            "allow": ",".join(version.allow),
+            **({"dataref": f"blob:{version.content_sha256}"} if version.content_sha256 else {}),
+        },
         decided_at=now.isoformat(timespec="milliseconds"),
         content_sha256=version.content_sha256,
     )

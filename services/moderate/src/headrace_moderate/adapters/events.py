@@ -61,7 +61,7 @@ def _audit(fact: Audited) -> Outgoing:
         request_id=fact.request_id,
         disposition=fact.disposition,
         reason=fact.reason,
-        facts=fact.facts,
+        facts={**fact.facts, **_dataref(fact)},
         decided_at=fact.decided_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         model=fact.model,
         input_tokens=fact.input_tokens,
@@ -78,6 +78,12 @@ def _audit(fact: Audited) -> Outgoing:
         correlation_id=fact.request_id,
     )
     return Outgoing(topics.AUDIT_SUBMITTED, fact.tenant, payload, envelope)
+
+
+def _dataref(fact: Audited) -> dict[str, str]:
+    """Say where the question lies that a record holds the hash of: in the admission of its request."""
+    is_about_a_request = fact.content_sha256 and fact.action.startswith("request.")
+    return {"dataref": f"moderate:requests/{fact.request_id}"} if is_about_a_request else {}
 
 
 def _root(tenant: str, request_id: str) -> str:

@@ -83,7 +83,7 @@ class AuditSubmitted(_message.Message):
     """The sha256 of the text that it is about, in hexadecimal; empty when none."""
     @_builtins.property
     def facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Further facts: ids, counts, hashes; never prompt or document text."""
+        """Further facts: ids, counts, hashes; never prompt or document text. `dataref` says where the content lies."""
 
     def __init__(
         self,
