@@ -8,6 +8,7 @@ COMPOSE_PROFILES=core,observability
 HEADRACE_POSTGRES_PASSWORD=$postgres
 HEADRACE_SQL_URL=postgresql+asyncpg://headrace:$postgres@postgres:5432/headrace
 HEADRACE_S3_SECRET=$(secret)
+HEADRACE_AUDIT_SIGNING_KEY=$(secret)$(secret)
 HEADRACE_GRAFANA_PASSWORD=$(secret)
 HEADRACE_OTLP_ENDPOINT=http://jaeger:4317
 END

@@ -3,7 +3,8 @@
 set -eu
 export HEADRACE_KAFKA_BOOTSTRAP="$HEADRACE_KAFKA__BOOTSTRAP" HEADRACE_SQL_URL="$HEADRACE_SQL__URL" \
     HEADRACE_STORE_URL="$HEADRACE_RETRIEVE__STORE_URL" HEADRACE_S3_ENDPOINT="$HEADRACE_BLOBS__ENDPOINT" \
-    HEADRACE_S3_SECRET="$HEADRACE_BLOBS__SECRET_ACCESS_KEY" HEADRACE_POSTGRES_PASSWORD=unused HEADRACE_GRAFANA_PASSWORD=unused
+    HEADRACE_S3_SECRET="$HEADRACE_BLOBS__SECRET_ACCESS_KEY" HEADRACE_POSTGRES_PASSWORD=unused HEADRACE_GRAFANA_PASSWORD=unused \
+    HEADRACE_AUDIT_SIGNING_KEY="$(printf %064d 7)"
 compose() { docker-compose -f docker-compose.yml -f deploy/docker/try.yml "$@"; }
 healthy() { docker inspect --format '{{.State.Health.Status}}' $(compose ps -q "$@") | sort | uniq -c | tr -s '\n ' ' '; }
 trap 'compose logs --no-color >"$HEADRACE_TRY_MODELS/../services.log" 2>&1; compose down -t 30 >/dev/null 2>&1' EXIT

@@ -105,7 +105,7 @@ def test_health_is_checked_and_waited_for(name):
 
 def test_no_secret_has_a_default():
     """A missing secret stops compose; none stands in the file."""
-    secret = re.compile(r"PASSWORD|SECRET|SQL__URL")
+    secret = re.compile(r"PASSWORD|SECRET|SQL__URL|SIGNING_KEY")
     values = {(name, key): str(value) for name, one in CONTAINERS.items()
               for key, value in one.get("environment", {}).items() if secret.search(key)}  # fmt: skip
     assert values
