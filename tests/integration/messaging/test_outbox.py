@@ -265,6 +265,35 @@ async def test_an_event_delivered_twice_has_its_effect_once(store, publisher, co
     assert await Inbox(database, tables, generation="g2").load(USAGE_RECORDED, 0) is None
 
 
+async def test_facts_that_come_up_together_are_taken_in_together(store, publisher, consuming):
+    """Each once, copies among them; the offset follows; and there are far fewer transactions than facts."""
+    database, _, _, tables, effects = store
+    inbox, calls = Inbox(database, tables, generation="g1"), []
+
+    async def book(events):
+        async with database.write() as connection:
+            new = await inbox.accept_all(connection, events)
+            calls.append([event.offset for event in new])
+            for event in new:
+                await connection.execute(insert(effects).values(event_id=event.envelope.id))
+
+    async def book_one(event):
+        await book([event])
+        return ()
+
+    for _ in range(2):
+        await publisher.publish(*(usage(number) for number in range(200)))
+    subscription = Subscription(USAGE_RECORDED, book_one, book_one, together=book)
+    async with consuming(subscription, group="meter", options=FAST, offsets=inbox) as on:
+        await until(lambda: on.ready and on.in_flight == 0 and sum(on.lag().values()) == 0)
+    async with database.read() as connection:
+        ids = (await connection.scalars(select(effects.c.event_id).order_by(effects.c.number))).all()
+    assert ids == [f"u{number}" for number in range(200)]
+    assert all(offsets == sorted(offsets) for offsets in calls)
+    assert len(calls) < 100
+    assert sum([await inbox.load(USAGE_RECORDED, partition) or 0 for partition in range(4)]) == 400
+
+
 async def test_an_event_carries_its_number_and_the_same_bytes_whenever_it_is_sent(store, publisher, read_all, codec):
     """The number is the row's; a bus that forgot gets the record byte for byte again; what follows has its own."""
     database, table, outbox, _, _ = store

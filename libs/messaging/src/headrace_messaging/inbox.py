@@ -7,13 +7,13 @@ producer. An id is its tenant's own: another tenant that chooses the same one ta
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.message import Message
-from headrace_storage import insert_new
+from headrace_storage import insert_all_new, insert_new
 from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -73,12 +73,21 @@ class Inbox:
 
         Where another replica is just taking the same event in, this waits for how that ends.
         """
+        return bool(await self.accept_all(connection, [event]))
+
+    async def accept_all(self, connection: AsyncConnection, events: Sequence[Event[Message]]) -> list[Event[Any]]:
+        """Return, in the caller's transaction, those events of one partition that are new, in order and each once.
+
+        The effect of the others must not happen again. They are in order of their offsets, as they were delivered.
+        """
         now_ms = int(time.time() * 1000)
-        row = {"tenant": event.envelope.tenant, "event_id": event.envelope.id, "accepted_at_ms": now_ms}
-        new = await insert_new(connection, self._tables.events, row)
-        await self._store_offset(connection, event)
-        await self._prune(connection, now_ms)
-        return new
+        first = {(each.envelope.tenant, each.envelope.id): each for each in reversed(events)}
+        # One order for all who take in the same events: two transactions never wait for each other.
+        rows = [{"tenant": tenant, "event_id": id_, "accepted_at_ms": now_ms} for tenant, id_ in sorted(first)]
+        new = await insert_all_new(connection, self._tables.events, rows)
+        await self._store_offset(connection, events)
+        await self._prune(connection, now_ms, len(events))
+        return sorted((first[key] for key in new), key=lambda event: event.offset)
 
     async def load(self, topic: str, partition: int) -> int | None:
         """Return the offset to read from; None where nothing is stored for this bus generation."""
@@ -100,11 +109,13 @@ class Inbox:
             found = await connection.scalar(select(offsets.c.next_offset).where(*self._place(topic, partition)))
         return None if found is None else int(found)
 
-    async def _store_offset(self, connection: AsyncConnection, event: Event[Message]) -> None:
-        # Events of one partition finish in any order: only what lies before the watermark is known to be done, and this
-        # event itself when it is the next. What is delivered again from there is recognised by its id.
-        next_offset = event.offset + 1 if event.offset == event.watermark else event.watermark
-        await self._advance(connection, event.topic, event.partition, next_offset)
+    async def _store_offset(self, connection: AsyncConnection, events: Sequence[Event[Message]]) -> None:
+        # Events of one partition finish in any order: only what lies before the watermark is known to be done, and what
+        # follows on it without a gap. What is delivered again from there is recognised by its id.
+        next_offset = events[0].watermark
+        for event in events:
+            next_offset += event.offset == next_offset
+        await self._advance(connection, events[0].topic, events[0].partition, next_offset)
 
     async def _advance(self, connection: AsyncConnection, topic: str, partition: int, next_offset: int) -> None:
         offsets = self._tables.offsets
@@ -118,9 +129,10 @@ class Inbox:
         row = dict(zip(offsets.c.keys(), (self._generation, topic, partition, next_offset), strict=True))
         await insert_new(connection, offsets, row)
 
-    async def _prune(self, connection: AsyncConnection, now_ms: int) -> None:
-        self._accepted += 1
-        if self._accepted % _PRUNE_EVERY_EVENTS == 0:
+    async def _prune(self, connection: AsyncConnection, now_ms: int, accepted: int) -> None:
+        self._accepted += accepted
+        if self._accepted >= _PRUNE_EVERY_EVENTS:
+            self._accepted = 0
             events = self._tables.events
             await connection.execute(delete(events).where(events.c.accepted_at_ms < now_ms - self._keep_ms))
 

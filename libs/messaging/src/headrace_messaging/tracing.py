@@ -6,12 +6,14 @@ A consumer continues the producer's trace. Keys are hashed; payloads and excepti
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
-from headrace_telemetry import Attribute, extract_context, span
-from opentelemetry.trace import Span, SpanKind
+from headrace_telemetry import Attribute, extract_context, inject_context, span, stream_span
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import Span, SpanKind, get_current_span
 
-from headrace_messaging.envelope import salvage_headers
+from headrace_messaging.envelope import Envelope, salvage_headers
 from headrace_messaging.event import Outgoing, Received
 
 _KEY_HASH_DIGITS = 16
@@ -34,7 +36,44 @@ def sending(outgoing: Outgoing) -> AbstractContextManager[Span]:
 def processing(received: Received, group: str) -> AbstractContextManager[Span]:
     """Open the span in which a message is handled, as a child of the span that sent it."""
     headers = salvage_headers(received.headers)
-    attributes: dict[Attribute, str | int] = {
+    attributes = _attributes(received, headers, group)
+    parent = _parent(headers)
+    return span(f"process {received.topic}", kind=SpanKind.CONSUMER, attributes=attributes, parent=parent)
+
+
+@contextmanager
+def processing_among(received: Received, group: str, count: int) -> Iterator[tuple[str, str]]:
+    """Open the span of a message that is handled together with others, current for none.
+
+    Yields the `traceparent` and `tracestate` for what follows from this one.
+    """
+    headers = salvage_headers(received.headers)
+    attributes = _attributes(received, headers, group) | {"messaging.batch.message_count": count}
+    with stream_span(
+        f"process {received.topic}", kind=SpanKind.CONSUMER, attributes=attributes, parent=_parent(headers)
+    ) as context:
+        carrier = inject_context(context)
+        yield carrier.get("traceparent", ""), carrier.get("tracestate", "")
+
+
+@contextmanager
+def continuing(envelope: Envelope) -> Iterator[None]:
+    """Encode what follows from one of many events in that event's trace.
+
+    A no-op where a span is current: then the event is alone, and the span is its own.
+    """
+    if get_current_span().get_span_context().is_valid:
+        yield
+        return
+    token = attach(extract_context({"traceparent": envelope.traceparent, "tracestate": envelope.tracestate}))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+def _attributes(received: Received, headers: Mapping[str, str], group: str) -> dict[Attribute, str | int]:
+    return {
         "messaging.system": "kafka",
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
@@ -47,8 +86,10 @@ def processing(received: Received, group: str) -> AbstractContextManager[Span]:
         "messaging.message.conversation_id": headers.get("ce_correlationid", ""),
         "messaging.message.body.size": len(received.value or b""),
     }
-    parent = extract_context({name: headers.get(f"ce_{name}", "") for name in ("traceparent", "tracestate")})
-    return span(f"process {received.topic}", kind=SpanKind.CONSUMER, attributes=attributes, parent=parent)
+
+
+def _parent(headers: Mapping[str, str]) -> Context:
+    return extract_context({name: headers.get(f"ce_{name}", "") for name in ("traceparent", "tracestate")})
 
 
 def hash_key(key: bytes) -> str:

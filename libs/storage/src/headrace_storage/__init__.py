@@ -4,8 +4,17 @@ Tables, queries and what a blob means belong to the services; this library opens
 """
 
 from headrace_storage.blobs import BlobCorrupt, BlobNotFound, BlobStore, ObjectBlobs
-from headrace_storage.inserting import insert_new
+from headrace_storage.inserting import insert_all_new, insert_new
 from headrace_storage.migrations import UnknownRevision
 from headrace_storage.sql import Database
 
-__all__ = ["BlobCorrupt", "BlobNotFound", "BlobStore", "Database", "ObjectBlobs", "UnknownRevision", "insert_new"]
+__all__ = [
+    "BlobCorrupt",
+    "BlobNotFound",
+    "BlobStore",
+    "Database",
+    "ObjectBlobs",
+    "UnknownRevision",
+    "insert_all_new",
+    "insert_new",
+]

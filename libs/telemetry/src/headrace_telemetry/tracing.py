@@ -44,14 +44,18 @@ def span(
 
 @contextmanager
 def stream_span(
-    name: str, *, kind: SpanKind, attributes: Mapping[Attribute, AttributeValue] | None = None
+    name: str,
+    *,
+    kind: SpanKind,
+    attributes: Mapping[Attribute, AttributeValue] | None = None,
+    parent: Context | None = None,
 ) -> Iterator[Context]:
-    """Run a generator's life in a span that is never current: a consumer may leave it in another task.
+    """Run a generator's life, or one of many messages, in a span that is never current: it may end in another task.
 
     Yields the context to inject into what the stream is asked with.
     """
     started = _TRACER.start_span(
-        name, kind=kind, attributes={str(key): value for key, value in (attributes or {}).items()}
+        name, context=parent, kind=kind, attributes={str(key): value for key, value in (attributes or {}).items()}
     )
     try:
         yield trace.set_span_in_context(started)

@@ -26,6 +26,7 @@ from headrace_messaging.consuming.departures import Departures
 from headrace_messaging.consuming.partitions import Progress
 from headrace_messaging.consuming.retrying import Climbing
 from headrace_messaging.consuming.subscription import SubscriberOptions, Subscription
+from headrace_messaging.consuming.together import Booking
 from headrace_messaging.envelope import salvage_headers
 from headrace_messaging.event import Ending, Event, Outgoing, Received
 from headrace_messaging.metrics import CONSUMED, PROCESS_DURATION
@@ -68,6 +69,7 @@ class Processor:
             code_version=code_version,
             climbing=self._climbing,
         )
+        self._booking = Booking(group=group, codec=codec, options=options)
         self._bugs = BugCount(bugs_max=options.bugs_max, window_ms=options.bugs_window_ms)
 
     async def process(self, record: Received, progress: Progress) -> None:
@@ -93,6 +95,19 @@ class Processor:
         labels = {"messaging.destination.name": record.topic, "headrace.outcome": outcome}
         CONSUMED.add(1, labels)
         PROCESS_DURATION.record(duration_s, labels)
+
+    async def process_together(self, records: Sequence[Received], progress: Progress) -> None:
+        """Bring messages of one topic and partition to their end, in as few calls as their subscription allows."""
+        together = self._subscriptions[self._ladder.rung(records[0].topic).source].together
+        if together and len(records) > 1 and await self._booking.book(together, records, progress):
+            return
+        for record in records:
+            await self.process(record, progress)
+
+    def together_max(self, name: str) -> int:
+        """Return how many messages of a topic may be brought to their end together."""
+        subscription = self._subscriptions[self._ladder.rung(name).source]
+        return subscription.together_max if subscription.together else 1
 
     async def _finish(self, record: Received, delivery: Delivery) -> tuple[str, str]:
         try:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from time import monotonic
 from typing import Final
 
@@ -195,29 +197,34 @@ class Subscriber:
             self._lane_of(record).put_nowait((record, progress))
 
     def _lane_of(self, record: Received) -> _Lane:
-        # A message without a key keeps its partition's order.
-        key = order_key(record.key) or f"{self._ladder.rung(record.topic).source}/{record.partition}".encode()
+        # A message without a key keeps its partition's order, and what is handled together comes from one partition.
+        key = b"" if self._processor.together_max(record.topic) > 1 else order_key(record.key)
+        key = key or f"{self._ladder.rung(record.topic).source}/{record.partition}".encode()
         return self._lanes[zlib.crc32(key) % len(self._lanes)]
 
     async def _work(self, lane: _Lane) -> None:
         while True:
-            record, progress = await lane.get()
-            try:
-                if progress.current:
-                    await self._process(record, progress)
-            finally:
-                self._in_flight -= 1
-                self._permits.release()
+            taken = [await lane.get()]
+            while not lane.empty() and len(taken) < self._processor.together_max(taken[0][0].topic):
+                taken.append(lane.get_nowait())
+            for progress, records in groupby(taken, key=itemgetter(1)):
+                await self._process([record for record, _ in records], progress)
 
-    async def _process(self, record: Received, progress: Progress) -> None:
+    async def _process(self, records: list[Received], progress: Progress) -> None:
+        """Bring messages of one partition to their end; nothing of one that is no longer ours."""
         progress.begin()
         try:
-            await self._processor.process(record, progress)
-            progress.watermark.complete(record.offset)
+            if progress.current:
+                await self._processor.process_together(records, progress)
+                for record in records:
+                    progress.watermark.complete(record.offset)
         except Abandoned:
-            pass  # whoever has the partition now reads the message again
+            pass  # whoever has the partition now reads the messages again
         finally:
             progress.end()
+            self._in_flight -= len(records)
+            for _ in records:
+                self._permits.release()
 
     async def _commit_regularly(self, consumer: GroupConsumer) -> None:
         while True:

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from headrace.topics import topic
+
 from headrace_messaging.backoff import Backoff
 from headrace_messaging.event import Ending, Event, Outgoing
 from headrace_messaging.retry.ladder import RetryOptions
 
 # A handler takes events of one message type; which one the topic decides, so it is Any here and exact in the service.
 Handler = Callable[[Event[Any]], Awaitable[Sequence[Outgoing]]]
+Together = Callable[[Sequence[Event[Any]]], Awaitable[None]]
 Ended = Callable[[Event[Any], Ending], Awaitable[Sequence[Outgoing]]]
 
 
@@ -35,6 +38,19 @@ class Subscription:
 
     Facts on topics that the contracts mark `inbox` always count, and wait for an outage without end.
     """
+    together: Together | None = None
+    """Books the events of one partition that have come up by now, in their order: all of them or none.
+
+    For facts on `inbox` topics, which publish through an outbox: a transaction for many costs little more than for one.
+    Nothing is waited for. What follows from each event is encoded under `tracing.continuing`. Where a call failed,
+    `handler` gets them one by one, so that only what is to blame ends.
+    """
+    together_max: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse to book requests together: one that climbs its ladder would take the others with it."""
+        if self.together and not topic(self.topic).inbox:
+            raise ValueError(f"{self.topic} is no inbox topic: its messages are handled one by one")
 
 
 @dataclass(frozen=True, slots=True)
