@@ -2,12 +2,17 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from aiokafka.consumer import group_coordinator
+from aiokafka.errors import NoOffsetForPartitionError
 from bus_driving import ask, until
 from headrace.topics import QUERY_REQUESTED
 from headrace_messaging import Bus, SubscriberOptions, Subscription
+from headrace_messaging.consuming.consumer import GroupConsumer
+from headrace_messaging.consuming.partitions import Assignment
+from headrace_messaging.retry.ladder import Ladder
 
 OPTIONS = SubscriberOptions(commit_interval_ms=20, drain_ms=2_000, session_timeout_ms=1_500)
 OFFSET_COMMIT = 8
@@ -58,6 +63,43 @@ async def test_a_second_member_takes_its_share_and_nothing_is_lost(publisher, co
             await until(lambda: len(done) > 200, within_s=20)
         await until(lambda: len(done) == numbers, within_s=20)
     assert set(done) == set(range(numbers))
+
+
+async def test_who_has_no_partition_to_look_into_waits_for_one(grouped):
+    """Between two assignments a fetch waits, also while a partition is searched that could not be read.
+
+    One that came back at once would be called again at once: no heartbeat would get through for as long as the search.
+    """
+    ladder = Ladder([QUERY_REQUESTED], group="moderate", options=None)
+    assignment = Assignment()
+    consumer = GroupConsumer(grouped, ladder, group="moderate", options=OPTIONS, offsets=None, assignment=assignment)
+    await consumer.open()
+    try:
+        consumer._unreadable.search()
+        assert not len(assignment)
+        others = asyncio.create_task(asyncio.sleep(0))
+        with suppress(NoOffsetForPartitionError):
+            await consumer.fetch()
+        assert others.done()
+    finally:
+        await consumer.close()
+
+
+async def test_a_position_that_is_not_known_yet_is_no_partition_that_cannot_be_read(grouped):
+    """What is assigned a moment before its positions are read is not searched for."""
+    ladder = Ladder([QUERY_REQUESTED], group="moderate", options=None)
+    assignment = Assignment()
+    consumer = GroupConsumer(grouped, ladder, group="moderate", options=OPTIONS, offsets=None, assignment=assignment)
+    await consumer.open()
+    try:
+        async with asyncio.timeout(20):
+            while not assignment.known:
+                with suppress(NoOffsetForPartitionError):
+                    await consumer.fetch()
+                await asyncio.sleep(0.01)
+        assert not consumer._unreadable.searching
+    finally:
+        await consumer.close()
 
 
 async def test_a_refused_commit_is_tried_again(publisher, consuming, grouped, cluster):

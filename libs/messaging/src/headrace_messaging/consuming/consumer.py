@@ -37,6 +37,7 @@ _FETCH_MAX_WAIT_MS = 500
 _POLL_MS = 200
 _POLL_HELD_MS = 20
 LEAVE_TIMEOUT_S = 3
+_POSITION_ERRORS = (OffsetOutOfRangeError, NoOffsetForPartitionError)
 # aiokafka would leave the group after this time without a fetch. Ours stops fetching on purpose, for as long as what it
 # needs is away; whether it is alive is Subscriber.alive's to say.
 _POLL_INTERVAL_MAX_MS = 365 * 24 * 3_600_000
@@ -115,13 +116,16 @@ class GroupConsumer:
 
     async def _poll(self) -> dict[TopicPartition, list[Any]]:
         fetch_max = self._options.fetch_max_records
-        if self._unreadable.searching:
-            return await self._poll_one_by_one(fetch_max)
+        places = [each.place for each in self._assignment if each.place not in self._held]
+        if places and self._unreadable.searching:
+            return await self._poll_one_by_one(places, fetch_max)
         timeout_ms = _POLL_HELD_MS if self._held else _POLL_MS
         try:
             found: dict[TopicPartition, list[Any]] = await self._client.getmany(
                 timeout_ms=timeout_ms, max_records=fetch_max
             )
+        except _POSITION_ERRORS:
+            raise  # which say whose they are
         except Exception:
             # What cannot be parsed in one partition takes the records of others with it, whose positions have moved.
             for progress in self._assignment:
@@ -131,15 +135,15 @@ class GroupConsumer:
         self._unreadable.read(found)
         return found
 
-    async def _poll_one_by_one(self, fetch_max: int) -> dict[TopicPartition, list[Any]]:
+    async def _poll_one_by_one(self, places: Iterable[Place], fetch_max: int) -> dict[TopicPartition, list[Any]]:
         """Find the partition that cannot be read, and hold it for a while: the others go on."""
         found: dict[TopicPartition, list[Any]] = {}
-        for place in [each.place for each in self._assignment if each.place not in self._held]:
+        for place in places:
             try:
                 found |= await self._client.getmany(
                     TopicPartition(*place), timeout_ms=_POLL_HELD_MS, max_records=fetch_max
                 )
-            except (OffsetOutOfRangeError, NoOffsetForPartitionError):
+            except _POSITION_ERRORS:
                 raise
             except KafkaError as error:
                 self.hold(place, until=self._unreadable.found(place, error))
