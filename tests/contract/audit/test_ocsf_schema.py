@@ -44,6 +44,9 @@ KINDS = {
     "document.deleted": "allowed",
     "dead_letter.replayed": "allowed",
     "dead_letter.dropped": "allowed",
+    "budget.changed": "allowed",
+    "configuration.changed": "allowed",
+    "audit.key_changed": "allowed",
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import importlib.resources
 from datetime import UTC, datetime
 from pathlib import Path
 
 from headrace_errors import Unavailable
 from headrace_messaging.inbox import Inbox
-from headrace_runtime import Chassis, Service
+from headrace_runtime import Chassis, Service, Tenants
 from headrace_telemetry import get_logger
 from pydantic import SecretStr
 
@@ -18,8 +20,9 @@ from headrace_audit.adapters.key_files import KeyFiles, signing_key
 from headrace_audit.adapters.sql import SqlRecord
 from headrace_audit.adapters.tables import INBOX, METADATA
 from headrace_audit.checkpoints import Seal
+from headrace_audit.configuration import BUDGET, NONE
 from headrace_audit.entrypoints import grpc, kafka
-from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, take_over
+from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, record_configuration, take_over
 from headrace_audit.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -47,6 +50,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 
     async def take_over_the_chains() -> None:
         await take_over(record=record, seal=seal, clock=_now)
+        await record_configuration(_declared(settings, chassis.tenants), record=record, seal=seal, clock=_now)
 
     return Service(
         subscriptions=kafka.subscriptions(delivery=record.delivery, seal=seal, clock=_now),
@@ -55,6 +59,17 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         tasks=[keep_and_anchor],
         offsets=inbox,
     )
+
+
+def _declared(settings: Settings, tenants: Tenants) -> dict[str, str]:
+    """Return the configuration by part: the file of tenants, principals, budgets and prices, and each budget."""
+    built_in = importlib.resources.files("headrace_runtime").joinpath("tenants.yaml")
+    content = settings.tenants_file.read_bytes() if settings.tenants_file else built_in.read_bytes()
+    budgets = {
+        f"{BUDGET}{tenant.id}": NONE if tenant.budget_monthly is None else f"{tenant.budget_monthly} {tenants.currency}"
+        for tenant in tenants.by_id.values()
+    }
+    return budgets | {"tenants": hashlib.sha256(content).hexdigest()}
 
 
 def _seal(settings: Settings) -> Seal:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from headrace_audit.checkpoints import Seal, keeping
-from headrace_audit.domain import Decision, Head, Link, next_link
+from headrace_audit.configuration import changed, decisions_of
+from headrace_audit.domain import Decision, Head, Link, chain_of, next_link
 from headrace_audit.ocsf import record_of
 from headrace_audit.ports import Anchor, Appending, Clock, Delivery, KeptCheckpoint, Record
 from headrace_audit.verification import VerifyReport
@@ -46,6 +47,18 @@ async def take_over(*, record: Record, seal: Seal, clock: Clock) -> None:
         if tip.key != seal.signer or tip.tree.size != tip.head.sequence:
             async with record.delivery(tip.head.chain) as appending:
                 await _append((), appending, chain=tip.head.chain, seal=seal, at=clock())
+
+
+async def record_configuration(declared: Mapping[str, str], *, record: Record, seal: Seal, clock: Clock) -> None:
+    """Record what is declared to the platform, by part, where it is not what was recorded last."""
+    chain = chain_of(0)  # its transaction excludes that of a replica that starts at the same time
+    async with record.delivery(chain) as appending:
+        known, at = await appending.declared(), clock()
+        changes = changed(known, declared)
+        decisions = decisions_of(known, changes, at=at)
+        if decisions:
+            await _append(decisions, appending, chain=chain, seal=seal, at=at)
+            await appending.declare(changes)
 
 
 async def keep_checkpoints(*, record: Record, seal: Seal, clock: Clock) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from headrace_audit.checkpoints import Tip
+from headrace_audit.configuration import Declared
 from headrace_audit.domain import Link
 from headrace_audit.verification import VerifyReport
 
@@ -33,6 +34,14 @@ class Appending(Protocol):
         Its checkpoint is kept where `tip.kept` moved. Without links the chain is only signed anew. ChainMoved when the
         chain does not end at `before`.
         """
+        ...
+
+    async def declared(self) -> Mapping[str, Declared]:
+        """Return what is known of the configuration, by part."""
+        ...
+
+    async def declare(self, changes: Sequence[Declared]) -> None:
+        """Keep what is known now of these parts."""
         ...
 
 

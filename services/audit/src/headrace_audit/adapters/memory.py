@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from headrace_messaging import Event
 
 from headrace_audit.checkpoints import Tip, lineage
+from headrace_audit.configuration import Declared
 from headrace_audit.domain import ChainMoved, Head, Link
 from headrace_audit.ports import KeptCheckpoint
 from headrace_audit.verification import Contents, VerifyReport, verify
@@ -23,6 +24,7 @@ class MemoryRecord:
         self.inbox: set[tuple[str, str]] = set()
         self.kept: list[KeptCheckpoint] = []
         self.signers: list[tuple[str, str]] = []
+        self.declarations: dict[str, Declared] = {}
         self._anchored: set[KeptCheckpoint] = set()
 
     @asynccontextmanager
@@ -80,6 +82,7 @@ class MemoryAppending:
         self._record = record
         self._ids = [(event.envelope.tenant, event.envelope.id) for event in events]
         self._drafts: list[tuple[Sequence[Link], Tip, Tip]] = []
+        self._declarations: dict[str, Declared] = {}
 
     async def unseen(self) -> Sequence[int]:
         """Tell which events are new, each once."""
@@ -95,6 +98,14 @@ class MemoryAppending:
         self._check(before)
         self._drafts.append((links, before, tip))
 
+    async def declared(self) -> Mapping[str, Declared]:
+        """Return what is known of the configuration."""
+        return dict(self._record.declarations)
+
+    async def declare(self, changes: Sequence[Declared]) -> None:
+        """Keep what is known for the commit."""
+        self._declarations |= {change.part: change for change in changes}
+
     def commit(self) -> None:
         """Make the draft the record; ChainMoved when another delivery came first."""
         for links, before, tip in self._drafts:
@@ -104,6 +115,7 @@ class MemoryAppending:
             if tip.kept > before.kept:
                 self._record.kept.append(KeptCheckpoint(tip.head.chain, tip.kept, tip.note))
         self._record.inbox.update(self._ids)
+        self._record.declarations |= self._declarations
 
     def _check(self, before: Tip) -> None:
         if self._record.ends.get(before.head.chain, Tip(head=Head(before.head.chain))).head != before.head:

@@ -8,9 +8,9 @@ ChainMoved instead of forking the chain.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox, OutboxRow
 from headrace_messaging.tracing import continuing
 from headrace_storage import Database
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_audit.adapters.tables import CHECKPOINTS, HEADS, LINK_COLUMNS, LINKS, SIGNERS
+from headrace_audit.adapters.tables import CHECKPOINTS, DECLARATIONS, HEADS, LINK_COLUMNS, LINKS, SIGNERS
 from headrace_audit.adapters.walk_tables import walk_tables
 from headrace_audit.checkpoints import Tip, lineage
+from headrace_audit.configuration import Declared
 from headrace_audit.domain import ChainMoved, Head, Link
 from headrace_audit.merkle import Tree, leaf_hash
 from headrace_audit.ports import KeptCheckpoint
@@ -157,6 +158,17 @@ class SqlAppending:
         except IntegrityError as error:
             raise ChainMoved(f"{tip.head.chain} {before.head.sequence + 1} is taken") from error
         await self._outbox.store(self._connection, [await self._encoded(link) for link in links])
+
+    async def declared(self) -> Mapping[str, Declared]:
+        """Return what is known of the configuration, by part."""
+        rows = await self._connection.execute(select(DECLARATIONS))
+        return {row.part: Declared(row.part, row.value, row.number) for row in rows}
+
+    async def declare(self, changes: Sequence[Declared]) -> None:
+        """Put these parts in the place of what was known of them."""
+        parts = [change.part for change in changes]
+        await self._connection.execute(delete(DECLARATIONS).where(DECLARATIONS.c.part.in_(parts)))
+        await self._connection.execute(insert(DECLARATIONS), [asdict(change) for change in changes])
 
     async def _move(self, before: Tip, tip: Tip) -> None:
         if tip.kept > before.kept:

@@ -1,4 +1,7 @@
-"""Audit's tables: the chains, where they end, the checkpoints that were kept, and the keys that signed them."""
+"""Audit's tables: the chains, where they end, the checkpoints that were kept, the keys that signed them.
+
+And what is known of the configuration, to see that it changed.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +58,14 @@ SIGNERS = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("key", String(255), nullable=False),
     Column("succession", Text, nullable=False),  # the note by which the one before handed over; empty for the first
+)
+
+DECLARATIONS = Table(
+    "declarations",
+    METADATA,
+    Column("part", String(300), primary_key=True),
+    Column("value", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
 )
 
 INBOX = inbox_tables(METADATA)  # the chassis adds the outbox

@@ -1,4 +1,4 @@
-"""Chains are signed: heads know their Merkle tree and newest checkpoint, and some checkpoints are kept."""
+"""Chains are signed, some checkpoints are kept, and what is declared to the platform is known by its hash."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,4 +29,11 @@ def upgrade() -> None:
         sa.Column("key", sa.String(255), nullable=False),
         sa.Column("succession", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("number"),
+    )
+    op.create_table(
+        "declarations",
+        sa.Column("part", sa.String(300), nullable=False),
+        sa.Column("value", sa.String(64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("part"),
     )

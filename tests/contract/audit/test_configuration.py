@@ -1,0 +1,60 @@
+"""What is declared to the platform is recorded where it is not what was recorded last: by hash, budgets by amount."""
+
+import json
+from datetime import UTC, datetime
+
+from headrace_audit.handlers import record_configuration
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+FIRST = {"tenants": "aa" * 32, "budget/acme": "100.00 USD", "budget/globex": "none"}
+
+
+async def declare(audit, **changes):
+    """Start with a configuration that differs so from the first."""
+    declared = {part: value for part, value in (FIRST | changes).items() if value is not None}
+    await record_configuration(declared, record=audit.record, seal=audit.seal, clock=lambda: NOON)
+
+
+async def recorded(audit):
+    """Return action, tenant and facts of every record of no request."""
+    links = [*await audit.record.links_of("", "", links_max=99), *await audit.record.links_of("acme", "", links_max=99)]
+    records = [json.loads(link.record_json) for link in sorted(links, key=lambda link: link.sequence)]
+    return [(one["activity_name"], one["metadata"].get("tenant_uid", ""), one["unmapped"]["facts"]) for one in records]
+
+
+async def test_the_first_configuration_is_recorded_once(audit):
+    """Whatever was declared from the beginning has a hash in the chain; a restart adds nothing."""
+    await declare(audit)
+    await declare(audit)
+
+    assert await recorded(audit) == [("configuration.changed", "", {"part": "tenants", "sha256_before": ""})]
+
+
+async def test_a_budget_that_changes_is_recorded_with_both_amounts(audit):
+    """And with the hash of the file in which it stands; back again is a change like any other."""
+    await declare(audit)
+    await declare(audit, tenants="bb" * 32, **{"budget/acme": "50.00 USD"})
+    await declare(audit)
+
+    told = await recorded(audit)
+    assert [action for action, *_ in told] == ["configuration.changed"] + 2 * [
+        "budget.changed",
+        "configuration.changed",
+    ]
+    assert told[1] == ("budget.changed", "acme", {"monthly": "50.00 USD", "monthly_before": "100.00 USD"})
+    assert told[3] == ("budget.changed", "acme", {"monthly": "100.00 USD", "monthly_before": "50.00 USD"})
+    assert (await audit.verified(audit.seal.key.verifier)).verified
+
+
+async def test_a_tenant_that_is_declared_no_more_has_no_budget(audit):
+    """It is told as such, once."""
+    await declare(audit)
+    for _ in range(2):
+        await declare(audit, tenants="bb" * 32, **{"budget/acme": None})
+
+    assert (await recorded(audit))[1] == (
+        "budget.changed",
+        "acme",
+        {"monthly": "none", "monthly_before": "100.00 USD"},
+    )
+    assert len(await recorded(audit)) == 3
