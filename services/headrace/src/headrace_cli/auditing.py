@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,10 +63,13 @@ class AuditPlace:
         return self.keys.read()
 
     async def walk(self, start: Start[W]) -> W:
-        """Walk the record; FileNotFoundError, OSError, sqlite3.Error or HeadraceError when it cannot be read."""
+        """Walk the record; OSError, ValueError or a HeadraceError when it cannot be read."""
         if "://" in self.record:
             return await walk_postgres(self.record, start)
-        return await asyncio.to_thread(walk_database, Path(self.record), start)
+        try:
+            return await asyncio.to_thread(walk_database, Path(self.record), start)
+        except sqlite3.Error as error:
+            raise ValueError(f"the record cannot be read: {error}") from error
 
 
 async def verify_record(place: AuditPlace, keys: Sequence[str] = (), anchor: Path | None = None) -> VerifyReport:
