@@ -15,7 +15,7 @@ from headrace_client import Client, Endpoints
 from headrace_messaging import Codec, Outgoing, Publisher, new_envelope
 from headrace_testkit import embedded_bus
 
-READY_S = 300
+READY_S = 30
 TENANT = "acme"
 
 
