@@ -1,0 +1,61 @@
+"""A proof of one record needs neither the chain nor our code: docs/verify_inclusion.py and the public key."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from headrace_audit.notes import SigningKey, split
+from headrace_audit.proving import Prover
+from headrace_audit.walks import walk_database
+
+KEY, STRANGER = SigningKey(bytes(32)), SigningKey(b"\1" * 32)  # the first is the fixtures' own
+SCRIPT = Path(__file__).parents[3] / "docs" / "verify_inclusion.py"
+
+
+def check_alone(proof, key, tmp_path):
+    """Run the script of the documentation, which shares no code with this."""
+    path = tmp_path / "proof.json"
+    path.write_text(json.dumps(proof))
+    return subprocess.run(
+        [sys.executable, "-I", SCRIPT, path, str(key)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("number", [0, 5, 10])
+def test_a_proof_is_checked_by_a_script_that_is_not_ours(recorded, tmp_path, number):
+    """First, middle and last link of a chain, by the public key alone."""
+    proof = walk_database(recorded, lambda contents: Prover(contents, f"event-{number}")).proof()
+    checked = check_alone(proof, KEY.verifier, tmp_path)
+
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.strip() == (
+        f"event-{number} is record {number // 2 + 1} of the 6 in headrace-audit/audit-{number % 2}"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda proof: proof.update(record_json=proof["record_json"].replace("acme", "acne")),
+        lambda proof: proof.update(index=3),
+        lambda proof: proof.update(size=5),
+        lambda proof: proof["path"].reverse(),
+        lambda proof: proof["path"].append("00" * 32),
+        lambda proof: proof.update(checkpoint=proof["checkpoint"].replace("\n6\n", "\n7\n")),
+        lambda proof: proof.update(checkpoint=STRANGER.sign(split(proof["checkpoint"])[0])),
+    ],
+)
+def test_a_proof_that_was_changed_is_refused_by_the_script(recorded, tmp_path, change):
+    """Record, place, path or checkpoint."""
+    proof = walk_database(recorded, lambda contents: Prover(contents, "event-4")).proof()
+    change(proof)
+
+    assert check_alone(proof, KEY.verifier, tmp_path).returncode != 0
+
+
+def test_of_an_unknown_event_there_is_no_proof(recorded):
+    """Nor of another tenant's."""
+    assert walk_database(recorded, lambda contents: Prover(contents, "event-99")).proof() is None
+    assert walk_database(recorded, lambda contents: Prover(contents, "event-1", tenant="globex")).proof() is None
