@@ -1,8 +1,9 @@
 """Money as an integer count of picos: 10^-12 of the currency's unit.
 
 A price has at most six decimals for a million units, and 10^-6 of a unit's price for each of 10^6 units is 10^-12: so
-quantity times price is exact, and nothing is ever rounded. A 64-bit column holds 9.2 million units of the currency for
-one row or one tenant's month; more is refused, and never wraps. No float is made of an amount anywhere.
+quantity times price is exact, and no amount is ever rounded. Only a unit price that is computed (converted, discounted,
+made from a machine's hour) is rounded, once, to its own smallest step. A 64-bit column holds 9.2 million units of the
+currency for one row or one tenant's month; more is refused, and never wraps. No float is made of an amount anywhere.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ def picos_of(amount: Decimal) -> int:
 def micros_of(price: Decimal) -> int:
     """Return a price in micros; ValueError below a micro, or for NaN and infinity."""
     return _scaled(price, PRICE_MICROS)
+
+
+def rounded_price(numerator: int, denominator: int) -> int:
+    """Divide, neither being negative, to the nearest micro, from the middle to the even one; above 0, at least to 1."""
+    whole, rest = divmod(numerator, denominator)
+    nearest = whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2 == 1))
+    return max(nearest, 1) if numerator else 0
 
 
 def bounded(picos: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from google.protobuf import json_format
 from headrace import topics
 from headrace.budget.v1 import budget_pb2
@@ -20,18 +23,21 @@ _SOURCE = "/headrace/meter"
 class Announcements:
     """Makes the events; putting them into the outbox is the ledger's part."""
 
-    def __init__(self, prices: PriceList, clock: Clock) -> None:
+    def __init__(self, prices: PriceList, clock: Clock, names: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`names` are the tenants' names; one without a name is called by its id."""
         self._prices = prices
         self._clock = clock
+        self._names = names
 
     def cost(self, usage: Usage, charge: Charge) -> Outgoing:
-        """Return the cost row of a charge: its id is derived from the usage's key and the meter."""
+        """Return the cost row of a charge: its id is derived from the usage's key, the meter and its part."""
         row = cost_pb2.CostRecorded()
-        json_format.ParseDict(focus_row(usage, charge, self._prices), row)
+        name = self._names.get(usage.tenant, usage.tenant)
+        json_format.ParseDict(focus_row(usage, charge, self._prices, tenant_name=name), row)
         envelope = new_envelope(
             topics.COST_RECORDED,
             source=_SOURCE,
-            id=event_id("/".join(usage.key), f"cost.{charge.meter}"),
+            id=event_id("/".join(usage.key), f"cost.{charge.meter}", index=charge.part),
             time=self._clock(),
             tenant=usage.tenant,
             correlation_id=usage.request_id or usage.usage_id,
