@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from headrace_meter.money import plain
 from headrace_meter.prices import PriceList
 
 from headrace_cli.pricing.genai import TakenOver
@@ -41,8 +42,8 @@ class Compared:
         return {
             "model": self.model,
             "meter": self.meter,
-            "first": f"{self.first:f}",
-            "second": None if self.second is None else f"{self.second.normalize():f}",
+            "first": plain(self.first),
+            "second": None if self.second is None else plain(self.second),
             "apart_percent": None if apart is None else f"{apart:.2f}",
         }
 
