@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from headrace_cli.commands import answers, dead_letters, documents, ledger, models, platform, prices, topics
+from headrace_cli.commands import answers, costs, dead_letters, documents, ledger, models, platform, prices, topics
 
 app = typer.Typer(
     name="headrace",
@@ -13,7 +13,7 @@ app = typer.Typer(
     help="Run and use Headrace: documents and questions in, moderated, cited and metered answers out.",
     epilog="Exit codes: 0 done, 1 some item failed, 2 usage, 3 platform not running, 4 refused, 5 expired.",
 )
-for group in (platform, documents, answers, ledger, prices, models, topics, dead_letters):
+for group in (platform, documents, answers, costs, prices, ledger, models, topics, dead_letters):
     group.register(app)
 
 

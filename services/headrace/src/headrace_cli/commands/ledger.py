@@ -1,4 +1,4 @@
-"""`costs`, `audit`, `tail`: money, proof, and the events themselves."""
+"""`audit`, `tail`: proof, and the events themselves."""
 
 from __future__ import annotations
 
@@ -15,69 +15,13 @@ from headrace_cli.exits import Exit, complete
 from headrace_cli.options import DATA_DIR_DEFAULT, TENANT_DEFAULT, DataDir, Json, Principal, Tenant
 from headrace_cli.output import complain, err, out, print_json, table
 
-GROUPS = ("model", "feature", "operation", "request", "meter", "day")
 audit = typer.Typer(no_args_is_help=True, help="The tamper-evident record.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(costs)
     app.command()(tail)
     app.add_typer(audit, name="audit")
-
-
-def costs(
-    by: Annotated[
-        list[str] | None, typer.Option("--by", help=f"Group by any of {', '.join(GROUPS)}; repeat it.")
-    ] = None,
-    request: Annotated[str, typer.Option("--request", help="Only this request.")] = "",
-    since: Annotated[str, typer.Option("--since", help="From this time on (RFC 3339).")] = "",
-    until: Annotated[str, typer.Option("--until", help="Before this time (RFC 3339).")] = "",
-    data_dir: DataDir = DATA_DIR_DEFAULT,
-    tenant: Tenant = TENANT_DEFAULT,
-    principal: Principal = "",
-    as_json: Json = False,
-) -> None:
-    """Show what the tenant used and what it cost, from the ledger.
-
-    Examples: [bold]headrace costs[/bold] | [bold]headrace costs --by feature --by model --json[/bold]
-    """
-    groups = by or ["operation", "model"]
-    unknown = sorted(set(groups) - set(GROUPS))
-    if unknown:
-        raise typer.Exit(complain(f"unknown group {unknown[0]!r}; known: {', '.join(GROUPS)}", Exit.USAGE))
-
-    async def work() -> Exit:
-        async with connected(data_dir, tenant, principal) as client:
-            usage = await client.usage(request_id=request, group_by=groups, since=since, until=until)
-        rows: list[dict[str, Any]] = [
-            {
-                **{group: row.group.get(group, "") for group in groups},
-                "quantities": {one.meter: one.quantity for one in row.quantities},
-                "cost": row.cost,
-            }
-            for row in usage.rows
-        ]
-        if as_json:
-            print_json(
-                {
-                    "tenant": tenant,
-                    "currency": usage.currency,
-                    "total_cost": usage.total_cost,
-                    "reserved": usage.reserved,
-                    "rows": rows,
-                }
-            )
-            return Exit.DONE
-        shown = table(*groups, "quantities", f"cost ({usage.currency})")
-        for row in rows:
-            quantities = ", ".join(f"{count} {meter}" for meter, count in row["quantities"].items())
-            shown.add_row(*(row[group] or "-" for group in groups), quantities, row["cost"])
-        out.print(shown)
-        out.print(f"total {usage.total_cost} {usage.currency}, reserved {usage.reserved} {usage.currency}")
-        return Exit.DONE
-
-    complete(work)
 
 
 def tail(
