@@ -45,7 +45,12 @@ class Reconciled:
 
 
 async def reconcile_platform(
-    desk: CostDesk, *, bus_since: datetime | None = None, since: datetime | None = None, wait_s: float = WAIT_S
+    desk: CostDesk,
+    *,
+    bus_since: datetime | None = None,
+    since: datetime | None = None,
+    wait_s: float = WAIT_S,
+    poll_s: float = POLL_S,
 ) -> Reconciled:
     """Compare every tenant's usage that began before now; what is on its way gets `wait_s` seconds to arrive.
 
@@ -62,7 +67,7 @@ async def reconcile_platform(
             found = Reconciled(span, held, await _compare_all(desk, tally, span))
             if found.equal or asyncio.get_running_loop().time() > until:
                 return found
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(poll_s)
 
 
 async def reconcile_topics(client: Client) -> Reconciliation:

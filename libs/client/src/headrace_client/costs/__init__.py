@@ -3,9 +3,9 @@
 from headrace_client.costs.desk import CostDesk
 from headrace_client.costs.focus import FOCUS_COLUMNS, FOCUS_VERSION, focus_record
 from headrace_client.costs.held import Held
-from headrace_client.costs.reconciliation import Reconciliation, Span, reconcile
+from headrace_client.costs.reconciliation import Reconciliation, reconcile
 from headrace_client.costs.seen import Seen
-from headrace_client.costs.tally import Tally
+from headrace_client.costs.tally import Span, Tally
 
 __all__ = [
     "FOCUS_COLUMNS",

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from headrace.meter.v1.meter_service_pb2 import GetUsageResponse
 
-from headrace_client.costs.tally import HALF_PICOS, Tally, microseconds_of
+from headrace_client.costs.tally import EVER, HALF_PICOS, Span, Tally
 
 DIFFERENCES_MAX = 100
 
@@ -38,14 +37,6 @@ _RATED = f"""SELECT model, meter, sum(quantity), sum(high), sum(low) FROM costs 
   GROUP BY model, meter ORDER BY model, meter"""  # noqa: S608
 _COUNTS = f"""SELECT (SELECT count(*) FROM usages WHERE {_IN_SPAN}),
   (SELECT count(*) FROM costs WHERE {_IN_SPAN})"""  # noqa: S608
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Usage that began from `since` until before `until`; None is no limit."""
-
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +85,9 @@ class Reconciliation:
         }
 
 
-def reconcile(tally: Tally, tenant: str, ledger: GetUsageResponse, span: Span = Span()) -> Reconciliation:
+def reconcile(tally: Tally, tenant: str, ledger: GetUsageResponse, span: Span = EVER) -> Reconciliation:
     """Compare one tenant's events of both topics with the ledger's sums of the same span by `model` and `meter`."""
-    values = {
-        "tenant": tenant,
-        "since": microseconds_of(span.since) if span.since else 0,
-        "until": microseconds_of(span.until) if span.until else 2**62,
-    }
+    values: dict[str, Any] = {"tenant": tenant, **span.microseconds()}
     usages, cost_rows = next(tally.rows(_COUNTS, **values))
     in_usage = {f"{model}/{meter}": quantity for model, meter, quantity in tally.rows(_USED, **values)}
     rated = {f"{model}/{meter}": sums for model, meter, *sums in tally.rows(_RATED, **values)}

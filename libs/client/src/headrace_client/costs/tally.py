@@ -10,9 +10,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +34,24 @@ CREATE TABLE costs (tenant, usage_id, event_id, model, meter, price, quantity IN
 CREATE INDEX costs_of_usage ON costs (tenant, usage_id);
 CREATE TABLE contradicted (tenant, what, id, began_us INTEGER, PRIMARY KEY (tenant, what, id)) WITHOUT ROWID;
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Usage that began from `since` until before `until`; None is no limit."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def microseconds(self) -> dict[str, int]:
+        """Return both limits in microseconds since 1970 in UTC."""
+        return {
+            "since": _microseconds_of(self.since) if self.since else 0,
+            "until": _microseconds_of(self.until) if self.until else 2**62,
+        }
+
+
+EVER = Span()
 
 
 class Tally:
@@ -79,6 +99,17 @@ class Tally:
         query = "SELECT tenant FROM usages UNION SELECT tenant FROM costs ORDER BY 1"
         return [tenant for (tenant,) in self.rows(query)]
 
+    def usages(self, span: Span) -> Iterator[tuple[str, str, datetime, dict[str, int]]]:
+        """Yield tenant, model, begin and quantities of every usage that began in a span, in order of time."""
+        query = """SELECT tenant, usage_id, model, began_us, meter, quantity
+          FROM usages LEFT JOIN used USING (tenant, usage_id)
+          WHERE began_us >= :since AND began_us < :until ORDER BY began_us, tenant, usage_id"""
+        for (tenant, _, model, began_us), parts in groupby(
+            self.rows(query, **span.microseconds()), lambda row: row[:4]
+        ):
+            quantities = {meter: quantity for *_, meter, quantity in parts if meter}
+            yield tenant, model, _EPOCH + timedelta(microseconds=began_us), quantities
+
     def rows(self, query: str, **values: Any) -> Iterator[tuple[Any, ...]]:
         """Yield what a query finds."""
         with closing(self._database.execute(query, values)) as cursor:
@@ -95,13 +126,13 @@ class Tally:
             self._database.execute(note, (tenant, what, event_id, began_us))
 
 
-def microseconds_of(moment: datetime) -> int:
+def _microseconds_of(moment: datetime) -> int:
     """Return microseconds since 1970 in UTC."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _microseconds(text: str) -> int:
-    return microseconds_of(datetime.fromisoformat(text)) if text else 0
+    return _microseconds_of(datetime.fromisoformat(text)) if text else 0
 
 
 def _used(usage: UsageRecorded) -> Counter[str]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from headrace_meter.price_file import read_price_file
 
 from headrace_cli.connection import bus_since, cost_desk
 from headrace_cli.costing.files import write_sums_csv, write_sums_parquet
 from headrace_cli.costing.focus_export import export_focus
+from headrace_cli.costing.repricing import reprice as reprice_platform
 from headrace_cli.costing.sums import GROUPS, TENANT, groups_of, sums_of
-from headrace_cli.costing.views import reconciled_table, sums_chart, sums_table
+from headrace_cli.costing.views import reconciled_table, repriced_table, sums_chart, sums_table
 from headrace_cli.exits import Exit, complete
 from headrace_cli.moments import moment_of
 from headrace_cli.options import DATA_DIR_DEFAULT, TENANT_DEFAULT, DataDir, Json, Principal, Tenant
@@ -113,6 +115,37 @@ def reconcile(
             return complain("usage, ledger and cost topic differ", Exit.ITEM_FAILED)
         out.print("usage = ledger = cost topic")
         return Exit.DONE
+
+    complete(work)
+
+
+@costs.command()
+def reprice(
+    book: Annotated[Path, typer.Argument(help="The price book to try.", exists=True)],
+    since: Annotated[str, typer.Option("--since", help=f"Only from this time on: {_WHEN}.")] = "",
+    data_dir: DataDir = DATA_DIR_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Show what all tenants' usage would have cost under another price book, beside what it did. Books nothing.
+
+    Exits 1 where the book has no price for something that was used.
+    Example: [bold]headrace costs reprice next-year.yaml --since 30d[/bold]
+    """
+
+    async def work() -> Exit:
+        async with cost_desk(data_dir, tenant=None) as desk:
+            currency = (await desk.usage(desk.tenants[0])).currency
+            prices = read_price_file(book, currency=currency)
+            found = await reprice_platform(desk, prices, bus_since=bus_since(data_dir), since=_moment(since))
+        if as_json:
+            print_json(found.as_json())
+        else:
+            out.print(repriced_table(found))
+            begin = f"{found.span.since:%Y-%m-%d %H:%M:%S %Z}" if found.span.since else "the beginning"
+            out.print(f"usage begun from {begin} on, which the topic holds")
+        for model, count in found.unpriced.items():
+            err.print(f"{count} usages of {model} have no price in {book}")
+        return Exit.ITEM_FAILED if found.unpriced else Exit.DONE
 
     complete(work)
 

@@ -8,6 +8,7 @@ from headrace_meter.money import plain
 from rich.table import Table
 from rich.text import Text
 
+from headrace_cli.costing.repricing import Repriced
 from headrace_cli.costing.sums import CostSums
 from headrace_cli.output import table
 from headrace_cli.reconciling import Reconciled
@@ -58,4 +59,13 @@ def reconciled_table(found: Reconciled) -> Table:
             quantities = (str(place.get(name, 0)) for place in (one.usage, one.ledger, one.cost_topic))
             costs = (plain(place.get(name, Decimal(0))) for place in (one.ledger_costs, one.cost_topic_costs))
             shown.add_row(tenant, name, *quantities, *costs)
+    return shown
+
+
+def repriced_table(found: Repriced) -> Table:
+    """Return what each tenant's meters cost, would cost, and the difference."""
+    shown = table("tenant", "model", "meter", f"now ({found.currency})", found.version, "difference")
+    for (tenant, model, meter), before, after in found.rows():
+        sign = "+" if after > before else ""
+        shown.add_row(tenant, model, meter, plain(before), plain(after), sign + plain(after - before))
     return shown
