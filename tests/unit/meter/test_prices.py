@@ -1,11 +1,11 @@
 """The price book: dated, exact, and closed towards what it does not name."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from headrace_meter.domain import Usage, rate
 from headrace_meter.price_file import read_prices
-from headrace_meter.prices import ModelUnpriced
+from headrace_meter.prices import HOLD_AHEAD, ModelUnpriced
 from headrace_meter.rates import METERS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -203,24 +203,32 @@ def test_a_self_hosted_model_is_priced_from_what_its_machine_costs():
 @given(
     st.dictionaries(st.sampled_from(["input_tokens", "output_tokens"]), st.integers(0, 10**8)),
     st.dictionaries(st.sampled_from(["input_tokens", "output_tokens"]), st.integers(0, 10**8)),
-    st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001 - given its zone
+    st.datetimes(datetime(2026, 5, 31, 22), datetime(2026, 6, 2), timezones=st.just(UTC)),  # noqa: DTZ001 - given its zone
+    st.timedeltas(timedelta(0), HOLD_AHEAD),
     st.sampled_from(["acme", "globex"]),
 )
-def test_what_is_held_covers_whatever_is_charged(quantities, counted, at, tenant):
-    """At any hour, in any tier, for any prompt, under any contract: no price overspends what a budget held."""
+def test_what_is_held_covers_whatever_is_charged(quantities, counted, at, later, tenant):
+    """At any hour, in any tier, for any prompt, across the ends of rates, contracts and exchange rates."""
     tiers = [{"up_to": 1_000_000, "price": "2"}, {"up_to": 5_000_000, "price": "3"}, {"price": "1"}]
     variants = [
         {"when": {"from": "08:00", "until": "20:00", "timezone": "Asia/Tokyo"}, "per_million": {"input_tokens": "2.5"}},
         {"when": {"prompt_above_tokens": 10_000}, "per_million": {"output_tokens": "11"}},
     ]
     prices = book(
-        entry(per_million={"input_tokens": tiers, "output_tokens": "8"}, instead=variants),
-        contracts=[{"id": "c", "tenant": "acme", "from": "2026-06-01", "discount_percent": "12.5"}],
+        entry(per_million={"input_tokens": tiers, "output_tokens": "8"}, instead=variants, currency="EUR"),
+        entry(since="2026-06-01T12:00:00Z", per_million={"input_tokens": "9", "output_tokens": "7"}, currency="EUR"),
+        contracts=[
+            {"id": "c", "tenant": "acme", "from": "2026-02-01", "until": "2026-06-01", "discount_percent": "12.5"}
+        ],
+        exchange=[
+            {"currency": "EUR", "from": "2026-01-01", "rate": "1.1"},
+            {"currency": "EUR", "from": "2026-06-01T06:00:00Z", "rate": "1.2"},
+        ],
     )
 
-    charged = sum(part.cost_picos for part in prices.parts("m", quantities, at, tenant=tenant, counted=counted))
+    parts = prices.parts("m", quantities, at + later, tenant=tenant, counted=counted)
 
-    assert charged <= prices.hold_picos("m", quantities, at, tenant=tenant)
+    assert sum(part.cost_picos for part in parts) <= prices.hold_picos("m", quantities, at, tenant=tenant)
 
 
 def test_the_built_in_book_prices_the_default_models():

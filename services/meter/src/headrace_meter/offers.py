@@ -5,8 +5,8 @@ Which rate, variant, contract and exchange rate hold is looked up by `prices`; h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from headrace_meter.contracts import Contract, Exchange, less
 from headrace_meter.money import bounded
@@ -78,21 +78,32 @@ class Offer:
     variant: Variant | None
     contract: Contract | None
     exchange: Exchange | None
+    # A meter without tiers has one price: made once, for an offer rates many a usage.
+    _prices: dict[str, Price] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def parts(self, meter: str, listed: Tiers, quantity: int, *, counted: int) -> Iterator[Part]:
-        """Price a quantity after the `counted` units that the month had before."""
+    def parts(self, meter: str, listed: Tiers, quantity: int, *, counted: int) -> Sequence[Part]:
+        """Price a quantity above 0 after the `counted` units that the month had before."""
+        known = self._prices.get(meter)
+        if known is not None:
+            return (Part(quantity, known),)
         schedules = self._schedules(meter, listed)
+        parts = tuple(self._parts(meter, schedules, quantity, counted=counted))
+        if all(len(tiers) == 1 for tiers in schedules):
+            self._prices[meter] = parts[0].price
+        return parts
+
+    def highest_micros(self, meter: str, listed: Tiers) -> int:
+        """Return the highest price that a million is billed at, in whichever tier."""
+        highest = max(tier.micros for tier in self._schedules(meter, listed)[-1])
+        return self.exchange.convert(highest) if self.exchange else highest
+
+    def _parts(self, meter: str, schedules: tuple[Tiers, ...], quantity: int, *, counted: int) -> Iterator[Part]:
         tiered = any(len(tiers) > 1 for tiers in schedules)
         for segment in segments(schedules, quantity, counted=counted):
             prices = (tiers[number].micros for tiers, number in zip(schedules, segment.tiers, strict=True))
             quoted = UnitPrices(*prices)
             terms = self._terms(tier=segment.tiers[-1] + 1 if tiered else 0)
             yield Part(segment.quantity, Price(meter, self.rate.id, quoted.converted(self.exchange), quoted, terms))
-
-    def highest_micros(self, meter: str, listed: Tiers) -> int:
-        """Return the highest price that a million is billed at, in whichever tier."""
-        highest = max(tier.micros for tier in self._schedules(meter, listed)[-1])
-        return self.exchange.convert(highest) if self.exchange else highest
 
     def _schedules(self, meter: str, listed: Tiers) -> tuple[Tiers, Tiers, Tiers]:
         if self.contract is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -23,6 +23,9 @@ from headrace_meter.tiers import Tiers
 
 # The meter of the one cost row of an attempt that used nothing chargeable: quantity 0, cost 0, never in a price book.
 REQUESTS = "requests"
+
+# How long after its reservation an attempt may begin at prices that were held: far above any request's deadline.
+HOLD_AHEAD = timedelta(hours=1)
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 Dated = TypeVar("Dated", Rate, Contract, Exchange)
@@ -48,6 +51,7 @@ class PriceList:
     _rates: Mapping[str, tuple[Rate, ...]] = field(init=False, repr=False, compare=False)
     _contracts: Mapping[str, tuple[Contract, ...]] = field(init=False, repr=False, compare=False)
     _exchanges: Mapping[str, tuple[Exchange, ...]] = field(init=False, repr=False, compare=False)
+    _offers: dict[tuple[int, ...], Offer] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Sort by whom or what each is for, and by time."""
@@ -92,19 +96,33 @@ class PriceList:
         return bounded(sum(part.cost_picos for part in self.parts(model, quantities, at, tenant=tenant)))
 
     def hold_picos(self, model: str, quantities: Mapping[str, int], at: datetime, *, tenant: str) -> int:
-        """Return the most that the quantities can cost the tenant under the rate of that time: what a budget holds.
+        """Return the most that the quantities can cost the tenant if their attempt begins within HOLD_AHEAD.
 
-        Whichever tier the month is in, at whatever hour the attempt begins, however large its prompt turns out.
+        Whichever tier the month is in, at whatever hour it begins, however large its prompt turns out, and under each
+        rate, contract and exchange rate that begins or ends meanwhile: it is what a budget holds.
         """
-        rate = self._rate(model, at)
-        offers = [self._offer(rate, variant, tenant, at) for variant in (None, *rate.variants)]
+        offers = [
+            self._offer(rate, variant, tenant, moment)
+            for moment in self._moments(model, tenant, at)
+            for rate in (self._rate(model, moment),)
+            for variant in (None, *rate.variants)
+        ]
         return bounded(
             sum(
-                quantity * max(offer.highest_micros(meter, _listed(rate, offer.variant, meter)) for offer in offers)
+                quantity
+                * max(offer.highest_micros(meter, _listed(offer.rate, offer.variant, meter)) for offer in offers)
                 for meter, quantity in quantities.items()
                 if quantity
             )
         )
+
+    def _moments(self, model: str, tenant: str, at: datetime) -> list[datetime]:
+        """Return the moment, and those within HOLD_AHEAD of it at which a price may become another."""
+        changes = [rate.effective_from for rate in self._rates.get(model, ())]
+        changes += [exchange.effective_from for exchange in self.exchanges]
+        for contract in self._contracts.get(tenant, ()):
+            changes += [contract.effective_from, *([contract.until] if contract.until else [])]
+        return [at, *(change for change in changes if at < change <= at + HOLD_AHEAD)]
 
     def _offer(self, rate: Rate, variant: Variant | None, tenant: str, at: datetime) -> Offer:
         contract = _latest(self._contracts.get(tenant, ()), at)
@@ -114,10 +132,13 @@ class PriceList:
         if rate.currency != self.currency:
             exchange = _latest(self._exchanges.get(rate.currency, ()), at)
             if exchange is None:
-                raise ModelUnpriced(
-                    f"{rate.id} is in {rate.currency}, without a rate to {self.currency} at {at:%Y-%m-%d}"
-                )
-        return Offer(rate, variant, contract, exchange)
+                worth = f"{rate.currency} without a rate to {self.currency}"
+                raise ModelUnpriced(f"{rate.id} is in {worth} at {at:%Y-%m-%d}")
+        # By identity: all of them are entries of this book, which sets how many offers there can be.
+        key = (id(rate), id(variant), id(contract), id(exchange))
+        if key not in self._offers:
+            self._offers[key] = Offer(rate, variant, contract, exchange)
+        return self._offers[key]
 
     def _rate(self, model: str, at: datetime) -> Rate:
         rate = _latest(self._rates.get(model, ()), at)
