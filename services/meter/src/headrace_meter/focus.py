@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from headrace_meter.domain import Charge, Usage
-from headrace_meter.money import PRICE_MICROS, plain, text_of
+from headrace_meter.money import millionths_text, plain, text_of
 from headrace_meter.offers import UnitPrices
 from headrace_meter.prices import REQUESTS, PriceList
 
@@ -114,14 +114,14 @@ def _sku_price_details(charge: Charge) -> dict[str, str]:
 def _how_much(charge: Charge) -> FocusRow:
     unit, billed = charge.price.unit, text_of(charge.cost_picos)
     requests = charge.meter == REQUESTS
-    millions = plain(Decimal(charge.quantity) / PRICE_MICROS)
+    millions = millionths_text(charge.quantity)
     return {
         "BilledCost": billed,
         "EffectiveCost": billed,
         "ContractedCost": text_of(charge.quantity * unit.contracted),
         "ListCost": text_of(charge.quantity * unit.listed),
-        "ListUnitPrice": _price(unit.listed),
-        "ContractedUnitPrice": _price(unit.contracted),
+        "ListUnitPrice": millionths_text(unit.listed),
+        "ContractedUnitPrice": millionths_text(unit.contracted),
         "PricingQuantity": str(charge.quantity) if requests else millions,
         "PricingUnit": "requests" if requests else "1M tokens",
         "ConsumedQuantity": str(charge.quantity),
@@ -134,14 +134,10 @@ def _quoted(charge: Charge) -> FocusRow:
     quoted: UnitPrices = charge.price.quoted
     return {
         "PricingCurrency": charge.price.terms.currency or charge.currency,
-        "PricingCurrencyListUnitPrice": _price(quoted.listed),
-        "PricingCurrencyContractedUnitPrice": _price(quoted.contracted),
+        "PricingCurrencyListUnitPrice": millionths_text(quoted.listed),
+        "PricingCurrencyContractedUnitPrice": millionths_text(quoted.contracted),
         "PricingCurrencyEffectiveCost": text_of(charge.quantity * quoted.effective),
     }
-
-
-def _price(micros: int) -> str:
-    return plain(Decimal(micros).scaleb(-6))
 
 
 def _tags(usage: Usage) -> dict[str, str]:

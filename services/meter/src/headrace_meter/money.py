@@ -59,13 +59,24 @@ def decimal_of(text: object) -> Decimal:
 
 def text_of(picos: int) -> str:
     """Write an amount in picos as a plain decimal: no exponent, no trailing zeros."""
-    return plain(Decimal(picos).scaleb(-12))
+    return _decimal_text(picos, 12)
+
+
+def millionths_text(micros: int) -> str:
+    """Write millionths in the same way: a price in micros, or tokens as millions of them."""
+    return _decimal_text(micros, 6)
 
 
 def plain(number: Decimal) -> str:
     """Write a decimal without exponent and without trailing zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _decimal_text(count: int, decimals: int) -> str:
+    whole, rest = divmod(abs(count), 10**decimals)
+    sign = "-" if count < 0 else ""
+    return f"{sign}{whole}.{rest:0{decimals}d}".rstrip("0") if rest else f"{sign}{whole}"
 
 
 def _scaled(amount: Decimal, steps: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from headrace_meter.money import plain
+from headrace_meter.money import millionths_text, plain
 from headrace_meter.prices import PriceList
 from headrace_meter.rates import Rate
 from headrace_meter.tiers import Tiers
@@ -55,9 +55,9 @@ def paid_as_json(model: str, parts: Sequence[Any], prices: PriceList) -> dict[st
         "contract": parts[0].price.terms.contract or None,
         "meters": {
             part.price.meter: {
-                "list": _price(part.price.unit.listed),
-                "contracted": _price(part.price.unit.contracted),
-                "effective": _price(part.price.unit.effective),
+                "list": millionths_text(part.price.unit.listed),
+                "contracted": millionths_text(part.price.unit.contracted),
+                "effective": millionths_text(part.price.unit.effective),
             }
             for part in parts
         },
@@ -88,14 +88,12 @@ def _prices(schedule: Any) -> str:
 
 
 def _tiers(tiers: Tiers) -> str:
-    return " then ".join(_price(tier.micros) + (f" up to {tier.up_to}" if tier.up_to else "") for tier in tiers)
+    return " then ".join(
+        millionths_text(tier.micros) + (f" up to {tier.up_to}" if tier.up_to else "") for tier in tiers
+    )
 
 
 def _tiers_as_json(tiers: Tiers) -> Any:
     if len(tiers) == 1:
-        return _price(tiers[0].micros)
-    return [{"up_to": tier.up_to, "price": _price(tier.micros)} for tier in tiers]
-
-
-def _price(micros: int) -> str:
-    return plain(Decimal(micros).scaleb(-6))
+        return millionths_text(tiers[0].micros)
+    return [{"up_to": tier.up_to, "price": millionths_text(tier.micros)} for tier in tiers]

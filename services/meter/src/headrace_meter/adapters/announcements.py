@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
-from google.protobuf import json_format
 from headrace import topics
 from headrace.budget.v1 import budget_pb2
 from headrace.cost.v1 import cost_pb2
@@ -18,6 +18,8 @@ from headrace_meter.ports import Clock
 from headrace_meter.prices import PriceList
 
 _SOURCE = "/headrace/meter"
+# FOCUS's names to the message's own: json_format would look each up anew, at four times the cost of a row.
+_FIELDS: Mapping[str, str] = {field.json_name: field.name for field in cost_pb2.CostRecorded.DESCRIPTOR.fields}
 
 
 class Announcements:
@@ -31,9 +33,10 @@ class Announcements:
 
     def cost(self, usage: Usage, charge: Charge) -> Outgoing:
         """Return the cost row of a charge: its id is derived from the usage's key, the meter and its part."""
-        row = cost_pb2.CostRecorded()
         name = self._names.get(usage.tenant, usage.tenant)
-        json_format.ParseDict(focus_row(usage, charge, self._prices, tenant_name=name), row)
+        columns = focus_row(usage, charge, self._prices, tenant_name=name)
+        fields: dict[str, Any] = {_FIELDS[column]: value for column, value in columns.items()}
+        row = cost_pb2.CostRecorded(**fields)
         envelope = new_envelope(
             topics.COST_RECORDED,
             source=_SOURCE,
