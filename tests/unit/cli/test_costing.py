@@ -51,6 +51,27 @@ async def test_without_the_tenant_the_same_group_is_added_up():
     assert [(dict(row.quantities), row.cost) for row in sums.rows] == [({"input_tokens": 10}, Decimal("0.3"))]
 
 
+class DailyDesk:
+    """One tenant with a cost on each of three days, of two months."""
+
+    tenants = ("acme",)
+
+    async def usage(self, _tenant, *, group_by, **_question):
+        """Answer by day, which is what the ledger knows."""
+        assert group_by == ["day"]
+        days = ("2026-10-30", "2026-10-31", "2026-11-01")
+        return GetUsageResponse(rows=[UsageRow(group={"day": day}, cost="1") for day in days], total_cost="3")
+
+
+async def test_months_are_added_up_from_days():
+    """A month's sum is exactly that of its days; both together ask once."""
+    months = await sums_of(DailyDesk(), ("month",))
+    both = await sums_of(DailyDesk(), ("month", "day"))
+
+    assert [(row.group["month"], row.cost) for row in months.rows] == [("2026-10", 2), ("2026-11", 1)]
+    assert next(tuple(row.group.values()) for row in both.rows) == ("2026-10", "2026-10-30")
+
+
 @pytest.mark.parametrize(
     ("given", "groups"),
     [

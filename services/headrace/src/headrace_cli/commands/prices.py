@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from headrace_meter.money import decimal_of
 from headrace_meter.price_file import read_price_file, read_prices
 
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import DATA_DIR_DEFAULT, DataDir, Json
 from headrace_cli.output import complain, err, out, print_json
-from headrace_cli.pricing.book import book_in_force, section_of, write_book
+from headrace_cli.pricing.book import book_in_force, paid_parts, section_of, write_book
 from headrace_cli.pricing.comparison import Compared, compare
 from headrace_cli.pricing.genai import GenaiPrices, TakenOver, Wanted
 from headrace_cli.pricing.second_source import open_second_source
@@ -70,8 +70,7 @@ def prices_show(
         moment = datetime.fromisoformat(at) if at else datetime.now(UTC)
         if moment.tzinfo is None:
             raise ValueError("--at needs an offset from UTC, like 2026-11-21T09:00:00Z")
-        meters = {meter: 1 for rate in book.rates if rate.model == model for meter in rate.tiers}
-        paid = paid_as_json(model, book.parts(model, meters, moment, tenant=tenant), book)
+        paid = paid_as_json(model, paid_parts(book, model, moment, tenant=tenant), book)
         if as_json:
             print_json(paid)
             return Exit.DONE
@@ -139,7 +138,7 @@ def prices_import(
     """
 
     async def work() -> Exit:
-        source, limit = GenaiPrices.installed(), Decimal(threshold)
+        source, limit = GenaiPrices.installed(), decimal_of(threshold)
         day = date.fromisoformat(since) if since else datetime.now(UTC).date()
         taken, refused = _take_over(source, [Wanted.parse(one) for one in models or []], provider, day)
         if not taken:

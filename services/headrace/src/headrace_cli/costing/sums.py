@@ -12,7 +12,8 @@ from headrace_client import CostDesk
 
 TENANT = "tenant"
 LEDGER_GROUPS = ("model", "feature", "operation", "request", "meter", "day")
-GROUPS = (TENANT, *LEDGER_GROUPS)
+MONTH = "month"
+GROUPS = (TENANT, *LEDGER_GROUPS, MONTH)
 GROUPS_DEFAULT = ("operation", "model")
 
 
@@ -66,8 +67,11 @@ async def sums_of(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> CostSums:
-    """Ask the ledger for every tenant of the desk; without the group `tenant` their sums are added up."""
-    asked = [name for name in groups if name != TENANT]
+    """Ask the ledger for every tenant of the desk; without the group `tenant` their sums are added up.
+
+    Months are added up from days, for days are what the ledger groups by.
+    """
+    asked = list(dict.fromkeys("day" if name == MONTH else name for name in groups if name != TENANT))
     limits = {"since": since.isoformat() if since else "", "until": until.isoformat() if until else ""}
     found: dict[tuple[str, ...], CostRow] = {}
     total = reserved = Decimal(0)
@@ -77,7 +81,8 @@ async def sums_of(
         currency, total = usage.currency, total + Decimal(usage.total_cost or 0)
         reserved += Decimal(usage.reserved or 0)
         for row in usage.rows:
-            group = {name: tenant if name == TENANT else row.group.get(name, "") for name in groups}
+            known = {**row.group, TENANT: tenant, MONTH: row.group.get("day", "")[: len("2026-11")]}
+            group = {name: known.get(name, "") for name in groups}
             quantities = {part.meter: part.quantity for part in row.quantities}
             _add(found, CostRow(group, quantities, Decimal(row.cost or 0)))
     rows = tuple(found[key] for key in sorted(found))

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace_cli.costing.repricing import Repriced
-from headrace_cli.costing.sums import CostSums
+from headrace_cli.costing.sums import MONTH, CostSums
 from headrace_cli.output import table
 from headrace_cli.reconciling import Reconciled
 
@@ -28,9 +28,9 @@ def sums_table(sums: CostSums) -> Table:
 
 
 def sums_chart(sums: CostSums) -> Table:
-    """Return a bar a group, the dearest first; days in their order. Beyond BARS_MAX, the rest is one bar."""
+    """Return a bar a group, the dearest first; days and months in their order. Beyond BARS_MAX, the rest is one bar."""
     rows = list(sums.rows)
-    if "day" not in sums.groups:
+    if not {"day", MONTH} & set(sums.groups):
         rows.sort(key=lambda row: -row.cost)
     bars = [(" / ".join(value or "-" for value in row.group.values()), row.cost) for row in rows[:BARS_MAX]]
     if rest := rows[BARS_MAX:]:

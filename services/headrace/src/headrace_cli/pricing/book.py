@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from headrace_meter.offers import Part
 from headrace_meter.price_file import read_price_file, read_prices
-from headrace_meter.prices import PriceList
+from headrace_meter.prices import ModelUnpriced, PriceList
 from headrace_runtime import Tenants
 
 from headrace_cli.pricing.genai import TakenOver
@@ -42,6 +45,17 @@ def book_in_force(data_dir: Path, file: Path | None) -> tuple[str, PriceList]:
     if found is None:
         return BUILT_IN, read_prices(tenants.prices, currency=tenants.currency)
     return str(found), read_price_file(found, currency=tenants.currency)
+
+
+def paid_parts(book: PriceList, model: str, at: datetime, *, tenant: str) -> list[Part]:
+    """Price one of each meter that the model has a price for at that time; ModelUnpriced where it has none at all."""
+    book.parts(model, {}, at)
+    meters = {meter for rate in book.rates if rate.model == model for meter in rate.tiers}
+    parts: list[Part] = []
+    for meter in sorted(meters):
+        with suppress(ModelUnpriced):  # another rate of the model has it
+            parts.extend(book.parts(model, {meter: 1}, at, tenant=tenant))
+    return parts
 
 
 def _tenants_file(data_dir: Path) -> Path | None:
