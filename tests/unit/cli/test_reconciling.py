@@ -8,7 +8,7 @@ from headrace import topics
 from headrace.cost.v1.cost_pb2 import CostRecorded
 from headrace.meter.v1.meter_service_pb2 import GetUsageResponse, UsageRow
 from headrace.usage.v1.usage_pb2 import Quantity, UsageRecorded
-from headrace_cli.reconciling import reconcile_platform
+from headrace_cli.reconciling import reconcile_platform, reconcile_topics
 
 BEGAN = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -107,3 +107,31 @@ async def test_only_time_that_the_topics_hold_is_compared(limit):
     assert found.equal
     assert found.as_json()["since"] == later.isoformat()
     assert desk.asked[0][1]["since"] == later.isoformat()
+
+
+class FakeClient:
+    """One tenant's client: the cost row is on the topic from the second look on."""
+
+    tenant = "acme"
+
+    def __init__(self, *, cost_comes: bool) -> None:
+        self._looks, self._cost_comes = 0, cost_comes
+
+    async def usage(self, **question):
+        """Answer as the ledger."""
+        return await FakeDesk().usage(self.tenant, **question)
+
+    async def events_so_far(self, topic):
+        """Return what a topic holds now."""
+        if topic == topics.USAGE_RECORDED:
+            return [usage("acme")]
+        self._looks += 1
+        return [cost("acme")] if self._cost_comes and self._looks > 1 else []
+
+
+@pytest.mark.parametrize("cost_comes", [True, False])
+async def test_a_client_compares_its_own_tenant(cost_comes):
+    """As the demo does: with the same patience and the same verdict."""
+    found = await reconcile_topics(FakeClient(cost_comes=cost_comes), wait_s=60 if cost_comes else 0, poll_s=0)
+
+    assert found.equal is cost_comes

@@ -1,6 +1,7 @@
 """The price book's file: every mistake is named by its place, and by its line where there is a file."""
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from headrace_meter.bootstrap import price_book
@@ -151,6 +152,15 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
         read_price_file(path, currency="USD")
 
 
+def test_what_aliases_repeat_is_walked_once(tmp_path):
+    """Nine levels of nine aliases would be a billion places."""
+    path = tmp_path / "book.yaml"
+    levels = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    path.write_text("\n".join(levels) + "\nprices:\n" + BOOK.format(version="v", price="'1'"))
+
+    assert read_price_file(path, currency="USD").version == "v"
+
+
 def test_hours_without_quotes_are_read_as_they_were_meant(tmp_path):
     """YAML 1.1 reads 16:30 as the number 990."""
     path = tmp_path / "book.yaml"
@@ -187,3 +197,15 @@ def test_the_service_refuses_tiers_as_long_as_its_ledger_does_not_count_them(tmp
 
     with pytest.raises(ValueError, match="tiers cannot be billed yet"):
         price_book(Settings(kafka=NOWHERE, prices_file=own), Tenants.load())
+
+
+def test_the_book_that_the_documentation_shows_is_read(tmp_path):
+    """Every section at once: what people copy works."""
+    shown = (Path(__file__).parents[3] / "docs" / "price-book.md").read_text(encoding="utf-8")
+    path = tmp_path / "book.yaml"
+    path.write_text(shown.split("```yaml\n")[1].split("```")[0])
+
+    book = read_price_file(path, currency="EUR")
+
+    assert (len(book.rates), len(book.contracts), len(book.exchanges), book.tiered) == (3, 1, 1, True)
+    assert {rate.machine for rate in book.rates} == {"", "cpu-core"}

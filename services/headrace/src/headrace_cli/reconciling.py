@@ -70,12 +70,12 @@ async def reconcile_platform(
             await asyncio.sleep(poll_s)
 
 
-async def reconcile_topics(client: Client) -> Reconciliation:
-    """Compare a client's own tenant; what is still on its way gets `WAIT_S` seconds to arrive.
+async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: float = POLL_S) -> Reconciliation:
+    """Compare a client's own tenant; what is still on its way gets `wait_s` seconds to arrive.
 
     The embedded bus holds what was published since its start: run this on a platform that was started once.
     """
-    until = asyncio.get_running_loop().time() + WAIT_S
+    until = asyncio.get_running_loop().time() + wait_s
     while True:
         with Tally() as tally:
             for event in await client.events_so_far(topics.USAGE_RECORDED):
@@ -85,7 +85,7 @@ async def reconcile_topics(client: Client) -> Reconciliation:
             found = reconcile(tally, client.tenant, await client.usage(group_by=_GROUPS))
         if found.equal or asyncio.get_running_loop().time() > until:
             return found
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(poll_s)
 
 
 async def _read_on(desk: CostDesk, tally: Tally, held: Held) -> None:

@@ -20,7 +20,7 @@ class MarkedYaml:
     def read(cls, text: str) -> MarkedYaml:
         """Read a document; yaml.YAMLError names line and column of what is wrong, or of a key that stands twice."""
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = dict(_places(root, "")) if root else {}
+        lines = dict(_places(root, "", set())) if root else {}
         return cls(yaml.safe_load(text), lines)
 
     def line(self, place: str) -> int:
@@ -30,17 +30,22 @@ class MarkedYaml:
         return self.lines.get(place, 1)
 
 
-def _places(node: yaml.Node, place: str) -> Iterator[tuple[str, int]]:
+def _places(node: yaml.Node, place: str, walked: set[int]) -> Iterator[tuple[str, int]]:
+    """Yield every place below a node with its line; what an alias repeats, or holds itself by, only once."""
+    if id(node) in walked:
+        return
+    walked.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-            seen.add(key.value)
-            name = f"{place}.{key.value}" if place else key.value
+            written = str(key.value)
+            if written in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{written!r} stands twice", key.start_mark)
+            seen.add(written)
+            name = f"{place}.{written}" if place else written
             yield name, key.start_mark.line + 1
-            yield from _places(value, name)
+            yield from _places(value, name, walked)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield f"{place}[{index}]", value.start_mark.line + 1
-            yield from _places(value, f"{place}[{index}]")
+            yield from _places(value, f"{place}[{index}]", walked)
