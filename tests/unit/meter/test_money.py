@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from headrace_meter.money import decimal_of, micros_of, picos_of, text_of
+from headrace_meter.money import decimal_of, micros_of, millionths_text, picos_of, rounded_price, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,3 +48,25 @@ def test_what_cannot_be_kept_exactly_is_refused():
     """A price below a millionth for a million is an error, never rounded."""
     with pytest.raises(ValueError, match="more decimals"):
         micros_of(Decimal("0.0000001"))
+
+
+@given(st.integers(-(10**15), 10**15))
+def test_millionths_and_their_text_are_the_same_number(count):
+    """A price in micros, or tokens as millions."""
+    assert Decimal(millionths_text(count)) * 10**6 == count
+
+
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "rounded"), [(5, 10, 1), (15, 10, 2), (25, 10, 2), (26, 10, 3), (1, 10, 1), (0, 10, 0)]
+)
+def test_a_computed_price_is_rounded_half_to_even_and_never_to_nothing(numerator, denominator, rounded):
+    """A tenth of a micro is a micro: a price becomes 0 by nothing but 0."""
+    assert rounded_price(numerator, denominator) == rounded
+
+
+@given(st.integers(1, 10**18), st.integers(1, 10**12))
+def test_rounding_moves_a_price_by_half_a_step_at_most(numerator, denominator):
+    """Except up to the smallest step."""
+    moved = abs(Decimal(rounded_price(numerator, denominator)) - Decimal(numerator) / denominator)
+
+    assert moved <= Decimal("0.5000001") or rounded_price(numerator, denominator) == 1

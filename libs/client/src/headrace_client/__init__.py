@@ -5,16 +5,17 @@ It knows the bus and the gRPC addresses it is given; it starts nothing and finds
 
 from headrace_client.answers import Answer, Citation, unanswered
 from headrace_client.client import Client
+from headrace_client.costs import CostDesk, Reconciliation, Tally, reconcile
 from headrace_client.dead_letters import DeadLetter, DeadLetterDesk
 from headrace_client.documents import DocumentState, DocumentStatus
 from headrace_client.endpoints import Endpoints
 from headrace_client.outcomes import NoOutcome
-from headrace_client.reconciliation import Reconciliation, reconcile
 
 __all__ = [
     "Answer",
     "Citation",
     "Client",
+    "CostDesk",
     "DeadLetter",
     "DeadLetterDesk",
     "DocumentState",
@@ -22,6 +23,7 @@ __all__ = [
     "Endpoints",
     "NoOutcome",
     "Reconciliation",
+    "Tally",
     "reconcile",
     "unanswered",
 ]

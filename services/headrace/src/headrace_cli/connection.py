@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from headrace_client import Client, DeadLetterDesk, Endpoints
+import psutil
+from headrace_client import Client, CostDesk, DeadLetterDesk, Endpoints
 from headrace_errors import Refused
 from headrace_messaging import Bus, Codec, Publisher
 from headrace_runtime import Places, Tenants, open_blobs
@@ -34,7 +36,15 @@ async def connected(data_dir: Path, tenant: str, auth_id: str) -> AsyncIterator[
     NotRunning where there is neither; Refused for an undeclared tenant or principal.
     """
     endpoints, tenants_file = _platform(data_dir)
-    tenants = Tenants.load(tenants_file)
+    principals = _principals(Tenants.load(tenants_file), tenant, auth_id)
+    _number_traces()
+    blobs = open_blobs(Places().blobs, data_dir / "blobs")
+    client = Client(endpoints, tenant=tenant, principals=principals, auth_id=auth_id, blobs=blobs)
+    async with client:
+        yield client
+
+
+def _principals(tenants: Tenants, tenant: str, auth_id: str) -> tuple[str, ...]:
     declared = tenants.get(tenant)
     if declared is None:
         known = ", ".join(tenants.by_id)
@@ -42,11 +52,7 @@ async def connected(data_dir: Path, tenant: str, auth_id: str) -> AsyncIterator[
     principals = declared.principals_of(auth_id)
     if principals is None:
         raise Refused(f"principal {auth_id!r} is not declared for tenant {tenant!r}", reason="unknown_principal")
-    _number_traces()
-    blobs = open_blobs(Places().blobs, data_dir / "blobs")
-    client = Client(endpoints, tenant=tenant, principals=principals, auth_id=auth_id, blobs=blobs)
-    async with client:
-        yield client
+    return principals
 
 
 def _platform(data_dir: Path) -> tuple[Endpoints, Path | None]:
@@ -55,6 +61,30 @@ def _platform(data_dir: Path) -> tuple[Endpoints, Path | None]:
         return remote
     state = file.read()
     return endpoints_of(state), Path(state.tenants_file) if state.tenants_file else None
+
+
+@asynccontextmanager
+async def cost_desk(data_dir: Path, *, tenant: str | None, auth_id: str = "") -> AsyncIterator[CostDesk]:
+    """Open the costs of one tenant, or for who runs the platform (`tenant` None) those of all that are declared.
+
+    Errors are those of `connected`.
+    """
+    endpoints, tenants_file = _platform(data_dir)
+    tenants = Tenants.load(tenants_file)
+    if tenant is not None:
+        _principals(tenants, tenant, auth_id)
+    _number_traces()
+    blobs = open_blobs(Places().blobs, data_dir / "blobs")
+    async with CostDesk(endpoints, tenants=list(tenants.by_id) if tenant is None else [tenant], blobs=blobs) as desk:
+        yield desk
+
+
+def bus_since(data_dir: Path) -> datetime | None:
+    """Return when the embedded bus of a data-dir started, from before which it knows nothing; None for a real Kafka."""
+    state = PlatformFile(data_dir).find()
+    if state is None or state.bus_pid is None or state.profile != "embedded":
+        return None
+    return datetime.fromtimestamp(psutil.Process(state.bus_pid).create_time(), UTC)
 
 
 @asynccontextmanager

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from headrace_cli.commands import answers, audit, dead_letters, documents, explain, ledger, models, platform, topics
+from headrace_cli.commands import (
+    answers,
+    audit,
+    costs,
+    dead_letters,
+    documents,
+    explain,
+    models,
+    platform,
+    prices,
+    tail,
+    topics,
+)
 
 app = typer.Typer(
     name="headrace",
@@ -13,7 +25,7 @@ app = typer.Typer(
     help="Run and use Headrace: documents and questions in, moderated, cited and metered answers out.",
     epilog="Exit codes: 0 done, 1 some item failed, 2 usage, 3 platform not running, 4 refused, 5 expired.",
 )
-for group in (platform, documents, answers, explain, ledger, audit, models, topics, dead_letters):
+for group in (platform, documents, answers, explain, costs, prices, tail, audit, models, topics, dead_letters):
     group.register(app)
 
 

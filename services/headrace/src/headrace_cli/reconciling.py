@@ -1,33 +1,109 @@
 """Usage = ledger = cost topic on a running platform: reads the two topics, asks the ledger, and waits for what is late.
 
-It reads no service's tables; the comparison itself is the SDK's.
+It reads no service's tables; the comparison itself is the SDK's. What is compared is what the topics still hold, and
+which range of time that is, is part of the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from headrace import topics
-from headrace_client import Client, Reconciliation, reconcile
+from headrace_client import Client, CostDesk, Reconciliation, Tally, reconcile
+from headrace_client.costs import Held, Span
 
 WAIT_S = 10.0
 POLL_S = 0.2
+_GROUPS = ("model", "meter")
 
 
-async def reconcile_topics(client: Client) -> Reconciliation:
-    """Compare the three; what is still on its way gets `WAIT_S` seconds to arrive.
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """Every tenant's comparison over one span, and the partitions that were read for it."""
+
+    span: Span
+    held: Held
+    by_tenant: dict[str, Reconciliation]
+
+    @property
+    def equal(self) -> bool:
+        """True when all three places agree for every tenant."""
+        return all(found.equal for found in self.by_tenant.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the comparison for programs; the keys are stable."""
+        return {
+            "equal": self.equal,
+            "since": _text(self.span.since),
+            "until": _text(self.span.until),
+            "partitions": self.held.as_json(),
+            "tenants": {tenant: found.as_json() for tenant, found in self.by_tenant.items()},
+        }
+
+
+async def reconcile_platform(
+    desk: CostDesk,
+    *,
+    bus_since: datetime | None = None,
+    since: datetime | None = None,
+    wait_s: float = WAIT_S,
+    poll_s: float = POLL_S,
+) -> Reconciled:
+    """Compare every tenant's usage that began before now; what is on its way gets `wait_s` seconds to arrive.
+
+    It began after `bus_since` (the embedded bus knows nothing from before its own start), after what the topics lost to
+    retention, and from `since` on. Memory is bounded: the events lie in a temporary file.
+    """
+    held = Held(datetime.now(UTC))
+    until = asyncio.get_running_loop().time() + wait_s
+    with Tally() as tally:
+        while True:
+            await _read_on(desk, tally, held)
+            limits = [moment for moment in (bus_since, held.since, since) if moment]
+            span = Span(max(limits, default=None), held.asked_at)
+            found = Reconciled(span, held, await _compare_all(desk, tally, span))
+            if found.equal or asyncio.get_running_loop().time() > until:
+                return found
+            await asyncio.sleep(poll_s)
+
+
+async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: float = POLL_S) -> Reconciliation:
+    """Compare a client's own tenant; what is still on its way gets `wait_s` seconds to arrive.
 
     The embedded bus holds what was published since its start: run this on a platform that was started once.
     """
-    until = asyncio.get_running_loop().time() + WAIT_S
+    until = asyncio.get_running_loop().time() + wait_s
     while True:
-        found = await _compare(client)
+        with Tally() as tally:
+            for event in await client.events_so_far(topics.USAGE_RECORDED):
+                tally.add_usage(client.tenant, event.envelope.id, event.payload)
+            for event in await client.events_so_far(topics.COST_RECORDED):
+                tally.add_cost(client.tenant, event.envelope.id, event.payload)
+            found = reconcile(tally, client.tenant, await client.usage(group_by=_GROUPS))
         if found.equal or asyncio.get_running_loop().time() > until:
             return found
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(poll_s)
 
 
-async def _compare(client: Client) -> Reconciliation:
-    usages = [(event.envelope.id, event.payload) for event in await client.events_so_far(topics.USAGE_RECORDED)]
-    costs = [(event.envelope.id, event.payload) for event in await client.events_so_far(topics.COST_RECORDED)]
-    return reconcile(usages, costs, await client.usage(group_by=["model", "meter"]))
+async def _read_on(desk: CostDesk, tally: Tally, held: Held) -> None:
+    # Usage first: a cost row comes after its usage, so what is read later is never ahead of what was read before.
+    async for event in desk.read([topics.USAGE_RECORDED], held):
+        tally.add_usage(event.envelope.tenant, event.envelope.id, event.payload)
+    async for event in desk.read([topics.COST_RECORDED], held):
+        tally.add_cost(event.envelope.tenant, event.envelope.id, event.payload)
+
+
+async def _compare_all(desk: CostDesk, tally: Tally, span: Span) -> dict[str, Reconciliation]:
+    limits = {"since": _text(span.since) or "", "until": _text(span.until) or ""}
+    tenants = sorted({*desk.tenants, *tally.tenants()})
+    return {
+        tenant: reconcile(tally, tenant, await desk.usage(tenant, group_by=_GROUPS, **limits), span)
+        for tenant in tenants
+    }
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

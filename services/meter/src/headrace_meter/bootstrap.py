@@ -12,7 +12,7 @@ from headrace_errors import Unavailable
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import lease_table
 from headrace_messaging.outbox.lease import Lease, LeaseTimes
-from headrace_runtime import Chassis, Service
+from headrace_runtime import Chassis, Service, Tenants
 from headrace_storage import Database
 from headrace_telemetry import get_logger
 from sqlalchemy import MetaData
@@ -27,7 +27,8 @@ from headrace_meter.conservation import Monitor
 from headrace_meter.entrypoints import grpc, kafka
 from headrace_meter.handlers import Rules, rate_unrated
 from headrace_meter.metrics import Metrics
-from headrace_meter.price_file import read_prices
+from headrace_meter.price_file import read_price_file, read_prices
+from headrace_meter.prices import PriceList
 from headrace_meter.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -35,13 +36,15 @@ _log = get_logger()
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
-    """Open the ledger under the declared prices and budgets; ValueError when the price list is wrong."""
-    prices = read_prices(chassis.tenants.prices, currency=chassis.tenants.currency)
+    """Open the ledger under the declared prices and budgets; ValueError when the price book is wrong."""
+    prices = price_book(settings, chassis.tenants)
     metrics = Metrics(chassis.tenants.by_id)
     rules = Rules(prices, DeclaredBudgets(chassis.tenants), metrics)
     database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
-    ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=Announcements(prices, _now))
+    names = {tenant.id: tenant.name for tenant in chassis.tenants.by_id.values()}
+    announcements = Announcements(prices, _now, names)
+    ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=announcements)
 
     async def check_and_catch_up() -> None:
         await ledger.check_currency(prices.currency)
@@ -79,6 +82,16 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         closers=[hand_over],
         offsets=inbox,
     )
+
+
+def price_book(settings: Settings, tenants: Tenants) -> PriceList:
+    """Read the book that the settings name, else the tenants file's, else the built-in one; ValueError says where."""
+    book = settings.prices_file or (settings.tenants_file if tenants.prices else None)
+    currency = tenants.currency
+    read = read_price_file(book, currency=currency) if book else read_prices(tenants.prices, currency=currency)
+    if read.tiered:
+        raise ValueError(f"{book}: tiers cannot be billed yet: the ledger does not count a month's quantity")
+    return read
 
 
 def _lease_of_the_monitor(database: Database, settings: Settings) -> Lease:

@@ -6,17 +6,22 @@ port `LedgerTransaction`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal
 
 from headrace_errors import QuotaExceeded
 
 from headrace_meter.money import bounded, text_of
-from headrace_meter.prices import REQUESTS, Price, PriceList
+from headrace_meter.offers import Part, Price, Terms, UnitPrices
+from headrace_meter.prices import REQUESTS, PriceList
 
 THRESHOLDS_PERCENT = (50, 80, 100)
+Quantities = Mapping[str, int]
+_NOTHING: Quantities = MappingProxyType({})
 
 UsageKey = tuple[str, str]
 """A tenant and a usage id of its: another tenant may have chosen the same id."""
@@ -59,7 +64,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One meter of one usage, rated: one row of the ledger and one row on the cost topic."""
+    """One meter of one usage, rated: one row of the ledger and one row on the cost topic.
+
+    `part` counts from 0 where the meter crossed from one tier into the next: each part has its own price.
+    """
 
     usage_id: str
     meter: str
@@ -68,6 +76,7 @@ class Charge:
     cost_picos: int
     currency: str
     price_version: str
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,22 +192,33 @@ def period_of(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m}"
 
 
-def rate(usage: Usage, prices: PriceList) -> tuple[Charge, ...]:
+def rate(usage: Usage, prices: PriceList, *, counted: Quantities = _NOTHING) -> tuple[Charge, ...]:
     """Price every meter of a usage as of when its attempt began; ModelUnpriced when one has no price.
 
+    `counted` is what the tenant's month had of each meter of the model before this usage: graduated prices need it.
     An attempt that used nothing chargeable (it failed before the first token) gives one charge of quantity 0 on the
     meter `requests`, so that every attempt stands in the ledger.
     """
-    used = {meter: quantity for meter, quantity in usage.quantities.items() if quantity}
-    if not used:
-        nothing = Price(REQUESTS, 0, f"{usage.model}@none")
-        return (_charge(usage, REQUESTS, 0, nothing, prices),)
-    return tuple(
-        _charge(usage, meter, quantity, prices.price(usage.model, meter, usage.started_at), prices)
-        for meter, quantity in sorted(used.items())
+    if not any(usage.quantities.values()):
+        nothing = Price(REQUESTS, f"{usage.model}@none", UnitPrices(), UnitPrices(), Terms())
+        return (_charge(usage, Part(0, nothing), prices),)
+    parts = prices.parts(usage.model, usage.quantities, usage.started_at, tenant=usage.tenant, counted=counted)
+    numbers: Counter[str] = Counter()
+    charges = []
+    for part in parts:
+        charges.append(_charge(usage, part, prices, number=numbers[part.price.meter]))
+        numbers[part.price.meter] += 1
+    return tuple(charges)
+
+
+def _charge(usage: Usage, part: Part, prices: PriceList, *, number: int = 0) -> Charge:
+    return Charge(
+        usage_id=usage.usage_id,
+        meter=part.price.meter,
+        quantity=part.quantity,
+        price=part.price,
+        cost_picos=part.cost_picos,
+        currency=prices.currency,
+        price_version=prices.version,
+        part=number,
     )
-
-
-def _charge(usage: Usage, meter: str, quantity: int, price: Price, prices: PriceList) -> Charge:
-    cost = bounded(quantity * price.micros)
-    return Charge(usage.usage_id, meter, quantity, price, cost, prices.currency, prices.version)

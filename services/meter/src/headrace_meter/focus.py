@@ -1,7 +1,8 @@
 """A charge as a FOCUS 1.4 row: the names and the text forms of its columns.
 
 Source: focus.finops.org, specification 1.4, dataset Cost and Usage. FOCUS has no column for a token or a model; those
-are `x_` columns. List, contracted, effective and billed cost are one amount until there are contracts.
+are `x_` columns. Columns whose condition does not hold here (regions, commitments, capacity, allocation, invoices) are
+left out, as FOCUS wants it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from headrace_meter.domain import Charge, Usage
-from headrace_meter.money import PRICE_MICROS, plain, text_of
+from headrace_meter.money import millionths_text, plain, text_of
+from headrace_meter.offers import UnitPrices
 from headrace_meter.prices import REQUESTS, PriceList
 
 FocusRow = dict[str, str | int | bool | dict[str, str]]
@@ -19,13 +21,15 @@ _PLATFORM = "Headrace"
 _OWN_PROVIDER = "headrace"
 
 
-def focus_row(usage: Usage, charge: Charge, prices: PriceList) -> FocusRow:
+def focus_row(usage: Usage, charge: Charge, prices: PriceList, *, tenant_name: str = "") -> FocusRow:
     """Write one charge of a usage as a row; every amount is a decimal in text."""
     return {
         **_who(usage, charge, prices),
+        "SubAccountName": tenant_name or usage.tenant,
         **_when(usage),
         **_what(usage, charge),
         **_how_much(charge),
+        **_quoted(charge),
         "Tags": _tags(usage),
         "x_Model": usage.model,
         "x_Endpoint": usage.operation,
@@ -71,33 +75,68 @@ def _what(usage: Usage, charge: Charge) -> FocusRow:
         "ChargeCategory": "Usage",
         "ChargeClass": "",
         "ChargeDescription": f"{charge.quantity} {charge.meter} of {usage.model}, {usage.status}",
+        "ChargeFrequency": "Usage-Based",
         "PricingCategory": "Standard",
         "ServiceCategory": "AI and Machine Learning",
         "ServiceSubcategory": "Generative AI",
         "ServiceName": usage.operation,
         "ResourceId": usage.attempt_id,
+        "ResourceType": "Attempt",
         "SkuId": f"{usage.model}/{charge.meter}",
         "SkuMeter": charge.meter,
-        "SkuPriceId": f"{charge.price.rate_id}/{charge.meter}",
-        "SkuPriceDetails": {"x_Rate": charge.price.rate_id},
+        "SkuPriceId": _sku_price_id(charge),
+        "SkuPriceDetails": _sku_price_details(charge),
     }
 
 
+def _sku_price_id(charge: Charge) -> str:
+    """Name the price: another tier, condition or contract is another price."""
+    terms = charge.price.terms
+    tier = f"tier-{terms.tier}" if terms.tier else ""
+    further = (part for part in (terms.condition, tier, terms.contract) if part)
+    return "/".join((charge.price.rate_id, charge.meter, *further))
+
+
+def _sku_price_details(charge: Charge) -> dict[str, str]:
+    terms = charge.price.terms
+    exchange = plain(Decimal(terms.exchange_nanos).scaleb(-9)) if terms.exchange_nanos else ""
+    details = {
+        "x_Rate": charge.price.rate_id,
+        "x_Tier": str(terms.tier) if terms.tier else "",
+        "x_Condition": terms.condition,
+        "x_Contract": terms.contract,
+        "x_Machine": terms.machine,
+        "x_ExchangeRate": exchange,
+    }
+    return {name: value for name, value in details.items() if value}
+
+
 def _how_much(charge: Charge) -> FocusRow:
-    cost, unit_price = text_of(charge.cost_picos), plain(Decimal(charge.price.micros).scaleb(-6))
+    unit, billed = charge.price.unit, text_of(charge.cost_picos)
     requests = charge.meter == REQUESTS
-    millions = plain(Decimal(charge.quantity) / PRICE_MICROS)
+    millions = millionths_text(charge.quantity)
     return {
-        "BilledCost": cost,
-        "ContractedCost": cost,
-        "EffectiveCost": cost,
-        "ListCost": cost,
-        "ListUnitPrice": unit_price,
-        "ContractedUnitPrice": unit_price,
+        "BilledCost": billed,
+        "EffectiveCost": billed,
+        "ContractedCost": text_of(charge.quantity * unit.contracted),
+        "ListCost": text_of(charge.quantity * unit.listed),
+        "ListUnitPrice": millionths_text(unit.listed),
+        "ContractedUnitPrice": millionths_text(unit.contracted),
         "PricingQuantity": str(charge.quantity) if requests else millions,
         "PricingUnit": "requests" if requests else "1M tokens",
         "ConsumedQuantity": str(charge.quantity),
         "ConsumedUnit": "requests" if requests else "tokens",
+    }
+
+
+def _quoted(charge: Charge) -> FocusRow:
+    """Write the price in the currency in which the book states it."""
+    quoted: UnitPrices = charge.price.quoted
+    return {
+        "PricingCurrency": charge.price.terms.currency or charge.currency,
+        "PricingCurrencyListUnitPrice": millionths_text(quoted.listed),
+        "PricingCurrencyContractedUnitPrice": millionths_text(quoted.contracted),
+        "PricingCurrencyEffectiveCost": text_of(charge.quantity * quoted.effective),
     }
 
 

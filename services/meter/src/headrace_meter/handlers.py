@@ -59,7 +59,7 @@ async def reserve(
     """
     now = clock()
     limit = rules.budgets.limit_picos(tenant)
-    amount = rules.prices.cost_picos(model, _checked(quantities), now)
+    amount = rules.prices.hold_picos(model, _checked(quantities), now, tenant=tenant)
     async with transaction as ledger:
         known = await ledger.reservation(tenant, reservation_id)
         if known and known.state != "released":
@@ -140,9 +140,9 @@ async def get_usage(selection: Selection, group_by: Sequence[str], *, book: Usag
     return report
 
 
-def price(model: str, quantities: Quantities, *, prices: PriceList, clock: Clock) -> int:
-    """Return what the quantities would cost now, in picos, without holding anything; ModelUnpriced."""
-    return prices.cost_picos(model, _checked(quantities), clock())
+def price(tenant: str, model: str, quantities: Quantities, *, prices: PriceList, clock: Clock) -> int:
+    """Return what the quantities would cost the tenant now, in picos, without holding anything; ModelUnpriced."""
+    return prices.cost_picos(model, _checked(quantities), clock(), tenant=tenant)
 
 
 async def _book(ledger: LedgerTransaction, usage: Usage, rules: Rules) -> int | None:

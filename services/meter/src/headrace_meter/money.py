@@ -1,8 +1,9 @@
 """Money as an integer count of picos: 10^-12 of the currency's unit.
 
 A price has at most six decimals for a million units, and 10^-6 of a unit's price for each of 10^6 units is 10^-12: so
-quantity times price is exact, and nothing is ever rounded. A 64-bit column holds 9.2 million units of the currency for
-one row or one tenant's month; more is refused, and never wraps. No float is made of an amount anywhere.
+quantity times price is exact, and no amount is ever rounded. Only a unit price that is computed (converted, discounted,
+made from a machine's hour) is rounded, once, to its own smallest step. A 64-bit column holds 9.2 million units of the
+currency for one row or one tenant's month; more is refused, and never wraps. No float is made of an amount anywhere.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ def picos_of(amount: Decimal) -> int:
 def micros_of(price: Decimal) -> int:
     """Return a price in micros; ValueError below a micro, or for NaN and infinity."""
     return _scaled(price, PRICE_MICROS)
+
+
+def rounded_price(numerator: int, denominator: int) -> int:
+    """Divide, neither being negative, to the nearest micro, from the middle to the even one; above 0, at least to 1."""
+    whole, rest = divmod(numerator, denominator)
+    nearest = whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2 == 1))
+    return max(nearest, 1) if numerator else 0
 
 
 def bounded(picos: int) -> int:
@@ -51,13 +59,24 @@ def decimal_of(text: object) -> Decimal:
 
 def text_of(picos: int) -> str:
     """Write an amount in picos as a plain decimal: no exponent, no trailing zeros."""
-    return plain(Decimal(picos).scaleb(-12))
+    return _decimal_text(picos, 12)
+
+
+def millionths_text(micros: int) -> str:
+    """Write millionths in the same way: a price in micros, or tokens as millions of them."""
+    return _decimal_text(micros, 6)
 
 
 def plain(number: Decimal) -> str:
     """Write a decimal without exponent and without trailing zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _decimal_text(count: int, decimals: int) -> str:
+    whole, rest = divmod(abs(count), 10**decimals)
+    sign = "-" if count < 0 else ""
+    return f"{sign}{whole}.{rest:0{decimals}d}".rstrip("0") if rest else f"{sign}{whole}"
 
 
 def _scaled(amount: Decimal, steps: int) -> int:

@@ -1,4 +1,4 @@
-"""Reads the `prices` section of the tenants file, strictly: a mistake is named by its place and stops the start.
+"""Reads a price book, strictly: a mistake is named by its place, and stops the start.
 
     prices:
       version: "2026-11"                # goes into every cost row
@@ -8,45 +8,72 @@
           from: 2026-01-01              # UTC, inclusive, until the model's next rate
           per_million: {input_tokens: "0.04", output_tokens: "0.12"}
 
-The built-in list (prices.yaml beside this file) holds where the tenants file has no such section.
+What else there is (tiers, hours, prompt sizes, contracts, currencies, machines) stands in docs/price-book.md. The
+built-in book (prices.yaml beside this file) holds where there is no other.
 """
 
 from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from headrace_meter.money import decimal_of, micros_of
-from headrace_meter.prices import METERS, PriceList, Rate
+from headrace_meter import price_fields as fields
+from headrace_meter.contracts import Contract
+from headrace_meter.marked_yaml import MarkedYaml
+from headrace_meter.price_entries import contract_of, exchange_of, machines_of, rate_of
+from headrace_meter.price_fields import InvalidPrices
+from headrace_meter.prices import PriceList
+
+_KEYS = {"version", "account", "currency", "rates", "machines", "exchange", "contracts"}
 
 
-class InvalidPrices(ValueError):
-    """The price list cannot be used; the text names the place."""
+def read_price_file(path: Path, *, currency: str) -> PriceList:
+    """Read a file that has a `prices` section and may have others; InvalidPrices names file, line, key and problem."""
+    name, text = str(path), path.read_text(encoding="utf-8")
+    try:
+        marked = MarkedYaml.read(text)
+    except yaml.YAMLError as error:
+        raise InvalidPrices(name, str(error)) from None
+    if not isinstance(marked.document, Mapping) or not marked.document.get("prices"):
+        raise InvalidPrices(name, "it needs a prices section")
+    try:
+        return read_prices(marked.document["prices"], currency=currency)
+    except InvalidPrices as error:
+        raise InvalidPrices(f"{name}:{marked.line(error.place)}", str(error)) from None
 
 
 def read_prices(section: Mapping[str, Any], *, currency: str) -> PriceList:
-    """Read a `prices` section (the built-in one when empty); InvalidPrices names what is wrong and where."""
-    declared = section or _built_in()
-    _only(declared, {"version", "account", "rates"}, "prices")
-    account = declared.get("account") or {}
-    _only(account, {"id", "name"}, "prices.account")
-    entries = declared.get("rates")
-    if not isinstance(entries, list) or not entries:
-        raise InvalidPrices("prices.rates: a list of rates is needed")
-    rates = tuple(_rate(entry, f"prices.rates[{index}]") for index, entry in enumerate(entries))
-    _no_repeats(rates)
-    account_id = _text(account.get("id", "headrace"), "prices.account.id")
-    return PriceList(
-        version=_text(declared.get("version"), "prices.version"),
+    """Read a `prices` section (the built-in one when empty); InvalidPrices names what is wrong and where.
+
+    `currency` is the ledger's, and that of prices where neither they nor the section name one.
+    """
+    declared = fields.mapping(section or _built_in(), "prices", allowed=_KEYS)
+    account = fields.mapping(declared.get("account") or {}, "prices.account", allowed={"id", "name"})
+    account_id = fields.text(account.get("id", "headrace"), "prices.account.id")
+    quoted_in = fields.currency(declared.get("currency", currency), "prices.currency")
+    machines = machines_of(declared.get("machines"))
+    rates = fields.entries(declared.get("rates"), "prices.rates")
+    if not rates:
+        raise InvalidPrices("prices.rates", "a list of rates is needed")
+    prices = PriceList(
+        version=fields.text(declared.get("version"), "prices.version"),
         currency=currency,
-        rates=rates,
+        rates=tuple(rate_of(entry, place, currency=quoted_in, machines=machines) for entry, place in rates),
         account_id=account_id,
-        account_name=_text(account.get("name", account_id), "prices.account.name"),
+        account_name=fields.text(account.get("name", account_id), "prices.account.name"),
+        contracts=tuple(contract_of(*one) for one in fields.entries(declared.get("contracts"), "prices.contracts")),
+        exchanges=tuple(exchange_of(*one) for one in fields.entries(declared.get("exchange"), "prices.exchange")),
     )
+    _check_repeats(prices)
+    _check_contracts(prices.contracts)
+    _check_currencies(prices)
+    return prices
 
 
 def _built_in() -> Mapping[str, Any]:
@@ -55,59 +82,32 @@ def _built_in() -> Mapping[str, Any]:
     return section
 
 
-def _rate(entry: Any, place: str) -> Rate:
-    _only(entry, {"model", "from", "per_million"}, place)
-    prices = entry.get("per_million")
-    _only(prices, set(METERS), f"{place}.per_million")
-    if not prices:
-        raise InvalidPrices(f"{place}.per_million: at least one meter is needed")
-    return Rate(
-        model=_text(entry.get("model"), f"{place}.model"),
-        effective_from=_moment(entry.get("from"), f"{place}.from"),
-        micros_per_million={meter: _micros(price, f"{place}.per_million.{meter}") for meter, price in prices.items()},
-    )
+def _check_repeats(prices: PriceList) -> None:
+    named = [("rates", "rate", [(one.model, one.effective_from) for one in prices.rates])]
+    named += [("exchange", "exchange rate", [(one.currency, one.effective_from) for one in prices.exchanges])]
+    for section, what, keys in named:
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                raise InvalidPrices(f"prices.{section}[{index}]", f"{key[0]} has another {what} from the same time")
 
 
-def _micros(price: object, place: str) -> int:
-    try:
-        micros = micros_of(decimal_of(price))
-    except ValueError as error:
-        raise InvalidPrices(f"{place}: {error}") from None
-    if micros < 0:
-        raise InvalidPrices(f"{place}: a price is not negative")
-    return micros
+def _check_contracts(contracts: tuple[Contract, ...]) -> None:
+    places = {id(one): f"prices.contracts[{index}]" for index, one in enumerate(contracts)}
+    ordered = sorted(contracts, key=lambda one: (one.tenant, one.effective_from))
+    for earlier, later in pairwise(ordered):
+        if earlier.tenant == later.tenant and earlier.holds(later.effective_from):
+            problem = f"contract {later.id} of {later.tenant} begins while {earlier.id} holds: give that an until"
+            raise InvalidPrices(places[id(later)], problem)
 
 
-def _moment(value: object, place: str) -> datetime:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise InvalidPrices(f"{place}: {value!r} is neither a date nor a time (RFC 3339)") from None
-    if isinstance(value, datetime):
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time(), UTC)
-    raise InvalidPrices(f"{place}: a date is needed")
-
-
-def _text(value: object, place: str) -> str:
-    if not isinstance(value, str) or not value:
-        # YAML reads null, no and 2026 as something else than text.
-        raise InvalidPrices(f"{place}: a text is needed, quoted where YAML would read {value!r}")
-    return value
-
-
-def _only(value: object, allowed: set[str], place: str) -> None:
-    if not isinstance(value, Mapping):
-        raise InvalidPrices(f"{place}: a mapping is needed")
-    if unknown := set(map(str, value)) - allowed:
-        raise InvalidPrices(f"{place}: {', '.join(sorted(unknown))} not known; allowed: {', '.join(sorted(allowed))}")
-
-
-def _no_repeats(rates: tuple[Rate, ...]) -> None:
-    seen: set[tuple[str, datetime]] = set()
-    for index, rate in enumerate(rates):
-        if (rate.model, rate.effective_from) in seen:
-            raise InvalidPrices(f"prices.rates[{index}]: {rate.model} has another rate from the same time")
-        seen.add((rate.model, rate.effective_from))
+def _check_currencies(prices: PriceList) -> None:
+    first: dict[str, datetime] = {}
+    for one in prices.exchanges:
+        first[one.currency] = min(one.effective_from, first.get(one.currency, one.effective_from))
+    for index, rate in enumerate(prices.rates):
+        if rate.currency == prices.currency:
+            continue
+        if rate.currency not in first or first[rate.currency] > rate.effective_from:
+            needed = f"what {rate.currency} is worth from {rate.effective_from:%Y-%m-%d} or before"
+            problem = f"{rate.model} is in {rate.currency}, the ledger in {prices.currency}"
+            raise InvalidPrices(f"prices.rates[{index}].currency", f"{problem}: add to prices.exchange {needed}")

@@ -1,7 +1,8 @@
-"""Meter's settings: those of every service. Prices and budgets stand in the tenants file."""
+"""Meter's settings: those of every service, and where its price book is. Budgets stand in the tenants file."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from headrace_runtime import ServiceSettings
@@ -13,6 +14,9 @@ class Settings(ServiceSettings):
 
     service: ClassVar[str] = "meter"
 
+    prices_file: Path | None = Field(
+        None, description="the price book; default: the prices section of the tenants file, else the built-in book"
+    )
     conservation_interval_s: Annotated[float, Field(gt=0)] = Field(
         60.0, description="how often the ledger of this month and the last is summed and compared, in seconds"
     )

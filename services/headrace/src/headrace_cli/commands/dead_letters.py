@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -17,13 +15,12 @@ from headrace_runtime import DEADLINE_DEFAULT_S
 from headrace_cli.connection import dead_letter_desk
 from headrace_cli.dead_letter_views import ID_SHOWN, content_json, replay_json, show_one, show_table
 from headrace_cli.exits import Exit, complete
+from headrace_cli.moments import moment_of
 from headrace_cli.options import DATA_DIR_DEFAULT, DataDir, Json, Principal
 from headrace_cli.output import complain, err, out, print_json
 
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be handled, with its original bytes.")
 
-_SPAN = re.compile(r"(\d+)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Dead letters by id; the first characters are enough.")]
 Topic = Annotated[str, typer.Option("--topic", help="Only of this topic; the prefix may be left out.")]
@@ -208,7 +205,7 @@ def _wanted(
         tenant=tenant,
         reason=reason,
         error_class=error_class,
-        since=_moment(since) if since else None,
+        since=moment_of(since) if since else None,
         decided=decided,
     )
 
@@ -220,13 +217,6 @@ def _full_name(topic: str) -> str:
         if name in declared.topics():
             return name
     raise ValueError(f"unknown topic {topic!r}; `headrace topics` lists them")
-
-
-def _moment(since: str) -> datetime:
-    if span := _SPAN.fullmatch(since):
-        return datetime.now(UTC) - timedelta(seconds=int(span[1]) * _SECONDS[span[2]])
-    moment = datetime.fromisoformat(since)
-    return moment if moment.tzinfo else moment.astimezone()
 
 
 def _insist_on_a_choice(wanted: Wanted, *, everything: bool) -> None:

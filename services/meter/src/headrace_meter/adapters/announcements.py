@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from google.protobuf import json_format
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from headrace import topics
 from headrace.budget.v1 import budget_pb2
 from headrace.cost.v1 import cost_pb2
@@ -15,23 +18,29 @@ from headrace_meter.ports import Clock
 from headrace_meter.prices import PriceList
 
 _SOURCE = "/headrace/meter"
+# FOCUS's names to the message's own: json_format would look each up anew, at four times the cost of a row.
+_FIELDS: Mapping[str, str] = {field.json_name: field.name for field in cost_pb2.CostRecorded.DESCRIPTOR.fields}
 
 
 class Announcements:
     """Makes the events; putting them into the outbox is the ledger's part."""
 
-    def __init__(self, prices: PriceList, clock: Clock) -> None:
+    def __init__(self, prices: PriceList, clock: Clock, names: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`names` are the tenants' names; one without a name is called by its id."""
         self._prices = prices
         self._clock = clock
+        self._names = names
 
     def cost(self, usage: Usage, charge: Charge) -> Outgoing:
-        """Return the cost row of a charge: its id is derived from the usage's key and the meter."""
-        row = cost_pb2.CostRecorded()
-        json_format.ParseDict(focus_row(usage, charge, self._prices), row)
+        """Return the cost row of a charge: its id is derived from the usage's key, the meter and its part."""
+        name = self._names.get(usage.tenant, usage.tenant)
+        columns = focus_row(usage, charge, self._prices, tenant_name=name)
+        fields: dict[str, Any] = {_FIELDS[column]: value for column, value in columns.items()}
+        row = cost_pb2.CostRecorded(**fields)
         envelope = new_envelope(
             topics.COST_RECORDED,
             source=_SOURCE,
-            id=event_id("/".join(usage.key), f"cost.{charge.meter}"),
+            id=event_id("/".join(usage.key), f"cost.{charge.meter}", index=charge.part),
             time=self._clock(),
             tenant=usage.tenant,
             correlation_id=usage.request_id or usage.usage_id,

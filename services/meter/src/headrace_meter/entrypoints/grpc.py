@@ -78,7 +78,8 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
     async def Price(self, request: pb.PriceRequest, _context: Context) -> pb.PriceResponse:
         """Tell a price."""
         prices = self._rules.prices
-        cost = price(request.model, quantities_of(request.quantities), prices=prices, clock=self._clock)
+        tenant, quantities = current_call().tenant, quantities_of(request.quantities)
+        cost = price(tenant, request.model, quantities, prices=prices, clock=self._clock)
         return pb.PriceResponse(cost=text_of(cost), currency=prices.currency, price_version=prices.version)
 
     @property

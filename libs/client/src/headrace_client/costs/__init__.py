@@ -1,0 +1,21 @@
+"""Money as finance asks for it: the ledger's sums, the topic's rows, and whether both agree with what was used."""
+
+from headrace_client.costs.desk import CostDesk
+from headrace_client.costs.focus import FOCUS_COLUMNS, FOCUS_VERSION, focus_record
+from headrace_client.costs.held import Held
+from headrace_client.costs.reconciliation import Reconciliation, reconcile
+from headrace_client.costs.seen import Seen
+from headrace_client.costs.tally import Span, Tally
+
+__all__ = [
+    "FOCUS_COLUMNS",
+    "FOCUS_VERSION",
+    "CostDesk",
+    "Held",
+    "Reconciliation",
+    "Seen",
+    "Span",
+    "Tally",
+    "focus_record",
+    "reconcile",
+]

@@ -1,0 +1,68 @@
+"""Asks meter and reads the topics for every tenant: for who runs the platform, not for a tenant's own client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from headrace.meter.v1 import meter_service_pb2, meter_service_pb2_grpc
+from headrace_errors import InvalidMessage
+from headrace_messaging import Bus, Codec, Event
+from headrace_messaging.consuming.partitions import Place
+from headrace_messaging.consuming.ranges import bounds, read_ranges
+from headrace_runtime import EVERYONE, CallContext, Peer
+from headrace_storage import BlobStore
+
+from headrace_client.costs.held import Held
+from headrace_client.endpoints import Endpoints
+
+CALL_TIMEOUT_S = 60.0
+
+
+class CostDesk:
+    """Use as an async context manager. `tenants` are those that it is asked for."""
+
+    def __init__(self, endpoints: Endpoints, *, tenants: Sequence[str], blobs: BlobStore | None = None) -> None:
+        self.tenants = tuple(tenants)
+        self._bus = Bus(endpoints.bootstrap, generation=endpoints.generation, embedded=endpoints.embedded)
+        self._codec = Codec(self._bus, blobs)
+        self._address = endpoints.services["meter"]
+        self._meter: Peer | None = None
+
+    async def __aenter__(self) -> Self:
+        self._meter = Peer("meter", self._address)
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._meter:
+            await self._meter.close()
+
+    async def usage(
+        self, tenant: str, *, group_by: Sequence[str] = (), since: str = "", until: str = "", request_id: str = ""
+    ) -> meter_service_pb2.GetUsageResponse:
+        """Sum a tenant's usage and cost, begun from `since` until before `until` (RFC 3339; empty: no limit)."""
+        if self._meter is None:
+            raise RuntimeError("the desk is not open: use it as an async context manager")
+        stub: Any = meter_service_pb2_grpc.MeterServiceStub(self._meter.channel)
+        request = meter_service_pb2.GetUsageRequest(request_id=request_id, group_by=group_by, to=until)
+        setattr(request, "from", since)  # a keyword in Python
+        context = CallContext(tenant, (EVERYONE,), datetime.now(UTC) + timedelta(seconds=CALL_TIMEOUT_S))
+        response: meter_service_pb2.GetUsageResponse = await self._meter.call(stub.GetUsage, request, context)
+        return response
+
+    async def read(self, topics: Sequence[str], held: Held) -> AsyncIterator[Event[Any]]:
+        """Yield what the topics hold beyond `held`, of any tenant, and note in it what was read.
+
+        Repeats come as they are. What cannot be read is skipped: it has its dead letter. Unavailable when the bus is.
+        """
+        fresh: Mapping[Place, tuple[int, int]] = held.extend(await bounds(self._bus, topics))
+        async for record in read_ranges(self._bus, fresh):
+            held.saw(record)
+            try:
+                yield await self._codec.decode(record)
+            except InvalidMessage:
+                continue
