@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from google.protobuf import json_format
+from typing import Any
+
 from headrace import topics
 from headrace.budget.v1 import budget_pb2
 from headrace.cost.v1 import cost_pb2
@@ -15,6 +16,8 @@ from headrace_meter.ports import Clock
 from headrace_meter.prices import PriceList
 
 _SOURCE = "/headrace/meter"
+_FIELDS = {field.json_name: field.name for field in cost_pb2.CostRecorded.DESCRIPTOR.fields}
+"""Columns by their names in FOCUS, as the message declares them."""
 
 
 class Announcements:
@@ -26,8 +29,9 @@ class Announcements:
 
     def cost(self, usage: Usage, charge: Charge) -> Outgoing:
         """Return the cost row of a charge: its id is derived from the usage's key and the meter."""
-        row = cost_pb2.CostRecorded()
-        json_format.ParseDict(focus_row(usage, charge, self._prices), row)
+        columns = focus_row(usage, charge, self._prices)
+        fields: dict[str, Any] = {_FIELDS[name]: value for name, value in columns.items()}
+        row = cost_pb2.CostRecorded(**fields)
         envelope = new_envelope(
             topics.COST_RECORDED,
             source=_SOURCE,

@@ -50,7 +50,7 @@ class SqlLedger:
 
     async def cost_rows(self, usage: Usage, charges: Sequence[Charge], trace: Trace) -> Sequence[OutboxRow]:
         """Encode the cost rows of a usage."""
-        return [await self._outgoing.cost_row(usage, charge, trace) for charge in charges]
+        return await self._outgoing.cost_rows(usage, charges, trace)
 
     async def check_currency(self, currency: str) -> None:
         """Make sure that every charge is in this currency, for the sums know one only; ValueError names another."""
@@ -118,20 +118,21 @@ class _Outgoing:
         self._outbox = outbox
         self._announcements = announcements
 
-    async def cost_row(self, usage: Usage, charge: Charge, trace: Trace) -> OutboxRow:
-        return await self._encoded(self._announcements.cost(usage, charge), trace)
+    async def cost_rows(self, usage: Usage, charges: Sequence[Charge], trace: Trace) -> list[OutboxRow]:
+        costs = [self._announcements.cost(usage, charge) for charge in charges]
+        return await self._encoded(costs, trace)
 
     async def store(self, connection: AsyncConnection, changes: Changes) -> None:
         rows: list[OutboxRow] = [row for use in changes.charged for row in use.cost_rows]
         for one in changes.crossed:
             crossed = self._announcements.crossed(one.account, one.limit_picos, one.percent)
-            rows.append(await self._encoded(crossed, one.trace))
+            rows += await self._encoded([crossed], one.trace)
         await self._outbox.store(connection, rows)
 
-    async def _encoded(self, outgoing: Outgoing, trace: Trace) -> OutboxRow:
+    async def _encoded(self, outgoing: Sequence[Outgoing], trace: Trace) -> list[OutboxRow]:
         parent, state = trace.get("traceparent", ""), trace.get("tracestate", "")
-        with continuing(replace(outgoing.envelope, traceparent=parent, tracestate=state)):
-            return await self._outbox.encode(outgoing)
+        with continuing(replace(outgoing[0].envelope, traceparent=parent, tracestate=state)):
+            return [await self._outbox.encode(each) for each in outgoing]
 
 
 def _unrated_row(key: UsageKey, reason: str) -> dict[str, str]:
