@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from headrace_storage import among
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, select, union
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,16 +43,17 @@ async def _outcomes(connection: AsyncConnection, requests: Collection[RequestKey
 async def _reservations(
     connection: AsyncConnection, wanted: Wanted, ending: Collection[RequestKey]
 ) -> list[Reservation]:
-    table, these = RESERVATIONS.c, []
+    table, found = RESERVATIONS.c, []
     if wanted.reservations:
-        these.append(among(connection, (table.tenant, table.reservation_id), sorted(wanted.reservations)))
+        by_id = among(connection, (table.tenant, table.reservation_id), sorted(wanted.reservations))
+        found.append(select(RESERVATIONS).where(by_id))
     if ending:
-        of_requests = among(connection, (table.tenant, table.request_id), sorted(ending))
-        these.append(and_(of_requests, table.state == "held"))
-    if not these:
+        by_request = among(connection, (table.tenant, table.request_id), sorted(ending))
+        found.append(select(RESERVATIONS).where(by_request, table.state == "held"))
+    if not found:
         return []
-    rows = await connection.execute(select(RESERVATIONS).where(or_(*these)))
-    return [Reservation(**row) for row in rows.mappings()]
+    # A union and not one condition or the other: so each has its index.
+    return [Reservation(**row) for row in (await connection.execute(union(*found))).mappings()]
 
 
 async def _costs(connection: AsyncConnection, usages: Collection[UsageKey]) -> Mapping[UsageKey, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Protocol
 
@@ -16,8 +17,9 @@ from headrace_meter.facts import Close, Trace, Use
 from headrace_meter.handlers import Rules, book_all, rated
 from headrace_meter.ports import Transaction
 
-TOGETHER_MAX = 512
+TOGETHER_MAX = 256
 """Messages that are booked in one transaction: it holds up the calls of their tenants for so long."""
+_TURN_EVENTS = 8  # some milliseconds of this process: then its callers get their turn
 
 ToFact = Callable[[Event[Any]], Awaitable[Use | Close]]
 
@@ -39,7 +41,11 @@ def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscrip
 
     def booking(topic: str, fact_of: ToFact) -> Subscription:
         async def together(events: Sequence[Event[Any]]) -> None:
-            facts = [await fact_of(event) for event in events]
+            facts: list[Use | Close] = []
+            for event in events:
+                if len(facts) % _TURN_EVENTS == _TURN_EVENTS - 1:
+                    await asyncio.sleep(0)
+                facts.append(await fact_of(event))
             await book_all(facts, transaction=transaction(events), rules=rules)
 
         async def one(event: Event[Any]) -> Sequence[Outgoing]:
