@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chaos.waiting import wait_until
 
-_READY_WITHIN_S = 90.0
+_READY_WITHIN_S = 180.0
 _LOOK_S = 0.05
 _STOP_WITHIN_S = 60.0
 
