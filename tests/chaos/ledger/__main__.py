@@ -81,11 +81,11 @@ def _run(
     killer = Killer(service, given.seed, every_s=KILL_EVERY_S)
     killer.start()
     asyncio.run(_publish(bootstrap, told, given.rate))
-    killer.finish()
+    kills_min = min(max(len(listed) // USAGES_A_KILL, 1), KILLS_MIN_MAX)
+    killer.finish(kills_min)
     over = time.monotonic()
     found, costs = _settled(bootstrap, service, listed, over)
     counts = found.counts()
-    kills_min = min(max(len(listed) // USAGES_A_KILL, 1), KILLS_MIN_MAX)
     ledger = {"events": len(listed), "deliveries": len(told), "late": sum(one.late for one in listed)}
     return Row(
         row=_ROW,

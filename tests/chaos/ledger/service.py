@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,7 @@ from chaos.waiting import wait_until
 
 _READY_WITHIN_S = 180.0
 _LOOK_S = 0.05
+_WORK_WITHIN_S = 60.0  # after the last usage was told: the backlog
 _STOP_WITHIN_S = 60.0
 
 
@@ -102,8 +104,11 @@ class Killer(threading.Thread):
         except Exception as error:
             self.failure = error
 
-    def finish(self) -> None:
-        """Kill no more, and leave the service running."""
+    def finish(self, kills_min: int) -> None:
+        """Kill no more, once there were so many or no work came up for a while; leave the service running."""
+        until = time.monotonic() + _WORK_WITHIN_S
+        while self.kills < kills_min and self.is_alive() and time.monotonic() < until:
+            time.sleep(_LOOK_S)
         self._over.set()
         self.join()
         if self.failure is not None:
