@@ -11,7 +11,7 @@ SERVERS ?= kafka,postgres,weaviate,s3
 ON_SERVERS = $(VENV)/python -m headrace_native run --with $(SERVERS)
 
 .PHONY: help setup fmt lint typecheck arch proto proto-check asyncapi release-contracts unit contract integration e2e
-.PHONY: bench-bus quality chaos check native test demo up up-native down logs clean
+.PHONY: bench-bus bench-ledger quality chaos chaos-ledger check native test demo up up-native down logs clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -60,6 +60,9 @@ bench-bus: setup ## messaging and the whole chain beside bare aiokafka and FastS
 	$(VENV)/uv sync -q --locked --inexact --extra $(EXTRA) --group bench
 	$(VENV)/python -m tests.bench.bus $(if $(QUICK),--quick)
 
+bench-ledger: setup ## usages a second into the ledger and onto the cost topic -> build/bench/ledger.json (QUICK=1: a smoke run; FULL=1: to a million)
+	$(VENV)/python -m tests.bench.ledger $(if $(QUICK),--quick) $(if $(FULL),--full)
+
 quality: setup ## answers on real questions -> build/quality/report.json (needs HEADRACE_EVAL_DATA)
 	$(VENV)/python -m tests.quality
 
@@ -71,6 +74,9 @@ release-contracts: setup ## keep messages and topics as released in libs/contrac
 
 chaos: setup ## faults on real servers, counted -> build/chaos/report.json (QUICK=1: small loads; ROW=1,14)
 	$(VENV)/python -m tests.chaos $(if $(QUICK),--quick) $(if $(ROW),--row $(ROW)) $(if $(SEED),--seed $(SEED))
+
+chaos-ledger: setup ## usages told twice and late, meter killed again and again, and the sum -> build/chaos/ledger.json (EVENTS=5000, SEED=7)
+	$(VENV)/python -m tests.chaos.ledger $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED))
 
 check: lint typecheck arch proto-check ## everything that needs no test run
 

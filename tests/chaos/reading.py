@@ -41,6 +41,11 @@ def read_judged(bootstrap: str) -> dict[str, list[Seen]]:
     return {name: [one for one in seen if one.topic == topic] for name, topic in JUDGED.items()}
 
 
+def read_topic(bootstrap: str, topic: str) -> list[Seen]:
+    """Read one topic whole."""
+    return asyncio.run(_read(bootstrap, (topic,)))
+
+
 def read_raw(bootstrap: str, topic: str) -> list[Any]:
     """Read one topic whole, records as they are."""
     return asyncio.run(_read_raw(bootstrap, (topic,)))

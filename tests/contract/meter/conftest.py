@@ -19,7 +19,9 @@ from headrace_meter.adapters.reports import SqlUsageBook
 from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.tables import INBOX, METADATA
 from headrace_meter.domain import Account, Usage
-from headrace_meter.handlers import Rules, close_request, get_usage, rate_unrated, record_usage, release, reserve
+from headrace_meter.facts import Close, Wanted
+from headrace_meter.group_commit import GroupCommit
+from headrace_meter.handlers import Rules, book_all, book_each, get_usage, rate_unrated, rated, release, reserve, settle
 from headrace_meter.ports import Selection, UsageReport
 from headrace_meter.price_file import read_prices
 from headrace_storage import Database
@@ -72,6 +74,7 @@ class SqlUnderTest:
     def __init__(self, database: Database, table, ledger: SqlLedger) -> None:
         self.database, self.table = database, table
         self.transaction, self.report = ledger.transaction, SqlUsageBook(database).report
+        self.cost_rows = ledger.cost_rows
         self.check_currency = ledger.check_currency
 
     @classmethod
@@ -104,15 +107,30 @@ class Meter:
         self.ledger = ledger
         self.told = Told()
         self.budgets = FakeBudgets(**(limits or {"acme": 10**9, "globex": None}))
-        self.rules = Rules(read_prices({"version": "v1", "rates": RATES}, currency="USD"), self.budgets, self.told)
+        self.rules = self._rules(RATES, "v1")
+        self.post = GroupCommit(self._book_calls, lanes=2, together_max=512, waiting_max=1_024)
+
+    def _rules(self, rates, version) -> Rules:
+        prices = read_prices({"version": version, "rates": rates}, currency="USD")
+        return Rules(prices, self.budgets, self.ledger.cost_rows, self.told)
+
+    async def _book_calls(self, facts):
+        transaction = self.ledger.transaction(tenants={fact.tenant for fact in facts})
+        return await book_each(facts, transaction=transaction, rules=self.rules)
 
     async def use(self, usage: Usage, event_id: str | None = None) -> int | None:
-        event = delivery(event_id or usage.usage_id, tenant=usage.tenant)
-        return await record_usage(usage, transaction=self.ledger.transaction(event), rules=self.rules)
+        return (await self.book([(event_id or usage.usage_id, usage)]))[0]
+
+    async def book(self, deliveries) -> list[int | None]:
+        """Book events of one partition together: usages and outcomes by the id of their event."""
+        events = [delivery(id_, tenant=fact.tenant, offset=offset) for offset, (id_, fact) in enumerate(deliveries)]
+        facts = [
+            await rated(fact, trace={}, rules=self.rules) if isinstance(fact, Usage) else fact for _, fact in deliveries
+        ]
+        return await book_all(facts, transaction=self.ledger.transaction(events), rules=self.rules)
 
     async def settle(self, usage: Usage) -> int | None:
-        transaction = self.ledger.transaction(tenant=usage.tenant)
-        return await record_usage(usage, transaction=transaction, rules=self.rules)
+        return await settle(usage, trace={}, post=self.post, rules=self.rules)
 
     async def reserve(self, reservation_id="a1", *, tenant="acme", request="r1", tokens=100, model="m") -> int:
         return await reserve(
@@ -121,36 +139,36 @@ class Meter:
             request,
             model,
             {"input_tokens": tokens},
-            transaction=self.ledger.transaction(tenant=tenant),
+            trace={},
+            post=self.post,
             rules=self.rules,
             clock=lambda: NOON,
         )
 
     async def release(self, reservation_id="a1", *, tenant="acme") -> None:
-        await release(tenant, reservation_id, transaction=self.ledger.transaction(tenant=tenant))
+        await release(tenant, reservation_id, post=self.post)
 
     async def close(self, request="r1", *, attempts=1, embedding_tokens=0, tenant="acme", at=NOON) -> None:
-        transaction = self.ledger.transaction(delivery(f"outcome-{request}", tenant=tenant))
-        await close_request(
-            tenant, request, attempts=attempts, embedding_tokens=embedding_tokens, at=at, transaction=transaction
-        )
+        counts = {"attempts": attempts, "embedding_tokens": embedding_tokens}
+        await self.book([(f"outcome-{request}", Close(tenant=tenant, request_id=request, at=at, **counts))])
 
     async def rerate(self, rates) -> int:
-        self.rules = Rules(read_prices({"version": "v2", "rates": rates}, currency="USD"), self.budgets, self.told)
+        self.rules = self._rules(rates, "v2")
         return await rate_unrated(new_transaction=self.ledger.transaction, rules=self.rules)
 
     async def report(self, *group_by: str, tenant="acme", **selection) -> UsageReport:
         return await get_usage(Selection(tenant, **selection), group_by, book=self.ledger)
 
     async def account(self, tenant="acme", period="2026-11") -> Account:
-        async with self.ledger.transaction(None) as ledger:
-            return await ledger.account(tenant, period)
+        async with self.ledger.transaction() as ledger:
+            books = await ledger.load(Wanted(accounts=frozenset([(tenant, period)])))
+            return books.account(tenant, period)
 
 
-def delivery(event_id: str, *, tenant: str) -> Event:
+def delivery(event_id: str, *, tenant: str, offset: int = 0) -> Event:
     """Make a delivered event with this id."""
     envelope = Envelope(id=event_id, type="t", source="/test", time=NOON, tenant=tenant)
-    return Event(envelope, UsageRecorded(), "t", "k", 0, 0, NOON)
+    return Event(envelope, UsageRecorded(), "t", "k", 0, offset, NOON)
 
 
 def usage(number: int = 1, **fields) -> Usage:
@@ -184,7 +202,7 @@ async def meter(request, databases):
     yield Meter(await SqlUnderTest.open(partial(databases.open, request.param)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_usage():
     """Return the maker of usages."""
     return usage
@@ -196,7 +214,13 @@ def open_sql(request, databases):
     return partial(SqlUnderTest.open, partial(databases.open, request.param))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_meter():
     """Return the use cases' class."""
     return Meter
+
+
+@pytest.fixture(scope="session")
+def noon():
+    """Return when everything happens."""
+    return NOON

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from headrace_errors import InvalidMessage
+from headrace_meter.domain import Account
+from headrace_meter.working_set import Changes
 
 COST = 20 * 10**6  # 10 input tokens at 1 and 5 output tokens at 2 a million
 
@@ -106,9 +108,10 @@ async def test_an_error_leaves_nothing_behind(meter, make_usage):
     """The inbox, the ledger and the outbox change together or not at all."""
 
     async def fail():
-        async with meter.ledger.transaction(None) as ledger:
-            await ledger.add_usage(make_usage())
-            await ledger.save_account(replace(await ledger.account("acme", "2026-11"), spent_picos=1), None, ())
+        async with meter.ledger.transaction() as ledger:
+            await ledger.keep(
+                Changes(usages=[make_usage()], accounts={("acme", "2026-11"): Account("acme", "2026-11")})
+            )
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

@@ -40,7 +40,7 @@ async def ledger(request, databases):
         outbox=outbox,
         announcements=Announcements(PRICES, lambda: None),
     )
-    return SimpleNamespace(database=database, transaction=ledger.transaction)
+    return SimpleNamespace(database=database, transaction=ledger.transaction, cost_rows=ledger.cost_rows)
 
 
 class Watchers:

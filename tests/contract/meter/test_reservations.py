@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from headrace_errors import QuotaExceeded, Refused
-from headrace_meter.handlers import RequestOver
+from headrace_meter.booking import RequestOver
 from headrace_meter.prices import ModelUnpriced
 
 COST = 20 * 10**6  # 10 input tokens at 1 and 5 output tokens at 2 a million

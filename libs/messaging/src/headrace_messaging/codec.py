@@ -31,6 +31,7 @@ from headrace_messaging.envelope import (
     salvage_headers,
 )
 from headrace_messaging.event import Bus, Event, Outgoing, Received, Record
+from headrace_messaging.plain_json import fields_of, parse
 from headrace_messaging.structured import CONTENT_TYPE_STRUCTURED, unfold
 
 CLAIM_CHECK_BYTES: Final = 256 * 1024
@@ -172,11 +173,8 @@ def _decode_key(key: bytes | None) -> str:
 def _dump(payload: Message, declared: Topic) -> bytes:
     if declared.encoding == "protobuf":
         return payload.SerializeToString(deterministic=True)
-    fields = json_format.MessageToDict(
-        payload,
-        preserving_proto_field_name=declared.json_names == "proto",
-        always_print_fields_with_no_presence=True,  # public readers find every key, whatever its value
-    )
+    # Public readers find every key, whatever its value.
+    fields = fields_of(payload, declared_names=declared.json_names == "proto")
     # Sorted: protobuf maps come in another order in every process, and the same event must give the same bytes.
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
@@ -184,15 +182,14 @@ def _dump(payload: Message, declared: Topic) -> bytes:
 def _parse(value: bytes, headers: dict[str, str], declared: Topic) -> Message:
     media_type = _media_type(headers)
     encoding = _ENCODINGS.get(media_type) if media_type else declared.encoding
-    message = declared.message()
+    if encoding is None:
+        raise InvalidMessage("the content type is neither JSON nor protobuf", reason="content_type_unknown")
     try:
         if encoding == "json":
             # Unknown fields are a newer producer's: ignored here as protobuf ignores them.
-            json_format.Parse(value.decode(), message, ignore_unknown_fields=True)
-        elif encoding == "protobuf":
-            message.ParseFromString(value)
-        else:
-            raise InvalidMessage("the content type is neither JSON nor protobuf", reason="content_type_unknown")
+            return parse(value.decode(), declared.message)
+        message = declared.message()
+        message.ParseFromString(value)
     except (json_format.ParseError, DecodeError, UnicodeDecodeError, ValueError, RecursionError):
         raise InvalidMessage(f"the body is not a {declared.message.__name__}", reason="body_malformed") from None
     return message

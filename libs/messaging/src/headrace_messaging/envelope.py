@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from headrace_errors import InvalidMessage
@@ -43,6 +44,8 @@ _MOMENTS = {"time": "ce_time", "deadline": "ce_deadline"}
 _NUMBERS = {"priority": "ce_priority", "attempt": "ce_attempt"}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
 _REQUIRED = ("ce_id", "ce_source", "ce_type")
+_DERIVED = {"id", "type", "source", "time"}
+"""Attributes that every envelope has: where a record is silent they follow from its place."""
 ATTRIBUTE_BYTES_MAX: Final = 1024
 _TIMESTAMP_MS_MAX: Final = 253_402_214_400_000  # the last day of the year 9999, in any time zone
 ID_BYTES_MAX: Final = 255
@@ -130,6 +133,7 @@ def decode_headers(raw: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     return headers
 
 
+@lru_cache(maxsize=1024)  # the same few names, in every message
 def is_text(name: str) -> bool:
     """Say whether a header's name is UTF-8; where it is not, its bytes are kept as surrogate escapes."""
     try:
@@ -156,8 +160,10 @@ def read_envelope(headers: Mapping[str, str], origin: Origin, *, lenient: bool) 
     InvalidMessage for a required header that is missing, a text that is too long or no text, a malformed time or a
     malformed number.
     """
-    fields = _fields(headers, lenient=lenient)
-    return Envelope(**(_derived(origin) | {name: value for name, value in fields.items() if value != ""}))
+    fields = {name: value for name, value in _fields(headers, lenient=lenient).items() if value != ""}
+    if _DERIVED - fields.keys():
+        fields = _derived(origin) | fields
+    return Envelope(**fields)
 
 
 def require_readable(headers: Mapping[str, str], *, lenient: bool) -> None:

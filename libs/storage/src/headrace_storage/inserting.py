@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Table
@@ -22,13 +22,3 @@ async def insert_new(connection: AsyncConnection, table: Table, row: Mapping[str
     """
     inserted = _INSERT[connection.dialect.name](table).values(row).on_conflict_do_nothing()
     return bool((await connection.execute(inserted)).rowcount)
-
-
-async def insert_all_new(
-    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
-) -> set[tuple[Any, ...]]:
-    """Insert those rows that are new, each once; return their primary keys. Waits as `insert_new` does."""
-    if not rows:
-        return set()
-    inserted = _INSERT[connection.dialect.name](table).on_conflict_do_nothing().returning(*table.primary_key)
-    return {tuple(key) for key in await connection.execute(inserted, [dict(row) for row in rows])}

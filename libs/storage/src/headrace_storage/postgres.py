@@ -13,7 +13,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import URL, ColumnElement, func, select
+from sqlalchemy import URL, BigInteger, Select, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
@@ -68,16 +69,20 @@ class PostgresSchema:
         if not keys:
             await connection.execute(select(func.pg_advisory_xact_lock(self.number())))
             return
-        await connection.execute(select(func.pg_advisory_xact_lock_shared(self.number()), *self._locks(keys)))
+        everybody = select(func.pg_advisory_xact_lock_shared(self.number()))
+        await connection.execute(everybody.union_all(self._locks(keys)))
 
     async def lock(self, connection: AsyncConnection, keys: Sequence[str]) -> None:
         """Take the locks of more keys in a transaction that has begun."""
-        await connection.execute(select(*self._locks(keys)))
+        await connection.execute(self._locks(keys))
 
     async def begin_read(self, connection: AsyncConnection) -> None:
         """Open a transaction that reads one snapshot."""
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
-    def _locks(self, keys: Sequence[str]) -> list[ColumnElement[Any]]:
-        # In one order everywhere, so that two transactions with the same keys never wait for each other in a circle.
-        return [func.pg_advisory_xact_lock(number) for number in sorted(self.number(key) for key in set(keys))]
+    def _locks(self, keys: Sequence[str]) -> Select[Any]:
+        # In one order everywhere, so that two transactions with the same keys never wait for each other in a circle;
+        # and as one array, so that the statement is the same however many there are.
+        numbers = sorted(self.number(key) for key in set(keys))
+        each = func.unnest(bindparam("numbers", numbers, type_=ARRAY(BigInteger))).column_valued("number")
+        return select(func.pg_advisory_xact_lock(each))

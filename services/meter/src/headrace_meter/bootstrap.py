@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from headrace_errors import Unavailable
+from headrace_errors import HeadraceError, Unavailable
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import lease_table
 from headrace_messaging.outbox.lease import Lease, LeaseTimes
@@ -23,15 +24,21 @@ from headrace_meter.adapters.budgets import DeclaredBudgets
 from headrace_meter.adapters.reports import SqlUsageBook
 from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.tables import INBOX, METADATA
+from headrace_meter.booking import Answer
 from headrace_meter.conservation import Monitor
 from headrace_meter.entrypoints import grpc, kafka
-from headrace_meter.handlers import Rules, rate_unrated
+from headrace_meter.entrypoints.kafka import TOGETHER_MAX
+from headrace_meter.facts import Fact
+from headrace_meter.group_commit import GroupCommit
+from headrace_meter.handlers import Rules, book_each, rate_unrated
 from headrace_meter.metrics import Metrics
 from headrace_meter.price_file import read_price_file, read_prices
 from headrace_meter.prices import PriceList
 from headrace_meter.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+CALL_LANES = 2  # transactions of callers at a time: the other connections are for what the topics bring
+CALLS_WAITING_MAX = 1_024  # a lane
 _log = get_logger()
 
 
@@ -39,12 +46,18 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     """Open the ledger under the declared prices and budgets; ValueError when the price book is wrong."""
     prices = price_book(settings, chassis.tenants)
     metrics = Metrics(chassis.tenants.by_id)
-    rules = Rules(prices, DeclaredBudgets(chassis.tenants), metrics)
     database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
     names = {tenant.id: tenant.name for tenant in chassis.tenants.by_id.values()}
     announcements = Announcements(prices, _now, names)
     ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=announcements)
+    rules = Rules(prices, DeclaredBudgets(chassis.tenants), ledger.cost_rows, metrics)
+
+    async def book_calls(facts: Sequence[Fact]) -> Sequence[Answer | HeadraceError]:
+        tenants = {fact.tenant for fact in facts}
+        return await book_each(facts, transaction=ledger.transaction(tenants=tenants), rules=rules)
+
+    post = GroupCommit(book_calls, lanes=CALL_LANES, together_max=TOGETHER_MAX, waiting_max=CALLS_WAITING_MAX)
 
     async def check_and_catch_up() -> None:
         await ledger.check_currency(prices.currency)
@@ -76,7 +89,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 
     return Service(
         subscriptions=kafka.subscriptions(transaction=ledger.transaction, rules=rules),
-        rpcs=[grpc.rpc(transaction=ledger.transaction, book=SqlUsageBook(database), rules=rules, clock=_now)],
+        rpcs=[grpc.rpc(post=post, book=SqlUsageBook(database), rules=rules, clock=_now)],
         before_ready=check_and_catch_up,
         tasks=[keep_checking],
         closers=[hand_over],

@@ -1,19 +1,25 @@
-"""The use cases: hold, book, give back, close; and the questions about usage and price."""
+"""The use cases: hold, book, give back, close; and the questions about usage and price.
+
+What decides (prices, limits, the time) is looked up here, before a transaction; the rules are booking.py's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 
-from headrace_errors import InvalidMessage, Refused
+from headrace_errors import HeadraceError, InvalidMessage
 
-from headrace_meter.domain import Account, Reservation, ReservationState, Usage, period_of, rate
+from headrace_meter.booking import Answer, book, use_late
+from headrace_meter.domain import Usage, period_of, rate
+from headrace_meter.facts import Close, Fact, GiveBack, Hold, Trace, Use, wanted_by
 from headrace_meter.ports import (
     Budgets,
     Clock,
+    CostRows,
     LedgerTransaction,
     Observed,
+    Post,
     Quantities,
     Selection,
     Transaction,
@@ -21,24 +27,20 @@ from headrace_meter.ports import (
     UsageReport,
 )
 from headrace_meter.prices import ModelUnpriced, PriceList
+from headrace_meter.working_set import Changes, WorkingSet
 
 GROUPS = ("model", "feature", "operation", "request", "meter", "day")
 SUMS_MAX = 10_000
 RERATED_MAX = 200  # unrated usages a transaction
 
 
-class RequestOver(Refused):
-    """The request has its outcome: nothing may be held for it any more."""
-
-    default_reason = "request_over"
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What every booking follows: prices, budgets, and who is told."""
+    """What every booking follows: prices, budgets, how cost rows are made, and who is told."""
 
     prices: PriceList
     budgets: Budgets
+    cost_rows: CostRows
     observed: Observed
 
 
@@ -49,7 +51,8 @@ async def reserve(
     model: str,
     quantities: Quantities,
     *,
-    transaction: Transaction,
+    trace: Trace,
+    post: Post,
     rules: Rules,
     clock: Clock,
 ) -> int:
@@ -58,62 +61,64 @@ async def reserve(
     ModelUnpriced, QuotaExceeded, or RequestOver once the request has its outcome.
     """
     now = clock()
-    limit = rules.budgets.limit_picos(tenant)
-    amount = rules.prices.hold_picos(model, _checked(quantities), now, tenant=tenant)
-    async with transaction as ledger:
-        known = await ledger.reservation(tenant, reservation_id)
-        if known and known.state != "released":
-            return known.amount_picos
-        if (await ledger.progress(tenant, request_id)).attempts_expected is not None:
-            raise RequestOver(f"request {request_id} has its outcome")
-        if known:
-            before = await ledger.account(tenant, known.period)
-            await ledger.save_account(before.uncount(known.amount_picos), None, ())
-        account = await ledger.account(tenant, period_of(now))
-        await _save(ledger, account.hold(amount, limit), limit)
-        reservation = Reservation(
-            reservation_id=reservation_id,
-            tenant=tenant,
-            request_id=request_id,
-            period=account.period,
-            amount_picos=amount,
-        )
-        await ledger.save_reservation(reservation)
-    return amount
+    hold = Hold(
+        tenant=tenant,
+        reservation_id=reservation_id,
+        request_id=request_id,
+        period=period_of(now),
+        limit_picos=rules.budgets.limit_picos(tenant),
+        amount_picos=rules.prices.hold_picos(model, _checked(quantities), now, tenant=tenant),
+        trace=trace,
+    )
+    return await post(hold) or 0
 
 
-async def release(tenant: str, reservation_id: str, *, transaction: Transaction) -> None:
+async def release(tenant: str, reservation_id: str, *, post: Post) -> None:
     """Give back what was held for an attempt that did not start; a no-op where nothing is held."""
-    async with transaction as ledger:
-        reservation = await ledger.reservation(tenant, reservation_id)
-        if reservation and reservation.state == "held":
-            await _give_back(ledger, reservation, "released")
+    await post(GiveBack(tenant=tenant, reservation_id=reservation_id))
 
 
-async def record_usage(usage: Usage, *, transaction: Transaction, rules: Rules) -> int | None:
+async def settle(usage: Usage, *, trace: Trace, post: Post, rules: Rules) -> int | None:
     """Book what an attempt used, once by its key; return its cost in picos, None where it has no price yet."""
-    async with transaction as ledger:
-        # The same fact comes as an event and may come as a call: the inbox knows the first, the ledger both.
-        if not await ledger.first_time() or await ledger.has_usage(usage.key):
-            return await ledger.cost_picos(usage.key)
-        await ledger.add_usage(usage)
-        cost = await _book(ledger, usage, rules)
-        await _close_if_over(ledger, usage.tenant, usage.request_id)
-    return cost
+    return await post(await rated(usage, trace=trace, rules=rules))
 
 
-async def close_request(
-    tenant: str, request_id: str, *, attempts: int, embedding_tokens: int, at: datetime, transaction: Transaction
-) -> None:
-    """Take a request's outcome: once all attempts that it counts are booked, what is still held is given back.
+async def rated(usage: Usage, *, trace: Trace, rules: Rules) -> Use:
+    """Return a usage as it is to be booked: with its charges and their cost rows, or with why it has no price."""
+    limit = rules.budgets.limit_picos_if_known(usage.tenant)
+    try:
+        charges = rate(usage, rules.prices)
+    except ModelUnpriced as error:
+        return Use(usage=usage, unpriced=error.detail, limit_picos=limit, trace=trace)
+    rows = await rules.cost_rows(usage, charges, trace)
+    return Use(usage=usage, charges=charges, cost_rows=rows, limit_picos=limit, trace=trace)
 
-    `at` is when the outcome came here: what is held for long after it is a leak.
+
+async def book_all(facts: Sequence[Use | Close], *, transaction: Transaction, rules: Rules) -> list[Answer]:
+    """Book the facts of a transaction's deliveries, all of them or none; what came before is answered from the ledger.
+
+    A usage is booked whatever its tenant's budget says, for it happened. Of a request's outcomes the first one stays;
+    once all attempts that it counts are booked, what is still held for it is given back.
     """
     async with transaction as ledger:
-        if not await ledger.first_time():
-            return
-        await ledger.add_outcome(tenant, request_id, attempts=attempts, embedding_tokens=embedding_tokens, at=at)
-        await _close_if_over(ledger, tenant, request_id)
+        first_time = await ledger.first_time()
+        books = await ledger.load(wanted_by(facts))
+        answers = [
+            book(fact, books) if new else books.costs.get(fact.key) for fact, new in zip(facts, first_time, strict=True)
+        ]
+        await ledger.keep(books.changes)
+    _tell(books.changes, rules)
+    return answers
+
+
+async def book_each(facts: Sequence[Fact], *, transaction: Transaction, rules: Rules) -> list[Answer | HeadraceError]:
+    """Book facts of callers in one transaction, each for itself: what one may not do is its own answer."""
+    async with transaction as ledger:
+        books = await ledger.load(wanted_by(facts))
+        answers = [_answer(fact, books) for fact in facts]
+        await ledger.keep(books.changes)
+    _tell(books.changes, rules)
+    return answers
 
 
 async def rate_unrated(*, new_transaction: Callable[[], Transaction], rules: Rules) -> int:
@@ -121,11 +126,12 @@ async def rate_unrated(*, new_transaction: Callable[[], Transaction], rules: Rul
     booked, after = 0, ("", "")
     while True:
         async with new_transaction() as ledger:
-            usages = await ledger.take_unrated(RERATED_MAX, after=after)
-            for usage in usages:
-                booked += await _rebook(ledger, usage, rules)
+            usages = await ledger.unrated(RERATED_MAX, after=after)
+            changes = await _book_late([await rated(usage, trace={}, rules=rules) for usage in usages], ledger)
         if not usages:
             return booked
+        _tell(changes, rules)
+        booked += len(changes.rated)
         after = usages[-1].key
 
 
@@ -145,64 +151,27 @@ def price(tenant: str, model: str, quantities: Quantities, *, prices: PriceList,
     return prices.cost_picos(model, _checked(quantities), clock(), tenant=tenant)
 
 
-async def _book(ledger: LedgerTransaction, usage: Usage, rules: Rules) -> int | None:
+async def _book_late(uses: Sequence[Use], ledger: LedgerTransaction) -> Changes:
+    priced = [use for use in uses if not use.unpriced]
+    books = await ledger.load(wanted_by(priced))
+    for use in priced:
+        use_late(use, books)
+    await ledger.keep(books.changes)
+    return books.changes
+
+
+def _answer(fact: Fact, books: WorkingSet) -> Answer | HeadraceError:
     try:
-        charges = rate(usage, rules.prices)
-    except ModelUnpriced as error:
-        # It ran, so it is neither refused nor counted as 0; what is held for it stays held until it has a price.
-        await ledger.add_unrated(usage.key, error.detail)
-        rules.observed.unrated(usage, error.detail)
-        return None
-    await ledger.add_charges(usage, charges)
-    cost = sum(charge.cost_picos for charge in charges)
-    await _settle(ledger, usage)
-    limit = rules.budgets.limit_picos_if_known(usage.tenant)
-    account = await ledger.account(usage.tenant, usage.period)
-    await _save(ledger, account.spend(cost), limit)
-    rules.observed.rated(usage.model, cost)
-    return cost
+        return book(fact, books)
+    except HeadraceError as error:
+        return error
 
 
-async def _rebook(ledger: LedgerTransaction, usage: Usage, rules: Rules) -> int:
-    try:
-        rate(usage, rules.prices)
-    except ModelUnpriced:
-        return 0
-    await ledger.drop_unrated(usage.key)
-    await _book(ledger, usage, rules)
-    await _close_if_over(ledger, usage.tenant, usage.request_id)
-    return 1
-
-
-async def _settle(ledger: LedgerTransaction, usage: Usage) -> None:
-    if not usage.reservation_id:
-        return
-    reservation = await ledger.reservation(usage.tenant, usage.reservation_id)
-    if reservation is None or not reservation.holds:
-        return  # settled before, or given back: a late usage is spent all the same
-    ended = reservation.ended_by(usage.status)
-    if ended.holds:
-        await ledger.save_reservation(ended)
-    else:
-        await _give_back(ledger, reservation, ended.state)
-
-
-async def _close_if_over(ledger: LedgerTransaction, tenant: str, request_id: str) -> None:
-    if not request_id or not (await ledger.progress(tenant, request_id)).all_booked:
-        return
-    for reservation in await ledger.held_reservations(tenant, request_id):
-        await _give_back(ledger, reservation, "released")
-
-
-async def _give_back(ledger: LedgerTransaction, reservation: Reservation, state: ReservationState) -> None:
-    account = await ledger.account(reservation.tenant, reservation.period)
-    await ledger.save_account(account.give_back(reservation.amount_picos), None, ())
-    await ledger.save_reservation(replace(reservation, state=state))
-
-
-async def _save(ledger: LedgerTransaction, account: Account, limit_picos: int | None) -> None:
-    announced, crossed = account.announce(limit_picos)
-    await ledger.save_account(announced, limit_picos, crossed)
+def _tell(changes: Changes, rules: Rules) -> None:
+    for use in changes.charged:
+        rules.observed.rated(use.usage.model, use.cost_picos)
+    for use in changes.unrated:
+        rules.observed.unrated(use.usage, use.unpriced)
 
 
 def _checked(quantities: Quantities) -> Quantities:

@@ -6,82 +6,55 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from headrace_meter.domain import Account, Charge, RequestProgress, Reservation, Usage, UsageKey
+from headrace_meter.booking import Answer
+from headrace_meter.domain import Charge, RequestProgress, Usage, UsageKey
+from headrace_meter.facts import Fact, Trace, Wanted
+from headrace_meter.working_set import Changes, WorkingSet
 
 Clock = Callable[[], datetime]
 """The time in UTC."""
 
 
 class LedgerTransaction(Protocol):
-    """One fact's transaction: everything that follows from it is kept at once, or nothing is."""
+    """One transaction: everything that follows from its facts is kept at once, or nothing is."""
 
-    async def first_time(self) -> bool:
-        """Take the delivery into the inbox; False when it was there already. A call without an event is always new."""
+    async def first_time(self) -> Sequence[bool]:
+        """Take the transaction's deliveries into the inbox; tell of each, in order, whether it was new."""
         ...
 
-    async def has_usage(self, key: UsageKey) -> bool:
-        """Tell whether the usage was booked or kept as unrated, by whichever way it came."""
+    async def load(self, wanted: Wanted) -> WorkingSet:
+        """Return the rows that are wanted, as they are until the transaction ends: nobody else changes them."""
         ...
 
-    async def cost_picos(self, key: UsageKey) -> int | None:
-        """Return what a booked usage cost; None for one without a price, or not here."""
+    async def keep(self, changes: Changes) -> None:
+        """Keep what changed, and announce it: a cost row for each charge, and the thresholds that were crossed."""
         ...
 
-    async def add_usage(self, usage: Usage) -> None:
-        """Keep a usage that is not here yet."""
-        ...
-
-    async def add_charges(self, usage: Usage, charges: Sequence[Charge]) -> None:
-        """Book the charges of a usage that is here, and announce a cost row for each."""
-        ...
-
-    async def add_unrated(self, key: UsageKey, reason: str) -> None:
-        """Note that a usage that is here has no price, to be rated later."""
-        ...
-
-    async def take_unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
+    async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
         """Return up to `usages_max` unrated usages with keys above `after`, in order of key."""
-        ...
-
-    async def drop_unrated(self, key: UsageKey) -> None:
-        """Forget that a usage is unrated: it is being booked in this transaction."""
-        ...
-
-    async def account(self, tenant: str, period: str) -> Account:
-        """Return a tenant's month, locked until the transaction ends."""
-        ...
-
-    async def save_account(self, account: Account, limit_picos: int | None, crossed: Sequence[int]) -> None:
-        """Keep a month, and announce the thresholds (in percent) that it crossed."""
-        ...
-
-    async def reservation(self, tenant: str, reservation_id: str) -> Reservation | None:
-        """Return a reservation."""
-        ...
-
-    async def held_reservations(self, tenant: str, request_id: str) -> Sequence[Reservation]:
-        """Return a request's reservations in state `held`."""
-        ...
-
-    async def save_reservation(self, reservation: Reservation) -> None:
-        """Insert or replace a reservation."""
-        ...
-
-    async def progress(self, tenant: str, request_id: str) -> RequestProgress:
-        """Return what is known of a request; nothing before its outcome."""
-        ...
-
-    async def add_outcome(
-        self, tenant: str, request_id: str, *, attempts: int, embedding_tokens: int, at: datetime
-    ) -> None:
-        """Keep what a request's outcome counts, and when it came; the first one stays."""
         ...
 
 
 Transaction = AbstractAsyncContextManager[LedgerTransaction]
 """Commits on leaving, rolls back on an error."""
+
+
+class CostRows(Protocol):
+    """Makes what is published of charges. It takes longer than to book them, so it is done before their transaction."""
+
+    async def __call__(self, usage: Usage, charges: Sequence[Charge], trace: Trace) -> Sequence[Any]:
+        """Return one row a charge, ready to be kept beside it, in the trace of what they follow from."""
+        ...
+
+
+class Post(Protocol):
+    """Books a fact of a caller who waits for the answer."""
+
+    async def __call__(self, fact: Fact) -> Answer:
+        """Return the answer once it is kept. QuotaExceeded, RequestOver; Overloaded when too many wait."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

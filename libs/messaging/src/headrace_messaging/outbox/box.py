@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.topics import outbox_checkpoint
-from sqlalchemy import Table, insert
+from headrace_storage import insert_all
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_messaging.codec import Codec, require_sendable
@@ -56,8 +57,7 @@ class Outbox:
 
     async def store(self, connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
         """Store encoded events in the caller's transaction."""
-        if rows:
-            await connection.execute(insert(self._table), list(rows))
+        await insert_all(connection, self._table, rows)
 
 
 def relay_of(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, fields
+from datetime import UTC
 from typing import Any
 
 from headrace_messaging import Event
 
-from headrace_meter.domain import Account, Charge, RequestProgress, Reservation, Usage, UsageKey
+from headrace_meter.domain import Account, Charge, Reservation, Usage, UsageKey
+from headrace_meter.facts import RequestKey, Trace, Wanted
 from headrace_meter.ports import Selection, Sum, UsageReport
+from headrace_meter.working_set import Booked, Changes, Outcome, WorkingSet
 
 
 @dataclass
@@ -24,9 +25,12 @@ class _State:
     unrated: set[UsageKey] = field(default_factory=set)
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
     reservations: dict[tuple[str, str], Reservation] = field(default_factory=dict)
-    outcomes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    outcomes: dict[RequestKey, Outcome] = field(default_factory=dict)
     costs: list[Charge] = field(default_factory=list)
     crossed: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def copy(self) -> _State:
+        return _State(**{each.name: getattr(self, each.name).copy() for each in fields(self)})
 
 
 class MemoryLedger:
@@ -48,14 +52,19 @@ class MemoryLedger:
 
     @asynccontextmanager
     async def transaction(
-        self, event: Event[Any] | None = None, tenant: str | None = None
+        self, events: Sequence[Event[Any]] = (), tenants: Collection[str] = ()
     ) -> AsyncIterator[MemoryTransaction]:
         """Open a transaction, here always on all tenants; it commits on leaving."""
-        del tenant
+        del tenants
         async with self._writer:
-            draft = copy.deepcopy(self._state)
-            yield MemoryTransaction(draft, event)
+            draft = self._state.copy()
+            yield MemoryTransaction(draft, events)
             self._state = draft
+
+    async def cost_rows(self, usage: Usage, charges: Sequence[Charge], trace: Trace) -> Sequence[Charge]:
+        """Return the charges: they are what is announced here."""
+        del usage, trace
+        return charges
 
     async def report(self, selection: Selection, group_by: Sequence[str], *, sums_max: int) -> UsageReport:
         """Answer one question."""
@@ -66,7 +75,8 @@ class MemoryLedger:
             for one in state.reservations.values()
             if one.tenant == selection.tenant and one.holds and selection.request_id in ("", one.request_id)
         )
-        progress = await MemoryTransaction(state, None).progress(selection.tenant, selection.request_id)
+        request = (selection.tenant, selection.request_id)
+        progress = _loaded(state, Wanted(requests=frozenset([request]))).progress(request)
         return UsageReport(self._sums(chosen, group_by)[: sums_max + 1], len(chosen), sum(held), progress)
 
     def _sums(self, chosen: Sequence[Usage], group_by: Sequence[str]) -> list[Sum]:
@@ -82,104 +92,68 @@ class MemoryLedger:
 class MemoryTransaction:
     """A draft of the state; the port says what each method promises."""
 
-    def __init__(self, state: _State, event: Event[Any] | None) -> None:
+    def __init__(self, state: _State, events: Sequence[Event[Any]]) -> None:
         self._state = state
-        self._event = event
+        self._events = events
 
-    async def first_time(self) -> bool:
-        """Take the delivery into the inbox."""
-        if self._event is None:
-            return True
-        delivery = (self._event.envelope.tenant, self._event.envelope.id)
+    async def first_time(self) -> Sequence[bool]:
+        """Take the events into the inbox."""
+        return [self._is_new((event.envelope.tenant, event.envelope.id)) for event in self._events]
+
+    async def load(self, wanted: Wanted) -> WorkingSet:
+        """Return the rows that are wanted."""
+        return _loaded(self._state, wanted)
+
+    async def keep(self, changes: Changes) -> None:
+        """Take what changed into the draft."""
+        state = self._state
+        state.usages |= {usage.key: usage for usage in changes.usages}
+        state.charges |= {use.key: tuple(use.charges) for use in changes.charged}
+        state.unrated |= {use.key for use in changes.unrated}
+        state.unrated -= set(changes.rated)
+        for close in changes.outcomes:
+            state.outcomes[close.key] = Outcome(close.attempts, close.embedding_tokens)
+        state.reservations |= changes.reservations
+        state.accounts |= changes.accounts
+        state.costs.extend(row for use in changes.charged for row in use.cost_rows)
+        state.crossed.extend((one.account.tenant, one.account.period, one.percent) for one in changes.crossed)
+
+    async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
+        """Return unrated usages in order of key."""
+        return [self._state.usages[one] for one in sorted(self._state.unrated) if one > after][:usages_max]
+
+    def _is_new(self, delivery: tuple[str, str]) -> bool:
         known = delivery in self._state.inbox
         self._state.inbox.add(delivery)
         return not known
 
-    async def has_usage(self, key: UsageKey) -> bool:
-        """Tell whether the usage is here."""
-        return key in self._state.usages
 
-    async def cost_picos(self, key: UsageKey) -> int | None:
-        """Return what a booked usage cost."""
-        charges = self._state.charges.get(key)
-        return None if charges is None else sum(charge.cost_picos for charge in charges)
+def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
+    outcomes = {key: state.outcomes[key] for key in wanted.requests & state.outcomes.keys()}
+    ending = wanted.closing | outcomes.keys()
+    reservations = [
+        one
+        for key, one in state.reservations.items()
+        if key in wanted.reservations or ((one.tenant, one.request_id) in ending and one.state == "held")
+    ]
+    months = wanted.accounts | {(one.tenant, one.period) for one in reservations}
+    booked: dict[RequestKey, Booked] = {}
+    for key in state.charges:
+        usage = state.usages[key]
+        if (request := (usage.tenant, usage.request_id)) in ending:
+            booked[request] = booked.get(request, Booked()).and_of(usage)
+    return WorkingSet(
+        costs={key: _cost(state, key) for key in wanted.usages & state.usages.keys()},
+        reservations=reservations,
+        accounts=[state.accounts[month] for month in months & state.accounts.keys()],
+        outcomes=outcomes,
+        booked=booked,
+    )
 
-    async def add_usage(self, usage: Usage) -> None:
-        """Keep a usage."""
-        self._state.usages[usage.key] = usage
 
-    async def add_charges(self, usage: Usage, charges: Sequence[Charge]) -> None:
-        """Book the charges of a usage."""
-        self._state.charges[usage.key] = tuple(charges)
-        self._state.costs.extend(charges)
-
-    async def add_unrated(self, key: UsageKey, reason: str) -> None:  # noqa: ARG002 - nobody asks a fake why
-        """Note that a usage has no price."""
-        self._state.unrated.add(key)
-
-    async def take_unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
-        """Return unrated usages in order of key."""
-        return [self._state.usages[one] for one in sorted(self._state.unrated) if one > after][:usages_max]
-
-    async def drop_unrated(self, key: UsageKey) -> None:
-        """Forget that a usage is unrated."""
-        self._state.unrated.discard(key)
-
-    async def account(self, tenant: str, period: str) -> Account:
-        """Return a tenant's month."""
-        return self._state.accounts.get((tenant, period), Account(tenant, period))
-
-    async def save_account(self, account: Account, limit_picos: int | None, crossed: Sequence[int]) -> None:
-        """Keep a month."""
-        self._state.accounts[account.tenant, account.period] = account
-        if limit_picos is not None:
-            self._state.crossed.extend((account.tenant, account.period, percent) for percent in crossed)
-
-    async def reservation(self, tenant: str, reservation_id: str) -> Reservation | None:
-        """Return a reservation."""
-        return self._state.reservations.get((tenant, reservation_id))
-
-    async def held_reservations(self, tenant: str, request_id: str) -> Sequence[Reservation]:
-        """Return a request's held reservations."""
-        wanted = (tenant, request_id, "held")
-        found = self._state.reservations.values()
-        return [one for one in found if (one.tenant, one.request_id, one.state) == wanted]
-
-    async def save_reservation(self, reservation: Reservation) -> None:
-        """Insert or replace a reservation."""
-        self._state.reservations[reservation.tenant, reservation.reservation_id] = reservation
-
-    async def progress(self, tenant: str, request_id: str) -> RequestProgress:
-        """Return what is known of a request; nothing before its outcome."""
-        if (tenant, request_id) not in self._state.outcomes:
-            return RequestProgress()
-        attempts, tokens = self._state.outcomes[tenant, request_id]
-        booked = list(self._booked(tenant, request_id))
-        return RequestProgress(
-            attempts_expected=attempts,
-            embedding_tokens_expected=tokens,
-            attempts_booked=len({one.attempt_id for one in booked if one.operation != "embed"}),
-            embedding_tokens_booked=sum(one.quantities.get("embedding_tokens", 0) for one in booked),
-            attempts_held=len(await self.held_reservations(tenant, request_id)),
-        )
-
-    async def add_outcome(
-        self,
-        tenant: str,
-        request_id: str,
-        *,
-        attempts: int,
-        embedding_tokens: int,
-        at: datetime,  # noqa: ARG002 - nobody audits this ledger
-    ) -> None:
-        """Keep what a request's outcome counts; the first one stays."""
-        self._state.outcomes.setdefault((tenant, request_id), (attempts, embedding_tokens))
-
-    def _booked(self, tenant: str, request_id: str) -> Iterator[Usage]:
-        for key in self._state.charges:
-            usage = self._state.usages[key]
-            if (usage.tenant, usage.request_id) == (tenant, request_id):
-                yield usage
+def _cost(state: _State, key: UsageKey) -> int | None:
+    charges = state.charges.get(key)
+    return None if charges is None else sum(charge.cost_picos for charge in charges)
 
 
 def _selected(usage: Usage, selection: Selection) -> bool:

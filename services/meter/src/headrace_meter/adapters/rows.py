@@ -1,4 +1,4 @@
-"""Usages to rows and back: one place for every column's text and number form."""
+"""Facts to rows and back: one place for every column's text and number form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace_meter.domain import Usage
+from headrace_meter.domain import Charge, Usage
+from headrace_meter.facts import Close
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN = (
@@ -34,6 +35,32 @@ def usage_of(row: Mapping[str, Any]) -> Usage:
         started_at=_moment(row["started_us"]),
         ended_at=_moment(row["ended_us"]),
     )
+
+
+def charge_row(usage: Usage, charge: Charge) -> dict[str, Any]:
+    """Return a charge of a usage as a row of `charges`."""
+    return {
+        "tenant": usage.tenant,
+        "usage_id": charge.usage_id,
+        "meter": charge.meter,
+        "quantity": charge.quantity,
+        "price_micros": charge.price.micros,
+        "rate_id": charge.price.rate_id,
+        "price_version": charge.price_version,
+        "cost_picos": charge.cost_picos,
+        "currency": charge.currency,
+    }
+
+
+def outcome_row(close: Close) -> dict[str, Any]:
+    """Return a request's outcome as a row of `outcomes`."""
+    return {
+        "tenant": close.tenant,
+        "request_id": close.request_id,
+        "attempts": close.attempts,
+        "embedding_tokens": close.embedding_tokens,
+        "closed_us": microseconds_of(close.at),
+    }
 
 
 def microseconds_of(moment: datetime) -> int:

@@ -11,12 +11,12 @@ from headrace.meter.v1 import meter_service_pb2 as pb
 from headrace.meter.v1 import meter_service_pb2_grpc as pb_grpc
 from headrace_errors import InvalidMessage
 from headrace_runtime import Rpc, current_call
+from headrace_telemetry import inject_context
 
-from headrace_meter.entrypoints.kafka import NewTransaction
 from headrace_meter.entrypoints.translation import moment_of, quantities_of, usage_of, usage_response
-from headrace_meter.handlers import Rules, get_usage, price, record_usage, release, reserve
+from headrace_meter.handlers import Rules, get_usage, price, release, reserve, settle
 from headrace_meter.money import text_of
-from headrace_meter.ports import Clock, Selection, UsageBook
+from headrace_meter.ports import Clock, Post, Selection, UsageBook
 from headrace_meter.prices import ModelUnpriced
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -25,8 +25,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class MeterServicer(pb_grpc.MeterServiceServicer):
     """Every call acts for the tenant of its metadata."""
 
-    def __init__(self, *, transaction: NewTransaction, book: UsageBook, rules: Rules, clock: Clock) -> None:
-        self._transaction = transaction
+    def __init__(self, *, post: Post, book: UsageBook, rules: Rules, clock: Clock) -> None:
+        self._post = post
         self._book = book
         self._rules = rules
         self._clock = clock
@@ -41,7 +41,8 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
             request.request_id,
             request.model,
             quantities_of(request.quantities),
-            transaction=self._transaction(tenant=current_call().tenant),
+            trace=inject_context(),
+            post=self._post,
             rules=self._rules,
             clock=self._clock,
         )
@@ -52,16 +53,14 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
         if not request.usage_id:
             raise InvalidMessage("usage_id is needed")
         usage = usage_of(request.usage, usage_id=request.usage_id, tenant=current_call().tenant)
-        cost = await record_usage(usage, transaction=self._transaction(tenant=current_call().tenant), rules=self._rules)
+        cost = await settle(usage, trace=inject_context(), post=self._post, rules=self._rules)
         if cost is None:
             raise ModelUnpriced(f"the usage is kept, but {usage.model!r} has no price yet")
         return pb.SettleResponse(cost=text_of(cost), currency=self._currency)
 
     async def Release(self, request: pb.ReleaseRequest, _context: Context) -> pb.ReleaseResponse:
         """Give back what an attempt that did not start held."""
-        await release(
-            current_call().tenant, request.reservation_id, transaction=self._transaction(tenant=current_call().tenant)
-        )
+        await release(current_call().tenant, request.reservation_id, post=self._post)
         return pb.ReleaseResponse()
 
     async def GetUsage(self, request: pb.GetUsageRequest, _context: Context) -> pb.GetUsageResponse:
@@ -87,9 +86,9 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
         return self._rules.prices.currency
 
 
-def rpc(*, transaction: NewTransaction, book: UsageBook, rules: Rules, clock: Clock) -> Rpc:
+def rpc(*, post: Post, book: UsageBook, rules: Rules, clock: Clock) -> Rpc:
     """Return the gRPC service for the chassis."""
-    servicer = MeterServicer(transaction=transaction, book=book, rules=rules, clock=clock)
+    servicer = MeterServicer(post=post, book=book, rules=rules, clock=clock)
     return Rpc(
         pb.DESCRIPTOR.services_by_name["MeterService"].full_name,
         lambda server: pb_grpc.add_MeterServiceServicer_to_server(servicer, server),

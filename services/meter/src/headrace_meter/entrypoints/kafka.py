@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from headrace import topics
@@ -12,46 +13,69 @@ from headrace_errors import InvalidMessage
 from headrace_messaging import Ending, Event, Outgoing, Subscription
 
 from headrace_meter.entrypoints.translation import usage_of
-from headrace_meter.handlers import Rules, close_request, record_usage
+from headrace_meter.facts import Close, Trace, Use
+from headrace_meter.handlers import Rules, book_all, rated
 from headrace_meter.ports import Transaction
+
+TOGETHER_MAX = 256
+"""Messages that are booked in one transaction: it holds up the calls of their tenants for so long."""
+_TURN_EVENTS = 8  # some milliseconds of this process: then its callers get their turn
+
+ToFact = Callable[[Event[Any]], Awaitable[Use | Close]]
 
 
 class NewTransaction(Protocol):
     """Opens the ledger's transactions."""
 
-    def __call__(self, event: Event[Any] | None = None, tenant: str | None = None) -> Transaction:
-        """Open the transaction of one delivered event, or of a tenant's call."""
+    def __call__(self, events: Sequence[Event[Any]] = (), tenants: Collection[str] = ()) -> Transaction:
+        """Open the transaction of delivered events of one partition, or of tenants' calls."""
         ...
 
 
 def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscription]:
     """Return what meter subscribes to. Cost rows leave through the outbox, so handlers return nothing."""
 
-    async def on_usage_recorded(event: Event[UsageRecorded]) -> Sequence[Outgoing]:
+    async def usage_recorded(event: Event[UsageRecorded]) -> Use:
         usage = usage_of(event.payload, usage_id=event.envelope.id, tenant=event.envelope.tenant)
-        await record_usage(usage, transaction=transaction(event), rules=rules)
-        return ()
+        return await rated(usage, trace=_trace(event), rules=rules)
 
-    async def on_answer_completed(event: Event[AnswerCompleted]) -> Sequence[Outgoing]:
-        counts = event.payload.usage
-        request_id = event.payload.request_id or event.envelope.correlation_id
-        if not request_id or not event.envelope.tenant:
-            raise InvalidMessage("an outcome names its request and its tenant")
-        await close_request(
-            event.envelope.tenant,
-            request_id,
-            attempts=counts.attempts,
-            embedding_tokens=counts.embedding_tokens,
-            at=event.received_at,
-            transaction=transaction(event),
+    def booking(topic: str, fact_of: ToFact) -> Subscription:
+        async def together(events: Sequence[Event[Any]]) -> None:
+            facts: list[Use | Close] = []
+            for event in events:
+                if len(facts) % _TURN_EVENTS == _TURN_EVENTS - 1:
+                    await asyncio.sleep(0)
+                facts.append(await fact_of(event))
+            await book_all(facts, transaction=transaction(events), rules=rules)
+
+        async def one(event: Event[Any]) -> Sequence[Outgoing]:
+            await together([event])
+            return ()
+
+        # Both topics tell of what happened: it is booked whatever deadline it inherited.
+        return Subscription(
+            topic, one, _nothing_to_end, past_deadline="handle", together=together, together_max=TOGETHER_MAX
         )
-        return ()
 
-    return [
-        # Both tell of what happened: it is booked whatever deadline it inherited.
-        Subscription(topics.USAGE_RECORDED, on_usage_recorded, _nothing_to_end, past_deadline="handle"),
-        Subscription(topics.ANSWER_COMPLETED, on_answer_completed, _nothing_to_end, past_deadline="handle"),
-    ]
+    return [booking(topics.USAGE_RECORDED, usage_recorded), booking(topics.ANSWER_COMPLETED, _answer_completed)]
+
+
+async def _answer_completed(event: Event[AnswerCompleted]) -> Close:
+    counts = event.payload.usage
+    request_id = event.payload.request_id or event.envelope.correlation_id
+    if not request_id or not event.envelope.tenant:
+        raise InvalidMessage("an outcome names its request and its tenant")
+    return Close(
+        tenant=event.envelope.tenant,
+        request_id=request_id,
+        attempts=counts.attempts,
+        embedding_tokens=counts.embedding_tokens,
+        at=event.received_at,
+    )
+
+
+def _trace(event: Event[Any]) -> Trace:
+    return {"traceparent": event.envelope.traceparent, "tracestate": event.envelope.tracestate}
 
 
 async def _nothing_to_end(_event: Event[Any], _ending: Ending) -> Sequence[Outgoing]:

@@ -1,0 +1,95 @@
+"""A transaction's working set out of SQL: at most one statement a kind of row, however many are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from headrace_storage import among
+from sqlalchemy import Select, and_, func, select, union
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, USAGES
+from headrace_meter.domain import Account, Reservation, UsageKey
+from headrace_meter.facts import RequestKey, Wanted
+from headrace_meter.working_set import Booked, Outcome, WorkingSet
+
+_CHARGED = and_(CHARGES.c.tenant == USAGES.c.tenant, CHARGES.c.usage_id == USAGES.c.usage_id)
+_EMBED = "embed"
+
+
+async def load(connection: AsyncConnection, wanted: Wanted) -> WorkingSet:
+    """Return the rows that are wanted."""
+    outcomes = await _outcomes(connection, wanted.requests)
+    # Only where the outcome is known does it matter what else is booked and held.
+    ending = wanted.closing | outcomes.keys()
+    reservations = await _reservations(connection, wanted, ending)
+    accounts = wanted.accounts | {(one.tenant, one.period) for one in reservations}
+    return WorkingSet(
+        costs=await _costs(connection, wanted.usages),
+        reservations=reservations,
+        accounts=[Account(**row._mapping) for row in await _found(connection, select(ACCOUNTS), ACCOUNTS, accounts)],  # noqa: SLF001 - public
+        outcomes=outcomes,
+        booked=await _booked(connection, ending),
+    )
+
+
+async def _outcomes(connection: AsyncConnection, requests: Collection[RequestKey]) -> Mapping[RequestKey, Outcome]:
+    rows = await _found(connection, select(OUTCOMES), OUTCOMES, requests)
+    return {(row.tenant, row.request_id): Outcome(row.attempts, row.embedding_tokens) for row in rows}
+
+
+async def _reservations(
+    connection: AsyncConnection, wanted: Wanted, ending: Collection[RequestKey]
+) -> list[Reservation]:
+    table, found = RESERVATIONS.c, []
+    if wanted.reservations:
+        by_id = among(connection, (table.tenant, table.reservation_id), sorted(wanted.reservations))
+        found.append(select(RESERVATIONS).where(by_id))
+    if ending:
+        by_request = among(connection, (table.tenant, table.request_id), sorted(ending))
+        found.append(select(RESERVATIONS).where(by_request, table.state == "held"))
+    if not found:
+        return []
+    # A union and not one condition or the other: so each has its index.
+    return [Reservation(**row) for row in (await connection.execute(union(*found))).mappings()]
+
+
+async def _costs(connection: AsyncConnection, usages: Collection[UsageKey]) -> Mapping[UsageKey, int | None]:
+    cost = (
+        select(USAGES.c.tenant, USAGES.c.usage_id, func.sum(CHARGES.c.cost_picos).label("picos"))
+        .outerjoin(CHARGES, _CHARGED)
+        .group_by(USAGES.c.tenant, USAGES.c.usage_id)
+    )
+    # Sums of BIGINT are NUMERIC in PostgreSQL.
+    rows = await _found(connection, cost, USAGES, usages)
+    return {(row.tenant, row.usage_id): None if row.picos is None else int(row.picos) for row in rows}
+
+
+async def _booked(connection: AsyncConnection, requests: Collection[RequestKey]) -> Mapping[RequestKey, Booked]:
+    if not requests:
+        return {}
+    usage = USAGES.c
+    tokens = (CHARGES.c.meter == "embedding_tokens", CHARGES.c.quantity)
+    query = (
+        select(usage.tenant, usage.request_id, usage.operation, usage.attempt_id, *tokens)
+        .join(CHARGES, _CHARGED)
+        .where(among(connection, (usage.tenant, usage.request_id), sorted(requests)))
+    )
+    attempts: dict[RequestKey, set[str]] = {}
+    embedded: dict[RequestKey, int] = {}
+    for tenant, request_id, operation, attempt_id, is_tokens, quantity in await connection.execute(query):
+        key = (tenant, request_id)
+        attempts.setdefault(key, set()).update([] if operation == _EMBED else [attempt_id])
+        embedded[key] = embedded.get(key, 0) + (quantity if is_tokens else 0)
+    return {key: Booked(frozenset(ids), embedded[key]) for key, ids in attempts.items()}
+
+
+async def _found(
+    connection: AsyncConnection, query: Select[Any], table: Any, keys: Collection[tuple[str, str]]
+) -> list[Row[Any]]:
+    """Return the rows of a query over a table whose primary key is one of `keys`."""
+    if not keys:
+        return []
+    return list(await connection.execute(query.where(among(connection, list(table.primary_key), sorted(keys)))))

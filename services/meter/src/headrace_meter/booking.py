@@ -1,0 +1,136 @@
+"""The rules of booking: one fact after the other on a working set. No fact leaves half of itself behind.
+
+A fact that is booked again changes nothing and is answered as the first time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headrace_errors import Refused
+
+from headrace_meter.domain import Account, Reservation, ReservationState
+from headrace_meter.facts import Close, Fact, GiveBack, Hold, RequestKey, Trace, Use
+from headrace_meter.working_set import Crossing, WorkingSet
+
+Answer = int | None
+"""Picos that are held or that were spent; None where there is nothing to tell, as of a usage without a price."""
+
+
+class RequestOver(Refused):
+    """The request has its outcome: nothing may be held for it any more."""
+
+    default_reason = "request_over"
+
+
+def book(fact: Fact, books: WorkingSet) -> Answer:
+    """Book one fact and return its answer; QuotaExceeded or RequestOver for a hold, InvalidMessage beyond all amounts.
+
+    Who raises has changed nothing.
+    """
+    if isinstance(fact, Use):
+        return use(fact, books)
+    if isinstance(fact, Hold):
+        return hold(fact, books)
+    if isinstance(fact, GiveBack):
+        give_back(fact, books)
+    else:
+        close(fact, books)
+    return None
+
+
+def hold(fact: Hold, books: WorkingSet) -> int:
+    """Keep an amount back; the same id again returns what is held."""
+    known = books.reservation(fact.key)
+    if known and known.state != "released":
+        return known.amount_picos
+    if (fact.tenant, fact.request_id) in books.outcomes:
+        raise RequestOver(f"request {fact.request_id} has its outcome")
+    account = books.account(fact.tenant, fact.period).hold(fact.amount_picos, fact.limit_picos)
+    _save(account, fact.limit_picos, fact.trace, books)
+    if known:  # released before: it counts where it is held now
+        books.save_account(books.account(known.tenant, known.period).uncount(known.amount_picos))
+    books.save_reservation(
+        Reservation(
+            reservation_id=fact.reservation_id,
+            tenant=fact.tenant,
+            request_id=fact.request_id,
+            period=fact.period,
+            amount_picos=fact.amount_picos,
+        )
+    )
+    return fact.amount_picos
+
+
+def give_back(fact: GiveBack, books: WorkingSet) -> None:
+    """Give back what was held for an attempt that did not start; a no-op where nothing is held."""
+    reservation = books.reservation(fact.key)
+    if reservation and reservation.state == "held":
+        _end(reservation, "released", books)
+
+
+def use(fact: Use, books: WorkingSet) -> int | None:
+    """Book what an attempt used, once by its key; return its cost, None where it has no price yet."""
+    if fact.key in books.costs:
+        return books.costs[fact.key]
+    if fact.unpriced:
+        # It ran, so it is neither refused nor counted as 0; what is held for it stays held until it has a price.
+        books.add_unrated(fact)
+    else:
+        _charge(fact, books)
+    books.changes.usages.append(fact.usage)
+    _close_if_over((fact.tenant, fact.usage.request_id), books)
+    return books.costs[fact.key]
+
+
+def use_late(fact: Use, books: WorkingSet) -> None:
+    """Book what an unrated usage costs, now that it has a price."""
+    _charge(fact, books)
+    books.changes.rated.append(fact.key)
+    _close_if_over((fact.tenant, fact.usage.request_id), books)
+
+
+def close(fact: Close, books: WorkingSet) -> None:
+    """Take a request's outcome, the first one: once all that it counts is booked, what is still held is given back."""
+    if fact.key not in books.outcomes:
+        books.add_outcome(fact)
+        _close_if_over(fact.key, books)
+
+
+def _charge(fact: Use, books: WorkingSet) -> None:
+    usage = fact.usage
+    books.account(usage.tenant, usage.period).spend(fact.cost_picos)  # before anything changes: it may be too much
+    books.add_charged(fact)
+    _settle(fact, books)
+    account = books.account(usage.tenant, usage.period).spend(fact.cost_picos)
+    _save(account, fact.limit_picos, fact.trace, books)
+
+
+def _settle(fact: Use, books: WorkingSet) -> None:
+    reservation = books.reservation((fact.tenant, fact.usage.reservation_id))
+    if reservation is None or not reservation.holds:
+        return  # settled before, or given back: a late usage is spent all the same
+    ended = reservation.ended_by(fact.usage.status)
+    if ended.holds:
+        books.save_reservation(ended)
+    else:
+        _end(reservation, ended.state, books)
+
+
+def _close_if_over(request: RequestKey, books: WorkingSet) -> None:
+    if request in books.outcomes and books.progress(request).all_booked:
+        for reservation in books.held(request):
+            _end(reservation, "released", books)
+
+
+def _end(reservation: Reservation, state: ReservationState, books: WorkingSet) -> None:
+    account = books.account(reservation.tenant, reservation.period)
+    books.save_account(account.give_back(reservation.amount_picos))
+    books.save_reservation(replace(reservation, state=state))
+
+
+def _save(account: Account, limit_picos: int | None, trace: Trace, books: WorkingSet) -> None:
+    announced, crossed = account.announce(limit_picos)
+    books.save_account(announced)
+    if limit_picos is not None:
+        books.changes.crossed += [Crossing(announced, limit_picos, percent, trace) for percent in crossed]

@@ -1,0 +1,133 @@
+"""What is booked: holds, ends of holds, usages and outcomes, each complete in itself, and which rows they touch.
+
+Prices and limits are looked up before a fact is booked, and its cost rows are made: a transaction only keeps books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from headrace_meter.domain import Charge, Usage, UsageKey
+
+AccountKey = tuple[str, str]
+"""A tenant and a month."""
+ReservationKey = tuple[str, str]
+"""A tenant and a reservation id of its."""
+RequestKey = tuple[str, str]
+"""A tenant and a request id of its."""
+Trace = Mapping[str, str]
+"""The W3C trace context (`traceparent`, `tracestate`) that what follows from a fact belongs to; empty for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """An attempt may cost so much at most: it is kept back where the month's limit allows; None is no limit."""
+
+    tenant: str
+    reservation_id: str
+    request_id: str
+    period: str
+    amount_picos: int
+    limit_picos: int | None
+    trace: Trace = field(default_factory=dict)
+
+    @property
+    def key(self) -> ReservationKey:
+        """What names the reservation."""
+        return (self.tenant, self.reservation_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveBack:
+    """An attempt did not start: what is held for it is not needed."""
+
+    tenant: str
+    reservation_id: str
+
+    @property
+    def key(self) -> ReservationKey:
+        """What names the reservation."""
+        return (self.tenant, self.reservation_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """An attempt used something: rated, with its cost rows as they will be published, or `unpriced` with the reason."""
+
+    usage: Usage
+    charges: Sequence[Charge] = ()
+    cost_rows: Sequence[Any] = ()
+    unpriced: str = ""
+    limit_picos: int | None = None
+    trace: Trace = field(default_factory=dict)
+
+    @property
+    def tenant(self) -> str:
+        """Who pays."""
+        return self.usage.tenant
+
+    @property
+    def key(self) -> UsageKey:
+        """What names the usage."""
+        return self.usage.key
+
+    @property
+    def cost_picos(self) -> int:
+        """What it costs."""
+        return sum(charge.cost_picos for charge in self.charges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """A request has its outcome, which counts attempts and embedding tokens; it came here `at`."""
+
+    tenant: str
+    request_id: str
+    attempts: int
+    embedding_tokens: int
+    at: datetime
+
+    @property
+    def key(self) -> RequestKey:
+        """What names the request."""
+        return (self.tenant, self.request_id)
+
+
+Fact = Hold | GiveBack | Use | Close
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows facts touch; the accounts of the reservations that are found come with those named here."""
+
+    usages: frozenset[UsageKey] = frozenset()
+    reservations: frozenset[ReservationKey] = frozenset()
+    requests: frozenset[RequestKey] = frozenset()
+    closing: frozenset[RequestKey] = frozenset()
+    accounts: frozenset[AccountKey] = frozenset()
+
+
+def wanted_by(facts: Iterable[Fact]) -> Wanted:
+    """Return which rows facts touch."""
+    usages, reservations, requests, closing, accounts = (set[tuple[str, str]]() for _ in range(5))
+    for fact in facts:
+        if isinstance(fact, Hold):
+            reservations.add(fact.key)
+            requests.add((fact.tenant, fact.request_id))
+            accounts.add((fact.tenant, fact.period))
+        elif isinstance(fact, GiveBack):
+            reservations.add(fact.key)
+        elif isinstance(fact, Use):
+            usage = fact.usage
+            usages.add(fact.key)
+            accounts.add((fact.tenant, usage.period))
+            if usage.reservation_id:
+                reservations.add((fact.tenant, usage.reservation_id))
+            if usage.request_id:
+                requests.add((fact.tenant, usage.request_id))
+        else:
+            closing.add(fact.key)
+    return Wanted(*map(frozenset, (usages, reservations, requests | closing, closing, accounts)))
