@@ -38,6 +38,16 @@ def _leader_syncs_last(monkeypatch):
     monkeypatch.setattr(group_coordinator.CoordinatorGroupRebalance, "_on_join_leader", later)
 
 
+@pytest.fixture
+async def joining(grouped):
+    """Open a consumer that has just asked to join its group, and what it will be assigned."""
+    ladder, assignment = Ladder([QUERY_REQUESTED], group="moderate", options=None), Assignment()
+    consumer = GroupConsumer(grouped, ladder, group="moderate", options=OPTIONS, offsets=None, assignment=assignment)
+    await consumer.open()
+    yield consumer, assignment
+    await consumer.close()
+
+
 def counting(done, work_s=0.0):
     """Make a subscription that counts what is done."""
 
@@ -65,41 +75,29 @@ async def test_a_second_member_takes_its_share_and_nothing_is_lost(publisher, co
     assert set(done) == set(range(numbers))
 
 
-async def test_who_has_no_partition_to_look_into_waits_for_one(grouped):
+async def test_who_has_no_partition_to_look_into_waits_for_one(joining):
     """Between two assignments a fetch waits, also while a partition is searched that could not be read.
 
     One that came back at once would be called again at once: no heartbeat would get through for as long as the search.
     """
-    ladder = Ladder([QUERY_REQUESTED], group="moderate", options=None)
-    assignment = Assignment()
-    consumer = GroupConsumer(grouped, ladder, group="moderate", options=OPTIONS, offsets=None, assignment=assignment)
-    await consumer.open()
-    try:
-        consumer._unreadable.search()
-        assert not len(assignment)
-        others = asyncio.create_task(asyncio.sleep(0))
-        with suppress(NoOffsetForPartitionError):
-            await consumer.fetch()
-        assert others.done()
-    finally:
-        await consumer.close()
+    consumer, assignment = joining
+    consumer._unreadable.search()
+    assert not len(assignment)
+    others = asyncio.create_task(asyncio.sleep(0))
+    with suppress(NoOffsetForPartitionError):
+        await consumer.fetch()
+    assert others.done()
 
 
-async def test_a_position_that_is_not_known_yet_is_no_partition_that_cannot_be_read(grouped):
+async def test_a_position_that_is_not_known_yet_is_no_partition_that_cannot_be_read(joining):
     """What is assigned a moment before its positions are read is not searched for."""
-    ladder = Ladder([QUERY_REQUESTED], group="moderate", options=None)
-    assignment = Assignment()
-    consumer = GroupConsumer(grouped, ladder, group="moderate", options=OPTIONS, offsets=None, assignment=assignment)
-    await consumer.open()
-    try:
-        async with asyncio.timeout(20):
-            while not assignment.known:
-                with suppress(NoOffsetForPartitionError):
-                    await consumer.fetch()
-                await asyncio.sleep(0.01)
-        assert not consumer._unreadable.searching
-    finally:
-        await consumer.close()
+    consumer, assignment = joining
+    async with asyncio.timeout(20):
+        while not assignment.known:
+            with suppress(NoOffsetForPartitionError):
+                await consumer.fetch()
+            await asyncio.sleep(0.01)
+    assert not consumer._unreadable.searching
 
 
 async def test_a_refused_commit_is_tried_again(publisher, consuming, grouped, cluster):

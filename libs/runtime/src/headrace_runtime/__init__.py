@@ -8,6 +8,7 @@ from headrace_runtime.context import CallContext, current_call
 from headrace_runtime.grpc_client import Peer
 from headrace_runtime.grpc_server import Rpc
 from headrace_runtime.lifecycle import EXIT_CANNOT_BIND, run, serve
+from headrace_runtime.repeating import regularly
 from headrace_runtime.requests import DEADLINE_DEFAULT_S, EmbeddedTokens, call_of, end_request
 from headrace_runtime.service import Build, Chassis, Service
 from headrace_runtime.settings import (
@@ -45,6 +46,7 @@ __all__ = [
     "current_call",
     "end_request",
     "open_blobs",
+    "regularly",
     "run",
     "serve",
 ]

@@ -6,10 +6,10 @@ import asyncio
 import random
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from headrace_errors import Unavailable
-from headrace_runtime import Chassis, EmbeddedTokens, Service
+from headrace_runtime import Chassis, EmbeddedTokens, Service, regularly
 from headrace_telemetry import get_logger
 
 from headrace_generate.abandoning import abandon, sweep
@@ -60,17 +60,11 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
             for attempt in await journal.left_open(writing.owner):
                 await abandon(attempt, journal=journal, clock=_now, closing=False)
 
-    async def sweep_forever() -> None:
-        grace = timedelta(seconds=settings.longest_call_s() + INSIST_S + SWEEP_MARGIN_S)
-        while True:
-            try:
-                count = await sweep(journal=journal, clock=_now, running=writing.running, grace=grace)
-            except Unavailable as error:
-                _log.warning("sweep.waiting", reason=error.reason)
-            else:
-                if count:
-                    _log.warning("attempts.abandoned", count=count)
-            await asyncio.sleep(settings.sweep_interval_s)
+    grace = timedelta(seconds=settings.longest_call_s() + INSIST_S + SWEEP_MARGIN_S)
+
+    async def sweep_once() -> None:
+        if count := await sweep(journal=journal, clock=_now, running=writing.running, grace=grace):
+            _log.warning("attempts.abandoned", count=count)
 
     return Service(
         subscriptions=kafka.subscriptions(
@@ -78,7 +72,10 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         ),
         rpcs=[grpc.rpc(answer=answer, journal=journal, rails=rails, models=models)],
         before_ready=prepare,
-        tasks=[models.run_forever, sweep_forever],
+        tasks=[
+            models.run_forever,
+            partial(regularly, sweep_once, interval_s=settings.sweep_interval_s, missed="sweep.waiting"),
+        ],
         closers=[models.close],
     )
 

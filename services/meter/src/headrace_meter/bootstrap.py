@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from headrace_errors import HeadraceError, Unavailable
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import lease_table
 from headrace_messaging.outbox.lease import Lease, LeaseTimes
-from headrace_runtime import Chassis, Service, Tenants
+from headrace_runtime import Chassis, Service, Tenants, regularly
 from headrace_storage import Database
 from headrace_telemetry import get_logger
 from sqlalchemy import MetaData
@@ -72,16 +72,11 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     )
     lease = _lease_of_the_monitor(database, settings)
 
-    async def keep_checking() -> None:
-        while True:
-            try:
-                if await lease.take():
-                    await monitor.check()
-                else:
-                    monitor.stand_down()
-            except Unavailable as error:
-                _log.warning("conservation.unchecked", reason=error.reason, detail=error.detail)
-            await asyncio.sleep(settings.conservation_interval_s)
+    async def check_once() -> None:
+        if await lease.take():
+            await monitor.check()
+        else:
+            monitor.stand_down()
 
     async def hand_over() -> None:
         with suppress(Unavailable):
@@ -91,7 +86,9 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         subscriptions=kafka.subscriptions(transaction=ledger.transaction, rules=rules),
         rpcs=[grpc.rpc(post=post, book=SqlUsageBook(database), rules=rules, clock=_now)],
         before_ready=check_and_catch_up,
-        tasks=[keep_checking],
+        tasks=[
+            partial(regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked")
+        ],
         closers=[hand_over],
         offsets=inbox,
     )

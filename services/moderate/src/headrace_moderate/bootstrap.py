@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from headrace_errors import Unavailable
-from headrace_runtime import Chassis, Service
+from headrace_runtime import Chassis, Service, regularly
 from headrace_telemetry import get_logger
 
 from headrace_moderate.adapters.balances import SqlCounting
@@ -35,26 +34,14 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         count = await resume_on_bus(requests=requests, clock=now, observer=observer)
         _log.info("requests.resumed", count=count)
 
-    async def sweep_forever() -> None:
+    async def sweep_once() -> None:
         grace = timedelta(seconds=settings.sweep_grace_s)
-        while True:
-            try:
-                count = await sweep(requests=requests, clock=now, observer=observer, grace=grace)
-            except Unavailable as error:
-                _log.warning("sweep.waiting", reason=error.reason)
-            else:
-                if count:
-                    _log.warning("requests.swept", count=count)
-            await asyncio.sleep(settings.sweep_interval_s)
+        if count := await sweep(requests=requests, clock=now, observer=observer, grace=grace):
+            _log.warning("requests.swept", count=count)
 
-    async def keep_checking() -> None:
+    async def check_once() -> None:
         grace = timedelta(seconds=settings.sweep_grace_s + SWEEP_LATE_S)
-        while True:
-            try:
-                await check_balances(counting=SqlCounting(database), watchers=observer, clock=now, grace=grace)
-            except Unavailable as error:
-                _log.warning("conservation.unchecked", reason=error.reason, detail=error.detail)
-            await asyncio.sleep(settings.conservation_interval_s)
+        await check_balances(counting=SqlCounting(database), watchers=observer, clock=now, grace=grace)
 
     return Service(
         subscriptions=kafka.subscriptions(
@@ -62,7 +49,12 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         ),
         rpcs=[grpc.rpc(requests=requests, policy=policy, clock=now, observer=observer)],
         before_ready=resume,
-        tasks=[sweep_forever, keep_checking],
+        tasks=[
+            partial(regularly, sweep_once, interval_s=settings.sweep_interval_s, missed="sweep.waiting"),
+            partial(
+                regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked"
+            ),
+        ],
     )
 
 

@@ -116,8 +116,7 @@ class GroupConsumer:
 
     async def _poll(self) -> dict[TopicPartition, list[Any]]:
         fetch_max = self._options.fetch_max_records
-        places = [each.place for each in self._assignment if each.place not in self._held]
-        if places and self._unreadable.searching:
+        if self._unreadable.searching and (places := self._asked()):
             return await self._poll_one_by_one(places, fetch_max)
         timeout_ms = _POLL_HELD_MS if self._held else _POLL_MS
         try:
@@ -134,6 +133,9 @@ class GroupConsumer:
             raise
         self._unreadable.read(found)
         return found
+
+    def _asked(self) -> list[Place]:
+        return [each.place for each in self._assignment if each.place not in self._held]
 
     async def _poll_one_by_one(self, places: Iterable[Place], fetch_max: int) -> dict[TopicPartition, list[Any]]:
         """Find the partition that cannot be read, and hold it for a while: the others go on."""

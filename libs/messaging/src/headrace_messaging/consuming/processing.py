@@ -179,7 +179,7 @@ class Processor:
             self._bugs.add(error)
         if reaction.kafka == "retry" and self._ladder.levels(delivery.subscription.topic):
             level = self._climbing.next_level(delivery)
-            if level is not None and not delivery.over_in(delay_ms := self._climbing.delay_ms(level)):
+            if level is not None and not delivery.over_in(delay_ms := self._ladder.delay_ms(level)):
                 await self._departures.climb(delivery, level, delay_ms, cause)
                 return "retried", cause.reason
             ending = Ending("expired", "expired", "the deadline passes before the next try")

@@ -39,10 +39,6 @@ class Climbing:
         level = delivery.level + 1
         return level if level in self._ladder.levels(delivery.subscription.topic) else None
 
-    def delay_ms(self, level: int) -> int:
-        """Return how long what climbs to a level waits there."""
-        return self._ladder.delay_ms(level)
-
     def turn(self, delivery: Delivery) -> Turn | int:
         """Say whether a delivery may be handled; a number is the level at which it has to queue behind its key."""
         if not delivery.key:
