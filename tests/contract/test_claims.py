@@ -32,7 +32,7 @@ async def test_a_claim_ends_with_its_session(databases):
             held = text("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()")
             for pid in await connection.scalars(held):
                 await connection.execute(select(func.pg_terminate_backend(pid)))
-        async with asyncio.timeout(5), second.claim("a") as theirs:
+        async with asyncio.timeout(60), second.claim("a") as theirs:
             assert theirs
     with suppress(Unavailable):  # it learns of the loss by trying
         async with first.claim("b"):

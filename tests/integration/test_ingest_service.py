@@ -25,7 +25,7 @@ from headrace_storage import ObjectBlobs
 from headrace_testkit import embedded_bus
 
 TENANT = "default"
-WAIT_S = 20
+WAIT_S = 60
 
 
 @dataclass

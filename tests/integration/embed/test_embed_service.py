@@ -44,7 +44,7 @@ class Running:
 
     async def until_ready(self) -> None:
         """Ask until the model is loaded, for at most 20 seconds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 with suppress(Unavailable):
                     await self.peer.call(self.stub.Info, pb.InfoRequest(), self.call())
@@ -53,7 +53,7 @@ class Running:
 
     async def published(self, enough: Callable[[list[Event]], bool]) -> list[Event]:
         """Wait until enough events were seen, for at most 20 seconds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not enough(self.seen):  # noqa: ASYNC110 - the bus tells when, not this loop
                 await asyncio.sleep(0.02)
         return self.seen

@@ -65,7 +65,7 @@ class Relaying:
 
     async def drained(self):
         """Wait until nothing is unsent."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while await self.store.pending():  # noqa: ASYNC110 - the database is what is asked
                 await asyncio.sleep(0.01)
 
@@ -129,7 +129,7 @@ async def test_a_send_that_is_refused_undoes_its_whole_batch(relaying):
     await relaying.add(0, 1, 2)
     await relaying.add(3, value=bytes(2_000))
     async with relaying.running() as relay:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while relay._failures < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert await relaying.published() == []
@@ -211,6 +211,6 @@ async def set_up(relaying, setting, value):
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {setting: value})])
     finally:
         await admin.close()
-    async with Cluster.connect(relaying.bus.bootstrap) as cluster, asyncio.timeout(10):
+    async with Cluster.connect(relaying.bus.bootstrap) as cluster, asyncio.timeout(60):
         while (await cluster.describe([topic]))[topic].settings[setting] != value:  # noqa: ASYNC110
             await asyncio.sleep(0.05)

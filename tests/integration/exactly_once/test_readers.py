@@ -40,7 +40,7 @@ async def test_the_sdk_reads_committed_events_to_the_end_and_no_others(provision
     endpoints = Endpoints(bootstrap=provisioned_kafka.bootstrap, services={})
     reader = TopicReader(endpoints, Codec(provisioned_kafka, None), BUDGET_CROSSED, from_beginning=True)
     await reader.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         seen = {event.envelope.id async for event in reader.events_so_far()}
     await reader.stop()
     assert seen & set(ids) == set(ids[:3])
@@ -65,7 +65,7 @@ async def test_a_subscriber_handles_what_was_committed_and_has_no_lag_then(provi
         provisioned_kafka, [subscription], group="moderate", publisher=publisher, codec=codec, options=options
     )
     running = asyncio.create_task(subscriber.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not (subscriber.ready and len(set(seen) & set(ids)) == 4 and sum(subscriber.lag().values()) == 0):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     subscriber.stop()

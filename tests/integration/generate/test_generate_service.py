@@ -178,7 +178,7 @@ async def test_a_call_answers_once_with_the_same_checks(new_process, outside, ne
 
 async def until_serving(peer: Peer, stub: pb_grpc.GenerateServiceStub, context: CallContext) -> None:
     """Ask until the service answers."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await peer.call(stub.Info, pb.InfoRequest(), context, timeout_s=1)

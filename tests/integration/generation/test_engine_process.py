@@ -30,7 +30,7 @@ async def running(config: EngineConfig) -> AsyncIterator[EngineProcess]:
     engine = EngineProcess(config, RestartPolicy(wait_min_s=0.05))
     task = asyncio.create_task(engine.run_forever())
     try:
-        await asyncio.wait_for(engine.wait_ready(), 30)
+        await asyncio.wait_for(engine.wait_ready(), 120)
         yield engine
     finally:
         task.cancel()
@@ -86,7 +86,7 @@ async def test_leaving_a_stream_frees_its_slot(config):
             stream = engine.generate(submit(job_id, 60))
             await anext(stream)
             await stream.aclose()
-        _, end = await asyncio.wait_for(collect(engine, submit("c", 4)), 10)
+        _, end = await asyncio.wait_for(collect(engine, submit("c", 4)), 60)
     assert end.output_tokens == 4
 
 

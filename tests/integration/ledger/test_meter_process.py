@@ -109,7 +109,7 @@ async def test_a_reservation_lives_until_its_usage_or_outcome(outside, service):
         outcome = AnswerCompleted(request_id="r1", tenant="acme")
         outcome.usage.attempts = 1
         await outside.publish(topics.ANSWER_COMPLETED, outcome, "o1", key="r1")
-        async with outside.client(meter=meter.port) as client, asyncio.timeout(20):
+        async with outside.client(meter=meter.port) as client, asyncio.timeout(60):
             while not (report := await client.usage(request_id="r1")).settled:  # noqa: ASYNC110 - a process elsewhere
                 await asyncio.sleep(0.05)
         assert (report.reserved, report.total_cost) == ("0", "0.0000013")

@@ -20,8 +20,8 @@ def ask(number, key="k", **attributes) -> Outgoing:
     )
 
 
-async def until(condition, within_s=10):
-    """Wait until a condition holds."""
+async def until(condition, within_s=120, *, every_s=0.005):
+    """Wait until a condition holds; the bound is for what never comes, not for what is slow."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - what is waited for knows of no event
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(every_s)

@@ -32,7 +32,7 @@ async def renew_topics(bootstrap, names, *, replicas=1):
         present = set(await admin.list_topics())
         if gone := [name for name in names if name in present]:
             await admin.delete_topics(gone)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while present & set(names):
                 await asyncio.sleep(0.05)
                 present = set(await admin.list_topics())
@@ -40,7 +40,7 @@ async def renew_topics(bootstrap, names, *, replicas=1):
     finally:
         await admin.close()
     # Asked until it is answered: a leader may be named before it knows.
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer, asyncio.timeout(30):
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer, asyncio.timeout(120):
         await consumer.end_offsets(
             [TopicPartition(name, each) for name in names for each in range(partitions_of(name))]
         )
@@ -60,7 +60,7 @@ class Member:
     async def stop(self):
         """End it in order; it must leave with status 0."""
         self.signal(signal.SIGTERM)
-        assert await asyncio.wait_for(self.process.wait(), 40) == 0
+        assert await asyncio.wait_for(self.process.wait(), 120) == 0
 
     async def kill(self):
         """End it at once."""
@@ -155,11 +155,17 @@ class Members:
     async def until_idle(self, numbers, within_s=180):
         """Wait until every number was handled and everything is committed."""
         try:
-            await until(lambda: self.handled() >= set(numbers), within_s)
+            await self.until(lambda: self.handled() >= set(numbers), within_s)
         except TimeoutError:
             missing = sorted(set(numbers) - self.handled())
             raise AssertionError(f"{len(missing)} of {len(numbers)} were not handled: {missing[:20]}") from None
-        await until(lambda: sum(offsets[-1] for offsets in self.committed.values()) >= len(numbers), within_s)
+        await self.until(lambda: sum(offsets[-1] for offsets in self.committed.values()) >= len(numbers), within_s)
+
+    async def until(self, condition, within_s=120):
+        """Wait until a condition on what the replicas did holds; not asked too often, for each time reads all logs."""
+        await until(lambda: self._watching.done() or condition(), within_s, every_s=0.05)
+        if self._watching.done():
+            self._watching.result()  # raises what ended it
 
     async def _watch(self):
         while True:

@@ -245,6 +245,6 @@ async def test_poison_reaches_the_desk_and_its_replay_is_handled(desk, publisher
         mended.append(True)
         replays = [each async for each in desk.replay(letters, deadline_s=10**8)]
         assert {each.letter.event_id: each.failure for each in replays} == dict.fromkeys(poison, "")
-        await until(lambda: len(handled) == MESSAGES, 60)
+        await until(lambda: len(handled) == MESSAGES)
     assert sorted(handled[-POISON:]) == sorted(poison)
     assert len(set(handled)) == MESSAGES

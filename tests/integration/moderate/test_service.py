@@ -28,7 +28,7 @@ from headrace_testkit import embedded_bus
 
 QUOTE = "A headrace leads water to the wheel."
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-WAIT_S = 20
+WAIT_S = 60
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

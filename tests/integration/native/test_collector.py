@@ -68,7 +68,7 @@ async def test_metrics_keep_their_names_and_say_whose_they_are(collector):
 
 
 async def _text_with(url: str, expected: str) -> str:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: ASYNC210, S310 - our own server
                 text = answer.read().decode()

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 async def until_found(url, found):
     """Ask until the answer holds what is waited for, and return it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: ASYNC210, S310 - our own server
                 data = json.loads(answer.read())["data"]

@@ -52,7 +52,7 @@ async def set_by_hand(bus, name, **settings):
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, named)])
     finally:
         await admin.close()
-    async with Cluster.connect(bus.bootstrap) as cluster, asyncio.timeout(10):
+    async with Cluster.connect(bus.bootstrap) as cluster, asyncio.timeout(60):
         while (await cluster.describe([name]))[name].own != named:  # noqa: ASYNC110 - the broker is what is asked
             await asyncio.sleep(0.05)
 

@@ -29,7 +29,7 @@ from headrace_runtime import CallContext, GrpcSettings, KafkaSettings, Peer, ser
 from headrace_testkit import embedded_bus
 from headrace_testkit.vectors import DIMENSIONS, embed_words, pack
 
-WAIT_S = 20
+WAIT_S = 60
 MODEL = embed_pb2.ModelRef(name="words", sha256="0" * 64, variant="fp32")
 READ = {
     topics.DOCUMENT_CHANGED: retrieve_pb2.DocumentChanged,

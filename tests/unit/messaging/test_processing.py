@@ -124,7 +124,7 @@ async def test_an_outage_is_waited_for(error_class):
 async def test_an_outage_is_waited_for_no_longer_than_the_deadline():
     """A request with little time left ends as unavailable at its deadline, not at the subscriber's bound."""
     service = Service(Unavailable("no"))
-    deadline = datetime.now(UTC) + timedelta(milliseconds=10)
+    deadline = datetime.now(UTC) + timedelta(milliseconds=500)  # still to come when it is taken, on a busy machine too
     await service.take(headers=[("ce_deadline", deadline.isoformat().encode())])
     assert service.endings[0][1] == Ending("failed", "unavailable", "no")
 
