@@ -26,10 +26,13 @@ DLQ = f"{USAGE_RECORDED}.meter.dlq"
 
 
 class Ledger:
-    """Books together what it is given, unless told otherwise; `calls` are the models of the usages of each call."""
+    """Books together what it is given, unless told otherwise; `calls` are the models of the usages of each call.
 
-    def __init__(self, *errors, refused=()):
-        self.errors, self.refused = list(errors), refused
+    Its partition is lost after so many calls.
+    """
+
+    def __init__(self, *errors, refused=(), lost_after=256):
+        self.errors, self.refused, self._lost_after = list(errors), refused, lost_after
         self.calls, self.events = [], []
         self.publisher = FakePublisher()
         subscription = Subscription(USAGE_RECORDED, self.book_one, self.end, past_deadline="handle", together=self.book)
@@ -60,6 +63,7 @@ class Ledger:
 
     async def book_one(self, event):
         await self.book([event])
+        self.progress.current = len(self.calls) < self._lost_after
         return ()
 
     async def end(self, _event, _ending):
@@ -137,6 +141,14 @@ async def test_a_partition_that_is_lost_meanwhile_is_let_go():
     with pytest.raises(Abandoned):
         await ledger.take(*map(usage, range(3)))
     assert not ledger.calls
+
+
+async def test_what_is_parted_is_let_go_of_when_its_partition_is_lost():
+    """A drain waits for the one under way, not for all that came up with it."""
+    ledger = Ledger(KeyError("a bug"), lost_after=1)
+    with pytest.raises(Abandoned):
+        await ledger.take(*map(usage, range(3)))
+    assert ledger.calls == [["0"]]
 
 
 async def test_each_keeps_its_own_trace_through_what_follows(monkeypatch):

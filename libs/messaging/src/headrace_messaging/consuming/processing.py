@@ -102,6 +102,8 @@ class Processor:
         if together and len(records) > 1 and await self._booking.book(together, records, progress):
             return
         for record in records:
+            if not progress.current:  # a drain does not wait for all of them
+                raise Abandoned
             await self.process(record, progress)
 
     def together_max(self, name: str) -> int:
