@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
-from headrace_telemetry import Attribute, extract_context, inject_context, span, stream_span
+from headrace_telemetry import Attribute, collected, extract_context, inject_context, span, stream_span
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Span, SpanKind, get_current_span
 
@@ -21,22 +21,13 @@ _KEY_HASH_DIGITS = 16
 
 def sending(outgoing: Outgoing) -> AbstractContextManager[Span]:
     """Open the span in which an event is encoded: its context is the one that the event carries."""
-    attributes: dict[Attribute, str] = {
-        "messaging.system": "kafka",
-        "messaging.operation.name": "send",
-        "messaging.operation.type": "send",
-        "messaging.destination.name": outgoing.topic,
-        "messaging.message.id": outgoing.envelope.id,
-        "messaging.message.conversation_id": outgoing.envelope.correlation_id,
-        "messaging.kafka.message.key": hash_key(outgoing.key.encode()),
-    }
-    return span(f"send {outgoing.topic}", kind=SpanKind.PRODUCER, attributes=attributes)
+    return span(f"send {outgoing.topic}", kind=SpanKind.PRODUCER, attributes=_of_sending(outgoing))
 
 
 def processing(received: Received, group: str) -> AbstractContextManager[Span]:
     """Open the span in which a message is handled, as a child of the span that sent it."""
     headers = salvage_headers(received.headers)
-    attributes = _attributes(received, headers, group)
+    attributes = _of_processing(received, headers, group)
     parent = _parent(headers)
     return span(f"process {received.topic}", kind=SpanKind.CONSUMER, attributes=attributes, parent=parent)
 
@@ -48,7 +39,7 @@ def processing_among(received: Received, group: str, count: int) -> Iterator[tup
     Yields the `traceparent` and `tracestate` for what follows from this one.
     """
     headers = salvage_headers(received.headers)
-    attributes = _attributes(received, headers, group) | {"messaging.batch.message_count": count}
+    attributes = _of_processing(received, headers, group) | {"messaging.batch.message_count": count}
     with stream_span(
         f"process {received.topic}", kind=SpanKind.CONSUMER, attributes=attributes, parent=_parent(headers)
     ) as context:
@@ -72,7 +63,23 @@ def continuing(envelope: Envelope) -> Iterator[None]:
         detach(token)
 
 
-def _attributes(received: Received, headers: Mapping[str, str], group: str) -> dict[Attribute, str | int]:
+def _of_sending(outgoing: Outgoing) -> dict[Attribute, str]:
+    if not collected():
+        return {}
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": outgoing.topic,
+        "messaging.message.id": outgoing.envelope.id,
+        "messaging.message.conversation_id": outgoing.envelope.correlation_id,
+        "messaging.kafka.message.key": hash_key(outgoing.key.encode()),
+    }
+
+
+def _of_processing(received: Received, headers: Mapping[str, str], group: str) -> dict[Attribute, str | int]:
+    if not collected():
+        return {}
     return {
         "messaging.system": "kafka",
         "messaging.operation.name": "process",

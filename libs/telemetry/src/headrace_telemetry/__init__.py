@@ -7,16 +7,26 @@ give ids, lengths and token counts.
 from headrace_telemetry.logs import get_logger
 from headrace_telemetry.names import Attribute, MetricName
 from headrace_telemetry.setup import Telemetry, configure
-from headrace_telemetry.tracing import extract_context, inject_context, span, stream_span, trace_id_of
+from headrace_telemetry.tracing import (
+    collected,
+    extract_context,
+    inject_context,
+    pass_traces_on,
+    span,
+    stream_span,
+    trace_id_of,
+)
 
 __all__ = [
     "Attribute",
     "MetricName",
     "Telemetry",
+    "collected",
     "configure",
     "extract_context",
     "get_logger",
     "inject_context",
+    "pass_traces_on",
     "span",
     "stream_span",
     "trace_id_of",

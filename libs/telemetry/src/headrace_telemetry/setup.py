@@ -1,4 +1,4 @@
-"""Sets a process's telemetry up: trace ids always, export only where OTEL_EXPORTER_OTLP_ENDPOINT points.
+"""Sets a process's telemetry up: trace ids always, spans only where OTEL_EXPORTER_OTLP_ENDPOINT points.
 
 Sampling, headers and timeouts are OpenTelemetry's own environment variables.
 """
@@ -15,6 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from headrace_telemetry.logs import LogFormat, configure_logs
+from headrace_telemetry.tracing import pass_traces_on
 
 SCHEDULE_DELAY_MS = 200
 
@@ -23,12 +24,14 @@ SCHEDULE_DELAY_MS = 200
 class Telemetry:
     """What `configure` set up, to be closed at the end so that the last spans leave."""
 
-    traces: TracerProvider
+    traces: TracerProvider | None
+    """None where spans go nowhere."""
     metrics: MeterProvider
 
     def close(self) -> None:
         """Flush and stop; blocks for at most the exporters' timeouts."""
-        self.traces.shutdown()
+        if self.traces:
+            self.traces.shutdown()
         self.metrics.shutdown()
 
 
@@ -44,8 +47,7 @@ def configure(service: str, *, version: str, log_level: str = "info", log_format
             "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
         }
     )
-    traces = TracerProvider(resource=resource)
-    readers = []
+    traces, readers = None, []
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         # Imported here: without an endpoint nobody pays for the exporter.
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
@@ -53,9 +55,12 @@ def configure(service: str, *, version: str, log_level: str = "info", log_format
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
+        traces = TracerProvider(resource=resource)
+        trace.set_tracer_provider(traces)
         traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=SCHEDULE_DELAY_MS))
         readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
+    else:
+        pass_traces_on()
     provider = MeterProvider(resource=resource, metric_readers=readers)
-    trace.set_tracer_provider(traces)
     metrics.set_meter_provider(provider)
     return Telemetry(traces, provider)

@@ -11,6 +11,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from headrace_telemetry.names import Attribute
+from headrace_telemetry.propagation import PropagatingProvider
 
 _TRACER = trace.get_tracer("headrace")  # a proxy: it follows the provider that is set later
 
@@ -25,15 +26,8 @@ def span(
     links: tuple[Link, ...] = (),
 ) -> Iterator[Span]:
     """Run a block in a span; an exception marks it with its class (`error.type`), never with its text."""
-    with _TRACER.start_as_current_span(
-        name,
-        context=parent,
-        kind=kind,
-        attributes={str(key): value for key, value in (attributes or {}).items()},
-        links=links,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
+    started = _TRACER.start_span(name, context=parent, kind=kind, attributes=_named(attributes), links=links)
+    with trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False) as current:
         try:
             yield current
         except BaseException as error:
@@ -54,9 +48,7 @@ def stream_span(
 
     Yields the context to inject into what the stream is asked with.
     """
-    started = _TRACER.start_span(
-        name, context=parent, kind=kind, attributes={str(key): value for key, value in (attributes or {}).items()}
-    )
+    started = _TRACER.start_span(name, context=parent, kind=kind, attributes=_named(attributes))
     try:
         yield trace.set_span_in_context(started)
     except GeneratorExit:
@@ -67,6 +59,17 @@ def stream_span(
         raise
     finally:
         started.end()
+
+
+def collected() -> bool:
+    """Tell whether spans of this process go anywhere; where they do not, what describes them need not be made."""
+    return not isinstance(trace.get_tracer_provider(), PropagatingProvider)
+
+
+def pass_traces_on() -> None:
+    """Make no spans in this process, but give what it sends a trace; a no-op where its spans are collected already."""
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        trace.set_tracer_provider(PropagatingProvider())
 
 
 def inject_context(context: Context | None = None) -> dict[str, str]:
@@ -85,3 +88,7 @@ def trace_id_of(traceparent: str) -> str:
     """Return the 32 hexadecimal digits of the trace id in a `traceparent`; empty where it is none."""
     parts = traceparent.split("-")
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""  # noqa: PLR2004 - W3C trace context, level 1
+
+
+def _named(attributes: Mapping[Attribute, AttributeValue] | None) -> dict[str, AttributeValue]:
+    return {str(key): value for key, value in (attributes or {}).items()}

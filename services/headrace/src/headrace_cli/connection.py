@@ -12,8 +12,7 @@ from headrace_client import Client, CostDesk, DeadLetterDesk, Endpoints
 from headrace_errors import Refused
 from headrace_messaging import Bus, Codec, Publisher
 from headrace_runtime import Places, Tenants, open_blobs
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from headrace_telemetry import pass_traces_on
 
 from headrace_cli.remote import remote_platform
 from headrace_cli.supervisor import PlatformFile, PlatformState
@@ -37,7 +36,7 @@ async def connected(data_dir: Path, tenant: str, auth_id: str) -> AsyncIterator[
     """
     endpoints, tenants_file = _platform(data_dir)
     principals = _principals(Tenants.load(tenants_file), tenant, auth_id)
-    _number_traces()
+    pass_traces_on()
     blobs = open_blobs(Places().blobs, data_dir / "blobs")
     client = Client(endpoints, tenant=tenant, principals=principals, auth_id=auth_id, blobs=blobs)
     async with client:
@@ -73,7 +72,7 @@ async def cost_desk(data_dir: Path, *, tenant: str | None, auth_id: str = "") ->
     tenants = Tenants.load(tenants_file)
     if tenant is not None:
         _principals(tenants, tenant, auth_id)
-    _number_traces()
+    pass_traces_on()
     blobs = open_blobs(Places().blobs, data_dir / "blobs")
     async with CostDesk(endpoints, tenants=list(tenants.by_id) if tenant is None else [tenant], blobs=blobs) as desk:
         yield desk
@@ -96,15 +95,9 @@ async def dead_letter_desk(data_dir: Path, bootstrap: str, actor: str) -> AsyncI
         bus = Bus(endpoints.bootstrap, generation=endpoints.generation, embedded=endpoints.embedded)
     codec = Codec(bus, open_blobs(Places().blobs, data_dir / "blobs"))
     publisher = Publisher(bus, codec, client_id="dlq")
-    _number_traces()
+    pass_traces_on()
     await publisher.start()
     try:
         yield DeadLetterDesk(bus, codec, publisher, actor=actor)
     finally:
         await publisher.stop()
-
-
-def _number_traces() -> None:
-    """Give traces ids although this process exports none: the services do."""
-    if not isinstance(trace.get_tracer_provider(), TracerProvider):
-        trace.set_tracer_provider(TracerProvider())
