@@ -24,9 +24,8 @@ def sending(outgoing: Outgoing) -> AbstractContextManager[Span]:
     return span(f"send {outgoing.topic}", kind=SpanKind.PRODUCER, attributes=_of_sending(outgoing))
 
 
-def processing(received: Received, group: str) -> AbstractContextManager[Span]:
-    """Open the span in which a message is handled, as a child of the span that sent it."""
-    headers = salvage_headers(received.headers)
+def processing(received: Received, headers: Mapping[str, str], group: str) -> AbstractContextManager[Span]:
+    """Open the span in which a message is handled, as a child of the span that sent it: its headers, decoded, say."""
     attributes = _of_processing(received, headers, group)
     parent = _parent(headers)
     return span(f"process {received.topic}", kind=SpanKind.CONSUMER, attributes=attributes, parent=parent)

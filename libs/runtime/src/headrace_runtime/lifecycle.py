@@ -18,7 +18,6 @@ import sys
 import time
 from typing import TypeVar
 
-import structlog
 from headrace.topics import environments
 from headrace_messaging import STOP_EXTRA_S, Bus, Codec, Publisher
 from headrace_messaging.provisioning import TopicsMismatch, require_topics
@@ -150,7 +149,6 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
 
 
 def _chassis(settings: ServiceSettings) -> Chassis:
-    structlog.contextvars.clear_contextvars()
     kafka = settings.kafka
     bus = Bus(kafka.bootstrap, generation=kafka.generation, embedded=kafka.mode == "assign")
     blobs = open_blobs(settings.blobs, settings.blobs_dir)

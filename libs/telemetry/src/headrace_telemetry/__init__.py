@@ -4,7 +4,7 @@ It sets up; what is logged or traced is the caller's. Prompt and document text n
 give ids, lengths and token counts.
 """
 
-from headrace_telemetry.logs import get_logger
+from headrace_telemetry.logs import get_logger, log_context
 from headrace_telemetry.names import Attribute, MetricName
 from headrace_telemetry.setup import Telemetry, configure
 from headrace_telemetry.tracing import (
@@ -26,6 +26,7 @@ __all__ = [
     "extract_context",
     "get_logger",
     "inject_context",
+    "log_context",
     "pass_traces_on",
     "span",
     "stream_span",

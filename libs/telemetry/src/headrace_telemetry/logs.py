@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import structlog
 from opentelemetry import trace
 
 LogFormat = Literal["json", "console"]
+# One variable for all that lines have in common; structlog's own context has one for each name.
+_common: ContextVar[Mapping[str, Any]] = ContextVar("log_context", default=MappingProxyType({}))
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
@@ -17,10 +23,20 @@ def get_logger() -> structlog.stdlib.BoundLogger:
     return cast("structlog.stdlib.BoundLogger", structlog.get_logger())
 
 
+@contextmanager
+def log_context(**fields: Any) -> Iterator[None]:
+    """Add fields to every line that is logged within, beside those of the blocks around it."""
+    token = _common.set({**_common.get(), **fields})
+    try:
+        yield
+    finally:
+        _common.reset(token)
+
+
 def configure_logs(service: str, *, level: str, log_format: LogFormat) -> None:
     """Send structlog and the standard library's logging to stderr as `log_format`, from `level` on."""
     shared = [
-        structlog.contextvars.merge_contextvars,
+        with_context,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _with_service(service),
@@ -50,6 +66,11 @@ def configure_logs(service: str, *, level: str, log_format: LogFormat) -> None:
     logging.basicConfig(
         level=max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]), handlers=[handler], force=True
     )
+
+
+def with_context(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Add the fields of the blocks around a line: a processor for structlog."""
+    return {**_common.get(), **event}
 
 
 def _with_service(service: str) -> Any:

@@ -25,20 +25,40 @@ class Telemetry:
     """What `configure` set up, to be closed at the end so that the last spans leave."""
 
     traces: TracerProvider | None
-    """None where spans go nowhere."""
-    metrics: MeterProvider
+    metrics: MeterProvider | None
+    """Both None where they go nowhere."""
 
     def close(self) -> None:
         """Flush and stop; blocks for at most the exporters' timeouts."""
-        if self.traces:
-            self.traces.shutdown()
-        self.metrics.shutdown()
+        for provider in (self.traces, self.metrics):
+            if provider:
+                provider.shutdown()
 
 
 def configure(service: str, *, version: str, log_level: str = "info", log_format: LogFormat = "json") -> Telemetry:
     """Configure logs, traces and metrics of this process; once per process, before anything is built."""
     configure_logs(service, level=log_level, log_format=log_format)
-    resource = Resource.create(
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        pass_traces_on()
+        metrics.set_meter_provider(metrics.NoOpMeterProvider())
+        return Telemetry(None, None)
+    # Imported here: without an endpoint nobody pays for the exporter.
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+    resource = _resource(service, version)
+    traces = TracerProvider(resource=resource)
+    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=SCHEDULE_DELAY_MS))
+    measured = MeterProvider(resource=resource, metric_readers=[PeriodicExportingMetricReader(OTLPMetricExporter())])
+    trace.set_tracer_provider(traces)
+    metrics.set_meter_provider(measured)
+    return Telemetry(traces, measured)
+
+
+def _resource(service: str, version: str) -> Resource:
+    return Resource.create(
         {
             "service.name": service,
             "service.namespace": "headrace",
@@ -47,20 +67,3 @@ def configure(service: str, *, version: str, log_level: str = "info", log_format
             "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
         }
     )
-    traces, readers = None, []
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        # Imported here: without an endpoint nobody pays for the exporter.
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-
-        traces = TracerProvider(resource=resource)
-        trace.set_tracer_provider(traces)
-        traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=SCHEDULE_DELAY_MS))
-        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
-    else:
-        pass_traces_on()
-    provider = MeterProvider(resource=resource, metric_readers=readers)
-    metrics.set_meter_provider(provider)
-    return Telemetry(traces, provider)

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 from headrace.topics import topic
 from headrace_errors import DeadlineExceeded, reaction_of
-from headrace_telemetry import get_logger
-from structlog.contextvars import bound_contextvars
+from headrace_telemetry import get_logger, log_context
 
 from headrace_messaging.backoff import Abandoned
 from headrace_messaging.codec import Codec
@@ -78,7 +77,8 @@ class Processor:
         original = replace(record, topic=rung.source)
         delivery = Delivery(original, rung.level, self._subscriptions[rung.source], progress)
         started = monotonic()
-        with processing(record, self._group), bound_contextvars(**_ids(record)):
+        headers = salvage_headers(record.headers)
+        with processing(record, headers, self._group), log_context(**_ids(record, headers)):
             try:
                 outcome, reason = await self._finish(record, delivery)
             except Abandoned:
@@ -214,8 +214,7 @@ class Processor:
             await self._departures.bury(delivery, Cause.of(error))
 
 
-def _ids(received: Received) -> dict[str, Any]:
-    headers = salvage_headers(received.headers)
+def _ids(received: Received, headers: Mapping[str, str]) -> dict[str, Any]:
     return {
         "topic": received.topic,
         "partition": received.partition,
