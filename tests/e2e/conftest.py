@@ -3,6 +3,8 @@
 import pytest
 from headrace_testkit import collecting, running_platform
 
+from .folders import write_documents
+
 TENANTS = """
 currency: USD
 tenants:
@@ -31,3 +33,9 @@ def platform(tmp_path_factory, collector):
     }
     with running_platform(folder / "data", arguments=["--tenants", str(tenants)], environment=environment) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Name a folder with a document of each kind; written once, for PDF and DOCX hold the time at which they were."""
+    return write_documents(tmp_path_factory.mktemp("documents"))

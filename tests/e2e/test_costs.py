@@ -8,15 +8,14 @@ import pytest
 from focus_data_toolkit.model.capabilities import KNOWN_CONDITIONS
 from focus_data_toolkit.model.validator import lint_focus_1_4_structure
 
-from .folders import QUESTIONS, write_documents
+from .folders import QUESTIONS
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def used(platform, tmp_path_factory):
+def used(platform, folder):
     """Use the platform for two tenants: documents, and a question with a feature."""
-    folder = write_documents(tmp_path_factory.mktemp("costs"))
     for tenant in ("default", "b"):
         assert platform.run("ingest", str(folder), "--wait", "--tenant", tenant).code == 0
         ran = platform.run("ask", next(iter(QUESTIONS)), "--feature", "costs-test", "--tenant", tenant, "--json")

@@ -6,14 +6,13 @@ import uuid
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from .folders import QUESTIONS, UNANSWERABLE, write_documents
+from .folders import QUESTIONS, UNANSWERABLE
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def documents(platform, tmp_path_factory):
-    folder = write_documents(tmp_path_factory.mktemp("documents"))
+def documents(platform, folder):
     ran = platform.run("ingest", str(folder), "--wait", "--json")
     assert ran.code == 0, ran.err
     return folder

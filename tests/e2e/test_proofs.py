@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from .folders import QUESTIONS, UNANSWERABLE, write_documents
+from .folders import QUESTIONS, UNANSWERABLE
 
 pytestmark = pytest.mark.e2e
 SCRIPT = Path(__file__).parents[2] / "docs" / "verify_inclusion.py"
 
 
 @pytest.fixture(scope="module")
-def asked(platform, tmp_path_factory):
+def asked(platform, folder):
     """Return the answer to a question and the refusal of another."""
-    folder = write_documents(tmp_path_factory.mktemp("documents"))
     assert platform.run("ingest", str(folder), "--wait").code == 0
     return [platform.run("ask", question, "--json").json() for question in (next(iter(QUESTIONS)), UNANSWERABLE)]
 
