@@ -11,6 +11,7 @@ tenants:
   default: {name: Default, open: true, principals: {}, budget: {monthly: "100.00"}}
   a: {name: A, open: true, principals: {alice: [staff], bob: []}, budget: {monthly: "100.00"}}
   b: {name: B, open: true, principals: {}, budget: {monthly: "100.00"}}
+  c: {name: C, open: true, principals: {}, budget: {monthly: "100.00"}}
 """
 # The language model is replaced by one that repeats the evidence: what is tested here is the platform, and fast.
 NULL_MODEL = {"HEADRACE_GENERATE__MODEL": "null"}

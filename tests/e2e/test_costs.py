@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def used(platform, folder):
     """Use the platform for two tenants: documents, and a question with a feature."""
-    for tenant in ("default", "b"):
+    for tenant in ("default", "c"):
         assert platform.run("ingest", str(folder), "--wait", "--tenant", tenant).code == 0
         ran = platform.run("ask", next(iter(QUESTIONS)), "--feature", "costs-test", "--tenant", tenant, "--json")
         assert ran.json()["cost_state"] == "rated"
@@ -28,7 +28,7 @@ def test_sums_of_all_tenants_stand_beside_each_other(used):
     sums = used.run("costs", "--by", "tenant,feature,model", "--since", "7d", "--json").json()
 
     asked = {row["tenant"] for row in sums["rows"] if row["feature"] == "costs-test"}
-    assert asked == {"default", "b"}
+    assert asked == {"default", "c"}
     assert sum(Decimal(row["cost"]) for row in sums["rows"]) == Decimal(sums["total_cost"]) > 0
     assert used.run("costs", "--since", "0s", "--json").json()["rows"] == []
 
@@ -57,7 +57,7 @@ def test_the_platform_s_cost_rows_lint_clean_as_focus_1_4(used, tmp_path, ending
         assert [(one.column, one.message) for one in report.violations] == []
     else:
         rows = pq.read_table(path).to_pylist()
-    assert {row["SubAccountId"] for row in rows} >= {"default", "b"}
+    assert {row["SubAccountId"] for row in rows} >= {"default", "c"}
     assert {row["SubAccountName"] for row in rows} >= {"Default", "B"}
     assert {row["x_Endpoint"] for row in rows} >= {"embed", "generate"}
 
@@ -68,7 +68,7 @@ def test_the_books_agree_for_every_tenant_and_name_what_was_compared(used):
     found = ran.json()
 
     assert (ran.code, found["equal"]) == (0, True), found
-    assert found["tenants"]["b"]["usages"] > 0
+    assert found["tenants"]["c"]["usages"] > 0
     assert {one["topic"] for one in found["partitions"]} == {"headrace.usage.recorded.v1", "headrace.cost.recorded.v1"}
 
 
