@@ -58,7 +58,7 @@ def test_the_platform_s_cost_rows_lint_clean_as_focus_1_4(used, tmp_path, ending
     else:
         rows = pq.read_table(path).to_pylist()
     assert {row["SubAccountId"] for row in rows} >= {"default", "c"}
-    assert {row["SubAccountName"] for row in rows} >= {"Default", "B"}
+    assert {row["SubAccountName"] for row in rows} >= {"Default", "C"}
     assert {row["x_Endpoint"] for row in rows} >= {"embed", "generate"}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from headrace_telemetry import collected, extract_context, inject_context, span, stream_span, trace_id_of, tracing
-from headrace_telemetry.propagation import PropagatingProvider
+from headrace_telemetry.propagation import PropagatingTracer
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -12,7 +12,7 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 @pytest.fixture(autouse=True)
 def uncollected(monkeypatch):
     """Let spans go nowhere."""
-    monkeypatch.setattr(tracing, "_TRACER", PropagatingProvider().get_tracer("test"))
+    monkeypatch.setattr(tracing, "_TRACER", PropagatingTracer())
 
 
 def arrived(flags="01", state="vendor=1"):

@@ -18,7 +18,6 @@ from opentelemetry.trace import (
     SpanContext,
     TraceFlags,
     Tracer,
-    TracerProvider,
     get_current_span,
     use_span,
 )
@@ -27,30 +26,22 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _ids = RandomIdGenerator()
 
 
-class PropagatingProvider(TracerProvider):
-    """Gives out tracers that make no spans."""
+class PropagatingTracer(Tracer):
+    """Makes no spans: what stands for one has the context that came, or a new one."""
 
-    def get_tracer(self, *_: Any, **__: Any) -> Tracer:
-        """Return the one tracer."""
-        return _TRACER
-
-
-class _PropagatingTracer(Tracer):
-    def start_span(self, name: str, context: Context | None = None, *_: Any, **__: Any) -> Span:  # noqa: ARG002 - OpenTelemetry's
+    def start_span(self, name: str, context: Context | None = None, *_: Any, **__: Any) -> Span:  # noqa: ARG002 - the API's
+        """Return what carries the context on."""
         parent = get_current_span(context)
-        if isinstance(parent, NonRecordingSpan) and parent.get_span_context().is_valid:
-            return parent
         passed = parent.get_span_context()
-        if not passed.is_valid:
-            passed = SpanContext(
-                _ids.generate_trace_id(), _ids.generate_span_id(), is_remote=False, trace_flags=_SAMPLED
-            )
-        return NonRecordingSpan(passed)
+        if passed.is_valid:
+            return parent if isinstance(parent, NonRecordingSpan) else NonRecordingSpan(passed)
+        ids = (_ids.generate_trace_id(), _ids.generate_span_id())
+        return NonRecordingSpan(SpanContext(*ids, is_remote=False, trace_flags=_SAMPLED))
 
     @contextmanager
-    def start_as_current_span(self, name: str, context: Context | None = None, *_: Any, **__: Any) -> Iterator[Span]:  # type: ignore[override] # a decorator of its own
+    def start_as_current_span(  # type: ignore[override] # the API has a decorator of its own
+        self, name: str, context: Context | None = None, *_: Any, **__: Any
+    ) -> Iterator[Span]:
+        """Make it current for a block."""
         with use_span(self.start_span(name, context)) as current:
             yield current
-
-
-_TRACER = _PropagatingTracer()

@@ -11,9 +11,9 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from headrace_telemetry.names import Attribute
-from headrace_telemetry.propagation import PropagatingProvider
+from headrace_telemetry.propagation import PropagatingTracer
 
-_TRACER = trace.get_tracer("headrace")  # a proxy: it follows the provider that is set later
+_TRACER: trace.Tracer = trace.get_tracer("headrace")  # a proxy: it follows the provider that is set later
 
 
 @contextmanager
@@ -63,13 +63,14 @@ def stream_span(
 
 def collected() -> bool:
     """Tell whether spans of this process go anywhere; where they do not, what describes them need not be made."""
-    return not isinstance(trace.get_tracer_provider(), PropagatingProvider)
+    return not isinstance(_TRACER, PropagatingTracer)
 
 
 def pass_traces_on() -> None:
     """Make no spans in this process, but give what it sends a trace; a no-op where its spans are collected already."""
+    global _TRACER  # noqa: PLW0603 - of the process, as OpenTelemetry's own provider
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        trace.set_tracer_provider(PropagatingProvider())
+        _TRACER = PropagatingTracer()
 
 
 def inject_context(context: Context | None = None) -> dict[str, str]:
