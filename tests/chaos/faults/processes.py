@@ -74,7 +74,7 @@ def pause_past_the_session_timeout(stage: Stage) -> list[Check]:
     members = Cluster(stage.stack.bootstrap).members("generate")
     load = stage.start_load(full=300, quick=80, rate_per_s=5)
     load.wait_for(0.1)
-    stage.stack.signal("generate", signal.SIGSTOP)
+    _stop_in_the_midst(stage)
     time.sleep(25)
     left = Cluster(stage.stack.bootstrap).members("generate")
     stage.stack.signal("generate", signal.SIGCONT)
@@ -152,6 +152,24 @@ def _redelivered(stage: Stage) -> int:
         dict(record.headers)["ce_id"] for record in read_raw(stage.stack.bootstrap, topics.CONTEXT_RETRIEVED)
     )
     return sum(times.values()) - len(times)
+
+
+def _stop_in_the_midst(stage: Stage) -> None:
+    """SIGSTOP generate while the model works for it; what waits in front of it may leave it idle at first."""
+
+    def started() -> set[str]:
+        return set(stage.stack.sql("select request_id from generate.attempts where state = 'started'").split())
+
+    def holds_some() -> bool:
+        stage.stack.signal("generate", signal.SIGSTOP)
+        before = started()
+        time.sleep(3)  # a run takes one second: what another replica began is over
+        if before & started():
+            return True
+        stage.stack.signal("generate", signal.SIGCONT)
+        return False
+
+    wait_until(holds_some, 60, "an attempt in the midst of which generate could be stopped")
 
 
 def _wait_for_another(stage: Stage, service: str, pid: int | None) -> None:
