@@ -160,9 +160,9 @@ async def test_poison_is_kept_ended_mended_and_replayed(running):
     assert {letter["state"] for letter in decided} == {"replayed"}
     assert {letter["decisions"][0]["replayed_as"] for letter in decided} == new
     async with asyncio.timeout(TIMEOUT_S):  # after a large run the record has a backlog to work off
-        while replays_audited(running) < POISON:  # noqa: ASYNC110 - the topic is what is asked
+        while (audited := replays_audited(running)) < POISON:  # noqa: ASYNC110 - the topic is what is asked
             await asyncio.sleep(2)
-    assert replays_audited(running) == POISON
+    assert audited == POISON
 
 
 def replays_audited(platform):

@@ -43,7 +43,7 @@ class Running:
         return await self.peer.call(self.stub.Embed, request, self.call(request_id))
 
     async def until_ready(self) -> None:
-        """Ask until the model is loaded, for at most 20 seconds."""
+        """Ask until the model is loaded, for at most a minute."""
         async with asyncio.timeout(60):
             while True:
                 with suppress(Unavailable):
@@ -52,7 +52,7 @@ class Running:
                 await asyncio.sleep(0.02)
 
     async def published(self, enough: Callable[[list[Event]], bool]) -> list[Event]:
-        """Wait until enough events were seen, for at most 20 seconds."""
+        """Wait until enough events were seen, for at most a minute."""
         async with asyncio.timeout(60):
             while not enough(self.seen):  # noqa: ASYNC110 - the bus tells when, not this loop
                 await asyncio.sleep(0.02)

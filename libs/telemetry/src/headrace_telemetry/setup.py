@@ -24,15 +24,13 @@ SCHEDULE_DELAY_MS = 200
 class Telemetry:
     """What `configure` set up, to be closed at the end so that the last spans leave."""
 
-    traces: TracerProvider | None
-    metrics: MeterProvider | None
-    """Both None where they go nowhere."""
+    providers: tuple[TracerProvider | MeterProvider, ...]
+    """None of them where traces and metrics go nowhere."""
 
     def close(self) -> None:
         """Flush and stop; blocks for at most the exporters' timeouts."""
-        for provider in (self.traces, self.metrics):
-            if provider:
-                provider.shutdown()
+        for provider in self.providers:
+            provider.shutdown()
 
 
 def configure(service: str, *, version: str, log_level: str = "info", log_format: LogFormat = "json") -> Telemetry:
@@ -41,7 +39,7 @@ def configure(service: str, *, version: str, log_level: str = "info", log_format
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         pass_traces_on()
         metrics.set_meter_provider(metrics.NoOpMeterProvider())
-        return Telemetry(None, None)
+        return Telemetry(())
     # Imported here: without an endpoint nobody pays for the exporter.
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
@@ -54,7 +52,7 @@ def configure(service: str, *, version: str, log_level: str = "info", log_format
     measured = MeterProvider(resource=resource, metric_readers=[PeriodicExportingMetricReader(OTLPMetricExporter())])
     trace.set_tracer_provider(traces)
     metrics.set_meter_provider(measured)
-    return Telemetry(traces, measured)
+    return Telemetry((traces, measured))
 
 
 def _resource(service: str, version: str) -> Resource:
