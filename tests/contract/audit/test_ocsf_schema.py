@@ -14,7 +14,7 @@ from headrace_audit.notes import SigningKey
 from headrace_audit.ocsf import OCSF_VERSION, record_of
 from headrace_audit.translation import decision_of
 from headrace_messaging import Envelope, Event
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
@@ -47,6 +47,7 @@ KINDS = {
     "budget.changed": "allowed",
     "configuration.changed": "allowed",
     "audit.key_changed": "allowed",
+    "audit.signed_unseen": "observed",
 }
 
 
@@ -114,6 +115,7 @@ def test_a_change_of_the_signing_key_is_valid():
     assert errors(written(announced)) == []
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         decided,

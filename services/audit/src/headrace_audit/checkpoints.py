@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 
 from headrace_errors import Unavailable
 
@@ -21,13 +23,20 @@ from headrace_audit.notes import NAME, NoteRefused, SigningKey, VerifierKey, ope
 
 _SUCCESSION, _MANIFEST = f"{NAME}/key", f"{NAME}/export"
 _NO_TREE = Tree()
-KEY_CHANGED = "audit.key_changed"
+KEY_CHANGED, SIGNED_UNSEEN = "audit.key_changed", "audit.signed_unseen"
+SUCCESSIONS_MAX = 1_000
 
 
 class SignedByAnother(Unavailable):
     """The chain goes on under a key that this replica's does not succeed: it must be restarted with the right one."""
 
     default_reason = "signed_by_another_key"
+
+
+class RecordChanged(Unavailable):
+    """What is stored of a chain is not what was signed last: nothing more is signed before somebody has looked."""
+
+    default_reason = "record_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +106,34 @@ class Seal:
         return str(self.key.verifier)
 
     def announcements(self, tip: Tip, at: datetime) -> list[Decision]:
-        """Return what has to be recorded before this key signs the chain: how it came after the one that did.
+        """Return what has to be recorded before this key signs the chain.
 
-        SignedByAnother when it did not.
+        That is how it came after the key that did, and which links it signs without having seen them signed: an older
+        release wrote them, or somebody who has no key. SignedByAnother where no line leads to this key, RecordChanged
+        where the tip is not what its own checkpoint says.
         """
-        if not tip.key:
-            return []
-        return [
-            Decision(
-                record_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{tip.head.chain}/{key}")),
-                action=KEY_CHANGED,
-                service="audit",
-                disposition="allowed",
-                decided_at=at,
-                facts={"key": key, "succession": note},
-            )
-            for key, note in lineage(self.signer, self.successions, since=tip.key)
-        ]
+        line = lineage(self.signer, self.successions, since=tip.key) if tip.key else []
+        changes = [_own(KEY_CHANGED, f"{tip.head.chain}/{key}", at, key=key, succession=note) for key, note in line]
+        signed = self._signed(tip)
+        if signed == tip.head.sequence:
+            return changes
+        unseen = f"{tip.head.chain}/{signed + 1}-{tip.head.sequence}"
+        return [*changes, _own(SIGNED_UNSEEN, unseen, at, first=str(signed + 1), last=str(tip.head.sequence))]
+
+    def _signed(self, tip: Tip) -> int:
+        """Return up to where the chain is signed, by the checkpoint that stands in its tip."""
+        if not tip.note:
+            return 0
+        try:
+            text, _ = open_note(tip.note, [self.key.verifier, *predecessors([self.key.verifier], self.successions)])
+            signed = Checkpoint.of_text(text)
+        except NoteRefused:
+            raise RecordChanged(f"the checkpoint of {tip.head.chain} is not signed by a key of ours") from None
+        is_end = signed.size == tip.head.sequence
+        whole = (signed.chain, signed.size, signed.root) == (tip.head.chain, tip.tree.size, tip.tree.root)
+        if not whole or signed.size > tip.head.sequence or (is_end and signed.fingerprint != tip.head.fingerprint):
+            raise RecordChanged(f"{tip.head.chain} does not end as its checkpoint says: `headrace audit verify`")
+        return signed.size
 
     def close(self, tip: Tip, links: Sequence[Link], *, at: datetime) -> Tip:
         """Sign the chain as it is with `links` behind `tip`."""
@@ -122,6 +142,17 @@ class Seal:
         note = self.key.sign(Checkpoint(head.chain, tree.size, tree.root, head.fingerprint, at).to_text())
         kept = head.sequence if head.sequence - tip.kept >= self.links_max else tip.kept
         return Tip(head=head, tree=tree, note=note, key=self.signer, kept=kept)
+
+
+def _own(action: str, what: str, at: datetime, **facts: str) -> Decision:
+    return Decision(
+        record_id=str(uuid.uuid5(uuid.NAMESPACE_URL, what)),
+        action=action,
+        service="audit",
+        disposition="allowed" if action == KEY_CHANGED else "observed",
+        decided_at=at,
+        facts=facts,
+    )
 
 
 def keeping(tip: Tip) -> Tip:
@@ -136,12 +167,8 @@ def succession(old: SigningKey, new: VerifierKey) -> str:
 
 def predecessor_of(note: str, key: str) -> str:
     """Return the key that handed over to `key` by this note, its signature verified; empty when none did."""
-    try:
-        origin, old, new = split(note)[0].splitlines()
-        open_note(note, [VerifierKey.parse(old)])
-    except ValueError:
-        return ""
-    return old if (origin, new) == (_SUCCESSION, key) else ""
+    handed = _handed_over(note)
+    return str(handed[0]) if handed and str(handed[1]) == key else ""
 
 
 def lineage(key: str, successions: Sequence[str], *, since: str) -> list[tuple[str, str]]:
@@ -160,31 +187,46 @@ def lineage(key: str, successions: Sequence[str], *, since: str) -> list[tuple[s
 
 
 def trusted(keys: Iterable[VerifierKey], successions: Iterable[str]) -> list[VerifierKey]:
-    """Return the keys and all that they handed over to, by successions in any order."""
-    known, rest = {str(key): key for key in keys}, list(successions)
-    while True:
-        heirs = [heir for note in rest if (heir := _heir(note, known)) is not None and str(heir) not in known]
-        if not heirs:
-            return list(known.values())
-        known |= {str(heir): heir for heir in heirs}
+    """Return the keys and all that they handed over to, by successions in any order; NoteRefused for too many."""
+    return _reached(keys, _hand_overs(successions))
 
 
 def predecessors(keys: Iterable[VerifierKey], successions: Iterable[str]) -> list[VerifierKey]:
     """Return the keys that, one after the other, handed over to these. They are not trusted for it."""
-    heirs, found, rest = {str(key) for key in keys}, dict[str, VerifierKey](), list(successions)
-    while heirs:
-        old = {predecessor_of(note, heir) for note in rest for heir in heirs} - {""} - found.keys()
-        found |= {key: VerifierKey.parse(key) for key in old}
-        heirs = old
+    heirs = {str(key): key for key in keys}
+    back = [(new, old) for old, new in _hand_overs(successions)]
+    return [key for key in _reached(heirs.values(), back) if str(key) not in heirs]
+
+
+def _reached(keys: Iterable[VerifierKey], steps: Iterable[tuple[VerifierKey, VerifierKey]]) -> list[VerifierKey]:
+    found, onward = {str(key): key for key in keys}, dict[str, list[VerifierKey]]()
+    for origin, target in steps:
+        onward.setdefault(str(origin), []).append(target)
+    waiting = deque(found)
+    while waiting:
+        for target in onward.get(waiting.popleft(), ()):
+            if str(target) not in found:
+                found[str(target)] = target
+                waiting.append(str(target))
     return list(found.values())
 
 
-def _heir(note: str, known: Mapping[str, VerifierKey]) -> VerifierKey | None:
+def _hand_overs(successions: Iterable[str]) -> list[tuple[VerifierKey, VerifierKey]]:
+    """Return who handed over to whom, each note read and verified once: who gives it to us may mean us harm."""
+    notes = list(islice(successions, SUCCESSIONS_MAX + 1))
+    if len(notes) > SUCCESSIONS_MAX:
+        raise NoteRefused(f"more than {SUCCESSIONS_MAX} successions of keys")
+    return [pair for note in notes if (pair := _handed_over(note)) is not None]
+
+
+def _handed_over(note: str) -> tuple[VerifierKey, VerifierKey] | None:
     try:
-        new = VerifierKey.parse(split(note)[0].splitlines()[-1])
-    except (NoteRefused, IndexError):
+        origin, *names = split(note)[0].splitlines()
+        old, new = map(VerifierKey.parse, names)
+        open_note(note, [old])
+    except ValueError:
         return None
-    return new if predecessor_of(note, str(new)) in known else None
+    return (old, new) if [origin, *names] == [_SUCCESSION, str(old), str(new)] else None
 
 
 @dataclass(frozen=True, slots=True)

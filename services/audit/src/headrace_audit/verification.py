@@ -17,18 +17,21 @@ from headrace_audit.domain import GENESIS, Head, Link, flaw_of
 from headrace_audit.merkle import Tree, leaf_hash
 from headrace_audit.notes import NoteRefused, VerifierKey, open_note, split
 
+CHAINS_MAX = 10_000  # partitions of one topic, by far
+_SHOWN_CHARACTERS_MAX = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a record says of itself before its links: where chains end, all checkpoints, who handed keys over.
 
-    `vouched` says that somebody who is trusted signed the heads as a whole, as the manifest of an export.
+    Of these only checkpoints vouch for links, also in an export, whose manifest is signed: whoever exports a record
+    signs what he found, not what the service wrote.
     """
 
     heads: tuple[Head, ...]
     checkpoints: tuple[str, ...] = ()
     successions: tuple[str, ...] = ()
-    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +128,12 @@ class _Walk:
         else:
             self._accept(link)
 
-    def end(self, head: Head, *, vouched: bool) -> ChainReport:
+    def end(self, head: Head) -> ChainReport:
         if not self.broken_at:
             self._compare(head)
-        if vouched and not self.broken_at:
-            self.signed_to = self.sequence
         if self._keyed and not self.broken_at and self.signed_to < self.sequence:
             self._break(self.signed_to + 1, "from here on no trusted key vouches for the chain")
-        return ChainReport(self.chain, self.length, self.fingerprint, self.broken_at, self.flaw, self.signed_to)
+        return ChainReport(_shown(self.chain), self.length, self.fingerprint, self.broken_at, self.flaw, self.signed_to)
 
     def _accept(self, link: Link) -> None:
         self.sequence, self.fingerprint = link.sequence, link.fingerprint
@@ -167,14 +168,14 @@ class Verification:
     """A verification under way: give it the links (each chain's in order), then ask for the report.
 
     `keys` are those that the caller trusts, from elsewhere than the record; None to check no signature. `anchored` are
-    checkpoints that were kept elsewhere. NoteRefused when what was signed cannot be read.
+    checkpoints that were kept elsewhere. NoteRefused when what was signed cannot be read, or there is more than a
+    record holds.
     """
 
     def __init__(
         self, contents: Contents, keys: Sequence[VerifierKey] | None = None, anchored: Iterable[str] = ()
     ) -> None:
         self._heads = {head.chain: head for head in contents.heads}
-        self._vouched = contents.vouched
         self._keys = None if keys is None else trusted(keys, contents.successions)
         self._known = predecessors(self._keys or (), contents.successions)
         self._expected: dict[str, list[_Expected]] = {}
@@ -187,16 +188,15 @@ class Verification:
         """Judge more links."""
         for link in links:
             if link.chain not in self._walks:
+                if len(self._walks) >= CHAINS_MAX:
+                    raise NoteRefused(f"links of more than {CHAINS_MAX} chains")
                 self._walks[link.chain] = self._walk(link.chain)
             self._walks[link.chain].step(link)
 
     def report(self) -> VerifyReport:
         """Compare the ends with the heads, and say what was found."""
         # Links without a head: somebody removed the head, for every append writes both.
-        chains = [
-            self._walks[chain].end(self._heads.get(chain, Head(chain)), vouched=self._vouched)
-            for chain in sorted(self._walks)
-        ]
+        chains = [self._walks[chain].end(self._heads.get(chain, Head(chain))) for chain in sorted(self._walks)]
         return VerifyReport(tuple(chains), signatures_checked=self._keys is not None)
 
     def _walk(self, chain: str) -> _Walk:
@@ -213,6 +213,11 @@ class Verification:
                 continue
             return _Expected(checkpoint, vouches=vouches)
         return _Expected(checkpoint, vouches=False, flaw="the checkpoint up to here is not signed by a known key")
+
+
+def _shown(chain: str) -> str:
+    """Return a chain's name as it can be printed: one that somebody made up may hold what a terminal obeys."""
+    return chain if chain.isascii() and chain.isprintable() else ascii(chain)[:_SHOWN_CHARACTERS_MAX]
 
 
 def verify(links: Iterable[Link], contents: Contents, keys: Sequence[VerifierKey] | None = None) -> VerifyReport:

@@ -69,12 +69,18 @@ def export(
     database: Database = "",
     data_dir: DataDir = DATA_DIR_DEFAULT,
 ) -> None:
-    """Write the whole record to a file that can be verified anywhere, with the public key alone."""
+    """Write the whole record to a file that can be verified anywhere, with the public key alone.
+
+    A record that does not verify is written as it is, and said so.
+    """
 
     async def work() -> Exit:
-        links = await export_record(AuditPlace(data_dir, database), file)
-        out.print(f"{links} links in {file}")
-        return Exit.DONE
+        report = await export_record(AuditPlace(data_dir, database), file)
+        out.print(f"{report.links} links in {file}")
+        if report.verified:
+            return Exit.DONE
+        _show_flaws(report)
+        return complain("the record does not verify, so neither will this export", Exit.ITEM_FAILED)
 
     complete(work)
 
@@ -114,11 +120,12 @@ def show_key(data_dir: DataDir = DATA_DIR_DEFAULT) -> None:
 
 @audit.command()
 def rotate_key(data_dir: DataDir = DATA_DIR_DEFAULT) -> None:
-    """Replace the signing key by a new one that the old one hands over to; the service follows at its next start."""
+    """Prepare a new signing key that the old one hands over to; the service takes it up at its next start."""
 
     async def work() -> Exit:
         out.print(str(AuditPlace(data_dir).keys.rotate()))
-        err.print("restart the audit service; whoever trusts the old key follows the new one, others need it anew")
+        err.print("restart the audit service: until then the old key signs. Whoever trusts the old key follows the new")
+        err.print("one; where the old one may have been stolen, hand the new one out and have the old one forgotten")
         return Exit.DONE
 
     complete(work)
@@ -130,10 +137,14 @@ def _show(report: VerifyReport) -> None:
         signed, broken = (str(number) if number else "-" for number in (chain.signed_to, chain.broken_at))
         shown.add_row(chain.chain, str(chain.length), str(chain.verified), signed, broken, chain.head_fingerprint[:16])
     out.print(shown)
-    for chain in report.chains:
-        if chain.flaw:
-            err.print(f"{chain.chain} {chain.broken_at}: {chain.flaw}")
+    _show_flaws(report)
     if report.flaw:
         err.print(report.flaw)
     elif not report.signatures_checked:
         err.print("signatures were not checked: no public key here, give --key")
+
+
+def _show_flaws(report: VerifyReport) -> None:
+    for chain in report.chains:
+        if chain.flaw:
+            err.print(f"{chain.chain} {chain.broken_at}: {chain.flaw}")
