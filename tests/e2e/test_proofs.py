@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from headrace_testkit.ocsf import ocsf_errors
 
 from .folders import QUESTIONS, UNANSWERABLE, write_documents
 
 pytestmark = pytest.mark.e2e
+CHANGED = "configuration.changed"
 SCRIPT = Path(__file__).parents[2] / "docs" / "verify_inclusion.py"
 
 
@@ -19,6 +21,19 @@ def asked(platform, tmp_path_factory):
     folder = write_documents(tmp_path_factory.mktemp("documents"))
     assert platform.run("ingest", str(folder), "--wait").code == 0
     return [platform.run("ask", question, "--json").json() for question in (next(iter(QUESTIONS)), UNANSWERABLE)]
+
+
+def test_every_record_of_the_run_is_an_ocsf_event(platform, asked, tmp_path):
+    """Documents, answers, refusals, model calls, configuration: whatever was decided, by the schema from PyPI."""
+    export = tmp_path / "audit.jsonl"
+    assert platform.run("audit", "export", str(export)).code == 0
+    records = [json.loads(json.loads(line)["record_json"]) for line in export.read_text().splitlines()[1:]]
+
+    assert {f"{record['activity_name']}: {error}" for record in records for error in ocsf_errors(record)} == set()
+    told = {record["activity_name"] for record in records}
+    assert told >= {"document.accepted", "request.admitted", "request.answered", "request.refused", "model.completed"}
+    parts = {record["unmapped"]["facts"]["part"] for record in records if record["activity_name"] == CHANGED}
+    assert parts >= {"tenants", "moderate/rails", "generate/models", "meter/prices", "audit/settings"}
 
 
 def test_a_request_is_explained_on_one_page(platform, asked):

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 from headrace_audit.adapters.walk_tables import walk_tables
-from headrace_audit.checkpoints import Checkpoint, Manifest, Seal, succession
+from headrace_audit.checkpoints import Checkpoint, Manifest, Seal
 from headrace_audit.domain import Head
 from headrace_audit.handlers import take_over
 from headrace_audit.merkle import Tree, leaf_hash
 from headrace_audit.notes import split
+from headrace_audit.successions import succession
 from headrace_audit.verify import verify_export
 from headrace_audit.walks import walk_database
 

@@ -4,8 +4,8 @@ import json
 from itertools import pairwise
 
 import pytest
-from headrace_audit.checkpoints import SUCCESSIONS_MAX, succession
 from headrace_audit.notes import SigningKey
+from headrace_audit.successions import SUCCESSIONS_MAX, succession
 from headrace_audit.verification import CHAINS_MAX
 from headrace_audit.verify import verify_export
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 from headrace_audit.adapters.key_files import KeyFiles, signing_key
-from headrace_audit.checkpoints import succession, trusted
+from headrace_audit.successions import succession, trusted
 
 
 def test_a_key_is_made_once_and_for_its_owner_only(tmp_path):

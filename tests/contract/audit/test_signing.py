@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 from headrace_audit.adapters.anchors import ObjectAnchor, read_anchors
-from headrace_audit.checkpoints import RecordChanged, Seal, SignedByAnother, succession
+from headrace_audit.checkpoints import RecordChanged, Seal
 from headrace_audit.domain import ChainMoved
 from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, take_over
 from headrace_audit.notes import SigningKey
 from headrace_audit.ports import BEGINNING, KeptCheckpoint
+from headrace_audit.successions import SignedByAnother, succession
 from sqlalchemy import text
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What is signed: a chain's checkpoint, the succession from one key to the next, and the manifest of an export.
+"""What is signed of chains: their checkpoints, and the manifest of an export.
 
 Each is a text of a few lines, made into a signed note (`notes`). A checkpoint is the one of C2SP's tlog-checkpoint.md:
 origin, size, root hash; below them, the fingerprint of the last link and the time. Every append signs its chain anew,
@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
 
 from headrace_errors import Unavailable
 
 from headrace_audit.domain import Decision, Head, Link
 from headrace_audit.merkle import HASH_BYTES, Tree, leaf_hash
-from headrace_audit.notes import NAME, NoteRefused, SigningKey, VerifierKey, open_note, split
+from headrace_audit.notes import NAME, NoteRefused, SigningKey, open_note
+from headrace_audit.successions import lineage, predecessors
 
-_SUCCESSION, _MANIFEST = f"{NAME}/key", f"{NAME}/export"
+_MANIFEST = f"{NAME}/export"
 _NO_TREE = Tree()
 KEY_CHANGED, SIGNED_UNSEEN = "audit.key_changed", "audit.signed_unseen"
-SUCCESSIONS_MAX = 1_000
-
-
-class SignedByAnother(Unavailable):
-    """The chain goes on under a key that this replica's does not succeed: it must be restarted with the right one."""
-
-    default_reason = "signed_by_another_key"
 
 
 class RecordChanged(Unavailable):
@@ -158,75 +150,6 @@ def _own(action: str, what: str, at: datetime, **facts: str) -> Decision:
 def keeping(tip: Tip) -> Tip:
     """Return the tip with its newest checkpoint kept."""
     return replace(tip, kept=tip.head.sequence)
-
-
-def succession(old: SigningKey, new: VerifierKey) -> str:
-    """Return the note by which one key hands over to the next."""
-    return old.sign(f"{_SUCCESSION}\n{old.verifier}\n{new}\n")
-
-
-def predecessor_of(note: str, key: str) -> str:
-    """Return the key that handed over to `key` by this note, its signature verified; empty when none did."""
-    handed = _handed_over(note)
-    return str(handed[0]) if handed and str(handed[1]) == key else ""
-
-
-def lineage(key: str, successions: Sequence[str], *, since: str) -> list[tuple[str, str]]:
-    """Return the keys after `since` up to `key`, the oldest first, each with the note by which it was handed over.
-
-    SignedByAnother when no such line leads there.
-    """
-    line: list[tuple[str, str]] = []
-    while key != since:
-        found = [(note, old) for note in successions if (old := predecessor_of(note, key))]
-        if not found or len(line) > len(successions):
-            raise SignedByAnother(f"{since} signs here, which did not hand over to the key of this replica")
-        line.insert(0, (key, found[0][0]))
-        key = found[0][1]
-    return line
-
-
-def trusted(keys: Iterable[VerifierKey], successions: Iterable[str]) -> list[VerifierKey]:
-    """Return the keys and all that they handed over to, by successions in any order; NoteRefused for too many."""
-    return _reached(keys, _hand_overs(successions))
-
-
-def predecessors(keys: Iterable[VerifierKey], successions: Iterable[str]) -> list[VerifierKey]:
-    """Return the keys that, one after the other, handed over to these. They are not trusted for it."""
-    heirs = {str(key): key for key in keys}
-    back = [(new, old) for old, new in _hand_overs(successions)]
-    return [key for key in _reached(heirs.values(), back) if str(key) not in heirs]
-
-
-def _reached(keys: Iterable[VerifierKey], steps: Iterable[tuple[VerifierKey, VerifierKey]]) -> list[VerifierKey]:
-    found, onward = {str(key): key for key in keys}, dict[str, list[VerifierKey]]()
-    for origin, target in steps:
-        onward.setdefault(str(origin), []).append(target)
-    waiting = deque(found)
-    while waiting:
-        for target in onward.get(waiting.popleft(), ()):
-            if str(target) not in found:
-                found[str(target)] = target
-                waiting.append(str(target))
-    return list(found.values())
-
-
-def _hand_overs(successions: Iterable[str]) -> list[tuple[VerifierKey, VerifierKey]]:
-    """Return who handed over to whom, each note read and verified once: who gives it to us may mean us harm."""
-    notes = list(islice(successions, SUCCESSIONS_MAX + 1))
-    if len(notes) > SUCCESSIONS_MAX:
-        raise NoteRefused(f"more than {SUCCESSIONS_MAX} successions of keys")
-    return [pair for note in notes if (pair := _handed_over(note)) is not None]
-
-
-def _handed_over(note: str) -> tuple[VerifierKey, VerifierKey] | None:
-    try:
-        origin, *names = split(note)[0].splitlines()
-        old, new = map(VerifierKey.parse, names)
-        open_note(note, [old])
-    except ValueError:
-        return None
-    return (old, new) if [origin, *names] == [_SUCCESSION, str(old), str(new)] else None
 
 
 @dataclass(frozen=True, slots=True)

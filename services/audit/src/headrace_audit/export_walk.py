@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from headrace_audit.checkpoints import Manifest, trusted
+from headrace_audit.checkpoints import Manifest
 from headrace_audit.domain import Head, Link, metadata_of
 from headrace_audit.notes import NoteRefused, VerifierKey, open_note
+from headrace_audit.successions import trusted
 from headrace_audit.verification import Contents
 from headrace_audit.walks import Start, W
 

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any
 
-from headrace_audit.checkpoints import Checkpoint, predecessors, trusted
+from headrace_audit.checkpoints import Checkpoint
 from headrace_audit.domain import GENESIS, Head, Link, flaw_of
 from headrace_audit.merkle import Tree, leaf_hash
 from headrace_audit.notes import NoteRefused, VerifierKey, open_note, split
+from headrace_audit.successions import predecessors, trusted
 
 CHAINS_MAX = 10_000  # partitions of one topic, by far
 _SHOWN_CHARACTERS_MAX = 64

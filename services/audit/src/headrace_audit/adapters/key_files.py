@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_audit.checkpoints import succession
 from headrace_audit.notes import SEED_BYTES, SigningKey, VerifierKey
+from headrace_audit.successions import succession
 
 _SEED, _VERIFIER, _SUCCESSIONS = "signing-key", "verifier-key", "successions.json"
 _OWNERS_ONLY, _EVERYBODYS = 0o600, 0o644

@@ -8,11 +8,12 @@ from typing import Any
 
 from headrace_messaging import Event
 
-from headrace_audit.checkpoints import Tip, lineage
+from headrace_audit.checkpoints import Tip
 from headrace_audit.configuration import Declared
 from headrace_audit.domain import ChainMoved, Head, Link
 from headrace_audit.merkle import leaf_hash
 from headrace_audit.ports import KeptCheckpoint, Place
+from headrace_audit.successions import lineage
 from headrace_audit.verification import Contents, VerifyReport, verify
 
 

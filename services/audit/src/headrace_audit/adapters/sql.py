@@ -25,11 +25,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_audit.adapters.tables import CHECKPOINTS, DECLARATIONS, HEADS, LINK_COLUMNS, LINKS, SIGNERS
 from headrace_audit.adapters.walk_tables import walk_tables
-from headrace_audit.checkpoints import RecordChanged, Tip, lineage
+from headrace_audit.checkpoints import RecordChanged, Tip
 from headrace_audit.configuration import Declared
 from headrace_audit.domain import ChainMoved, Head, Link
 from headrace_audit.merkle import Tree, leaf_hash
 from headrace_audit.ports import KeptCheckpoint, Place
+from headrace_audit.successions import lineage
 from headrace_audit.verification import Verification, VerifyReport
 from headrace_audit.verify import verify_database
 
