@@ -69,6 +69,36 @@ def test_of_an_unknown_request_nothing_is_explained(platform, asked):
     assert platform.run("explain", asked[0]["request_id"], "--tenant", "b").code == 1
 
 
+def test_what_the_record_refers_to_is_erased_and_the_record_stays_whole(platform, asked, tmp_path):
+    """A request's texts, a deleted document's files: recorded themselves, and told by explain, verify and exports."""
+    tenant = ("--tenant", "a", "--principal", "alice")
+    (tmp_path / "secret.txt").write_text("The vault of the mill holds ninety-one grain sacks.")
+    assert platform.run("ingest", str(tmp_path / "secret.txt"), "--wait", *tenant).code == 0
+    answer = platform.run("ask", "How many grain sacks does the vault of the mill hold?", "--json", *tenant).json()
+    refused = platform.run("audit", "erase", "--document", "secret.txt", *tenant)
+    assert (refused.code, "not_deleted" in refused.out) == (1, True)
+    assert platform.run("docs", "rm", "secret.txt", *tenant).code == 0
+
+    erased = platform.run("audit", "erase", "--all", "--json", *tenant)
+    assert erased.code == 0, erased.out
+    assert {(one["kind"], one["name"]) for one in erased.json()} >= {
+        ("document", "secret.txt"),
+        ("request", answer["request_id"]),
+    }
+    (document,) = [one for one in erased.json() if one["kind"] == "document"]
+    blobs = platform.data_dir / "blobs"
+    assert not [path for sha256 in document["content_sha256"] for path in blobs.rglob(sha256)]
+
+    page = platform.run("explain", answer["request_id"], "--json", *tenant).json()
+    assert (page["content"], page["outcome"]["answer"], page["citations"]) == ("erased", "", [])
+    assert page["audit"]["verified"]
+    assert platform.run("audit", "export", str(tmp_path / "audit.jsonl")).code == 0
+    for where in ((), ("--from", str(tmp_path / "audit.jsonl"))):
+        verified = platform.run("audit", "verify", *where, "--json").json()
+        assert (verified["verified"], verified["erased"]) == (True, 2)
+    assert platform.run("audit", "erase", "--all", "--json", *tenant).json() == []
+
+
 def test_an_export_is_verified_and_a_decision_proved_away_from_the_platform(platform, asked, tmp_path):
     """With the public key alone, on another data-dir, and by a script that shares no code with the platform."""
     export, elsewhere = tmp_path / "audit.jsonl", str(tmp_path / "elsewhere")

@@ -41,6 +41,8 @@ KINDS = {
     "document.accepted": "allowed",
     "document.refused": "blocked",
     "document.deleted": "allowed",
+    "document.erased": "allowed",
+    "request.erased": "allowed",
     "dead_letter.replayed": "allowed",
     "dead_letter.dropped": "allowed",
     "budget.changed": "allowed",

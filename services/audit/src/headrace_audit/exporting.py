@@ -19,7 +19,8 @@ from headrace_audit.checkpoints import Manifest
 from headrace_audit.domain import Link
 from headrace_audit.export_walk import FORMAT
 from headrace_audit.notes import SigningKey
-from headrace_audit.verification import Contents, Verification, VerifyReport
+from headrace_audit.reports import VerifyReport
+from headrace_audit.verification import Contents, Verification
 
 CHECKPOINTS_MAX = 250_000
 

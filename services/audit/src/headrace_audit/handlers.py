@@ -11,7 +11,7 @@ from headrace_audit.configuration import DECLARED, changed, decisions_of, settle
 from headrace_audit.domain import Decision, Head, Link, chain_of, next_link
 from headrace_audit.ocsf import record_of
 from headrace_audit.ports import BEGINNING, Anchor, Appending, Clock, Delivery, KeptCheckpoint, Place, Record
-from headrace_audit.verification import VerifyReport
+from headrace_audit.reports import VerifyReport
 
 PROOF_LINKS_MAX = 1000
 ANCHORED_A_STEP_MAX = 100

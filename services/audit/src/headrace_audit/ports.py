@@ -11,7 +11,7 @@ from typing import Protocol
 from headrace_audit.checkpoints import Tip
 from headrace_audit.configuration import Declared
 from headrace_audit.domain import Link
-from headrace_audit.verification import VerifyReport
+from headrace_audit.reports import VerifyReport
 
 Clock = Callable[[], datetime]
 """The time in UTC."""

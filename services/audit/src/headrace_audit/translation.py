@@ -12,7 +12,7 @@ from headrace_messaging import Event
 
 from headrace_audit.configuration import DECLARED
 from headrace_audit.domain import Decision, Disposition, Link
-from headrace_audit.verification import ChainReport
+from headrace_audit.reports import ChainReport
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _DISPOSITIONS: tuple[str, ...] = get_args(Disposition)

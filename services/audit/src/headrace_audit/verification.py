@@ -8,14 +8,15 @@ whole. What was signed shows where another history begins only as closely as che
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 from headrace_audit.checkpoints import Checkpoint
 from headrace_audit.domain import GENESIS, Head, Link, flaw_of
 from headrace_audit.merkle import Tree, leaf_hash
 from headrace_audit.notes import NoteRefused, VerifierKey, open_note, split
+from headrace_audit.references import is_erasure
+from headrace_audit.reports import ChainReport, VerifyReport
 from headrace_audit.successions import predecessors, trusted
 
 CHAINS_MAX = 10_000  # partitions of one topic, by far
@@ -33,60 +34,6 @@ class Contents:
     heads: tuple[Head, ...]
     checkpoints: tuple[str, ...] = ()
     successions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ChainReport:
-    """One chain's state. `broken_at` is the first sequence that does not verify, 0 when all do.
-
-    Up to `signed_to` a trusted key vouches for every link; where another history was put in the place of the signed
-    one, `broken_at` is the first sequence that nobody vouches for, and `flaw` names the last that it can be.
-    """
-
-    chain: str
-    length: int
-    head_fingerprint: str
-    broken_at: int = 0
-    flaw: str = ""
-    signed_to: int = 0
-
-    @property
-    def verified(self) -> bool:
-        """True when every link verifies and the chain ends where its head says."""
-        return self.broken_at == 0
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """Every chain's state; `flaw` says why nothing could be read or trusted at all.
-
-    `signatures_checked` is False when no key was given: then a history that was replaced as a whole looks whole.
-    """
-
-    chains: tuple[ChainReport, ...]
-    signatures_checked: bool = False
-    flaw: str = ""
-
-    @property
-    def verified(self) -> bool:
-        """True when the record could be read and every chain verifies."""
-        return not self.flaw and all(chain.verified for chain in self.chains)
-
-    @property
-    def links(self) -> int:
-        """Links that were looked at, over all chains."""
-        return sum(chain.length for chain in self.chains)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report for programs; the keys are stable."""
-        chains = [asdict(chain) | {"verified": chain.verified} for chain in self.chains]
-        return {
-            "verified": self.verified,
-            "links": self.links,
-            "signatures_checked": self.signatures_checked,
-            "flaw": self.flaw,
-            "chains": chains,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +56,7 @@ class _Walk:
         self.broken_at = 0
         self.flaw = ""
         self.signed_to = 0
+        self.erased = 0
         self._tree = Tree()
         self._keyed = keyed
         self._expected = sorted(expected, key=lambda one: one.checkpoint.size, reverse=True)  # the next one last
@@ -134,10 +82,12 @@ class _Walk:
             self._compare(head)
         if self._keyed and not self.broken_at and self.signed_to < self.sequence:
             self._break(self.signed_to + 1, "from here on no trusted key vouches for the chain")
-        return ChainReport(_shown(self.chain), self.length, self.fingerprint, self.broken_at, self.flaw, self.signed_to)
+        shown = _shown(self.chain)
+        return ChainReport(shown, self.length, self.fingerprint, self.broken_at, self.flaw, self.signed_to, self.erased)
 
     def _accept(self, link: Link) -> None:
         self.sequence, self.fingerprint = link.sequence, link.fingerprint
+        self.erased += is_erasure(link.record_json)
         self._tree = self._tree.grown([leaf_hash(link.record_json.encode())])
         while self._expected and self._expected[-1].checkpoint.size <= self.sequence and not self.broken_at:
             self._meet(self._expected.pop())

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from headrace_audit.export_walk import walk_export
 from headrace_audit.notes import VerifierKey
-from headrace_audit.verification import ChainReport, Verification, VerifyReport
+from headrace_audit.reports import ChainReport, VerifyReport
+from headrace_audit.verification import Verification
 from headrace_audit.walks import read_links, walk_database
 
 __all__ = ["ChainReport", "VerifyReport", "read_links", "verify_database", "verify_export"]

@@ -18,7 +18,8 @@ from headrace_audit.adapters.walk_tables import walk_postgres
 from headrace_audit.exporting import Export
 from headrace_audit.notes import SigningKey, VerifierKey
 from headrace_audit.proving import Prover
-from headrace_audit.verification import Verification, VerifyReport
+from headrace_audit.reports import VerifyReport
+from headrace_audit.verification import Verification
 from headrace_audit.verify import verify_database, verify_export
 from headrace_audit.walks import Start, Walker, walk_database
 from headrace_errors import HeadraceError

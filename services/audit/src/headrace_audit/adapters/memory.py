@@ -13,8 +13,9 @@ from headrace_audit.configuration import Declared
 from headrace_audit.domain import ChainMoved, Head, Link
 from headrace_audit.merkle import leaf_hash
 from headrace_audit.ports import KeptCheckpoint, Place
+from headrace_audit.reports import VerifyReport
 from headrace_audit.successions import lineage
-from headrace_audit.verification import Contents, VerifyReport, verify
+from headrace_audit.verification import Contents, verify
 
 
 class MemoryRecord:

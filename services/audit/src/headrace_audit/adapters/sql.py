@@ -30,8 +30,9 @@ from headrace_audit.configuration import Declared
 from headrace_audit.domain import ChainMoved, Head, Link
 from headrace_audit.merkle import Tree, leaf_hash
 from headrace_audit.ports import KeptCheckpoint, Place
+from headrace_audit.reports import VerifyReport
 from headrace_audit.successions import lineage
-from headrace_audit.verification import Verification, VerifyReport
+from headrace_audit.verification import Verification
 from headrace_audit.verify import verify_database
 
 
