@@ -71,7 +71,7 @@ def test_of_an_unknown_request_nothing_is_explained(platform, asked):
 
 def test_what_the_record_refers_to_is_erased_and_the_record_stays_whole(platform, asked, tmp_path):
     """A request's texts, a deleted document's files: recorded themselves, and told by explain, verify and exports."""
-    tenant = ("--tenant", "a", "--principal", "alice")
+    tenant = ("--tenant", "a", "--as", "alice")
     (tmp_path / "secret.txt").write_text("The vault of the mill holds ninety-one grain sacks.")
     assert platform.run("ingest", str(tmp_path / "secret.txt"), "--wait", *tenant).code == 0
     answer = platform.run("ask", "How many grain sacks does the vault of the mill hold?", "--json", *tenant).json()
@@ -90,7 +90,7 @@ def test_what_the_record_refers_to_is_erased_and_the_record_stays_whole(platform
     assert not [path for sha256 in document["content_sha256"] for path in blobs.rglob(sha256)]
 
     page = platform.run("explain", answer["request_id"], "--json", *tenant).json()
-    assert (page["content"], page["outcome"]["answer"], page["citations"]) == ("erased", "", [])
+    assert (page["content"], page["outcome"]["answer"], page["citations"]) == ("erased", None, [])
     assert page["audit"]["verified"]
     assert platform.run("audit", "export", str(tmp_path / "audit.jsonl")).code == 0
     for where in ((), ("--from", str(tmp_path / "audit.jsonl"))):

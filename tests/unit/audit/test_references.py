@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from headrace_audit.domain import Decision, Head, Link, next_link
 from headrace_audit.ocsf import record_of
-from headrace_audit.references import Erasable, is_erasure
+from headrace_audit.references import Erasable, is_erasure, unseen_links
 from headrace_audit.verification import Contents, verify
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -86,3 +86,25 @@ def test_a_text_in_a_record_does_not_pass_for_an_erasure(text):
     """Facts come from services, and some of them from people."""
     (link,) = chain(("document.deleted", text))
     assert not is_erasure(link.record_json)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":{"activity_name":"x.erased","actor":1}}',
+        '{"activity_name":"audit.signed_unseen","actor":{}}',
+        '{"activity_name":"audit.signed_unseen","actor":{},"unmapped":{"facts":{"first":"x","last":"9"}}}',
+        '{"activity_name":"audit.signed_unseen","actor":{},"unmapped":{"facts":{"first":"9","last":"1"}}}',
+        '{"activity_name":"audit.signed_unseen","actor":{},"unmapped":[]}',
+    ],
+)
+def test_what_only_looks_like_one_of_ours_counts_for_nothing(text):
+    """An export may hold whatever somebody wrote; its verdict is the verifier's."""
+    assert not is_erasure(text)
+    assert unseen_links(text) == 0
+
+
+def test_links_that_were_signed_unseen_are_counted():
+    """From the first to the last that the record names."""
+    facts = '"unmapped":{"facts":{"first":"3","last":"7"}}'
+    assert unseen_links(f'{{"activity_name":"audit.signed_unseen","actor":{{}},{facts}}}') == 5

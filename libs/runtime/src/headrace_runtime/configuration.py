@@ -66,5 +66,5 @@ def _event(service: str, configured: Configured) -> Outgoing:
         content_sha256=hashlib.sha256(configured.content).hexdigest(),
         facts={"part": configured.part} | ({"version": configured.version} if configured.version else {}),
     )
-    envelope = new_envelope(topics.AUDIT_SUBMITTED, source=f"/headrace/{service}", time=now)
+    envelope = new_envelope(topics.AUDIT_SUBMITTED, source=f"/headrace/{service}", time=now, subject=DECLARED)
     return Outgoing(topics.AUDIT_SUBMITTED, PLATFORM, payload, envelope)

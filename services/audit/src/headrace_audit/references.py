@@ -1,7 +1,8 @@
-"""What records refer to without holding it: contents that are kept elsewhere, and may have been erased there.
+"""What a verifier tells of records beside that they are whole: contents erased, links that were signed unseen.
 
-Of a tenant's record it finds the requests and documents whose texts can be erased; who keeps them, and erases them, is
-the services' matter. A chain stays whole whatever is erased: it holds hashes.
+Records refer to contents that are kept elsewhere, and may have been erased there; a chain stays whole, for it holds
+hashes. Of a tenant's record it finds the requests and documents whose texts can be erased; who keeps them, and erases
+them, is the services' matter.
 """
 
 from __future__ import annotations
@@ -11,15 +12,26 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from headrace_audit.checkpoints import SIGNED_UNSEEN
 from headrace_audit.domain import Link
 
 _ERASED, _ENDED = "erased", ("answered", "refused", "expired", "failed")
-_MARK = f'.{_ERASED}","actor":'  # as canonical JSON has it, where no text of anybody can have it
+# As canonical JSON has them, where no text of anybody can: so that not every record has to be read once more.
+_MARK, _UNSEEN_MARK = f'.{_ERASED}","actor":', f'"activity_name":"{SIGNED_UNSEEN}","actor":'
 
 
 def is_erasure(record_json: str) -> bool:
-    """Tell whether a whole record is that of an erasure."""
-    return _MARK in record_json and str(json.loads(record_json)["activity_name"]).endswith(f".{_ERASED}")
+    """Tell whether a record, which is canonical JSON, is that of an erasure."""
+    return _MARK in record_json and str(json.loads(record_json).get("activity_name")).endswith(f".{_ERASED}")
+
+
+def unseen_links(record_json: str) -> int:
+    """Return of how many links a record, which is canonical JSON, says that they were signed unseen."""
+    if _UNSEEN_MARK in record_json:
+        with suppress(ValueError, KeyError, TypeError):  # somebody else's, which only looks like one
+            facts = json.loads(record_json)["unmapped"]["facts"]
+            return max(0, int(facts["last"]) - int(facts["first"]) + 1)
+    return 0
 
 
 class Erasable:

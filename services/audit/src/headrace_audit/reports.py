@@ -12,7 +12,8 @@ class ChainReport:
 
     Up to `signed_to` a trusted key vouches for every link; where another history was put in the place of the signed
     one, `broken_at` is the first sequence that nobody vouches for, and `flaw` names the last that it can be. `erased`
-    counts the contents that the chain records as erased where they were kept.
+    counts the contents that the chain records as erased where they were kept, `unseen` the links that the service says
+    it signed without having seen them signed: those of a release before signatures, or somebody else's.
     """
 
     chain: str
@@ -22,6 +23,7 @@ class ChainReport:
     flaw: str = ""
     signed_to: int = 0
     erased: int = 0
+    unseen: int = 0
 
     @property
     def verified(self) -> bool:

@@ -15,7 +15,7 @@ from headrace_audit.checkpoints import Checkpoint
 from headrace_audit.domain import GENESIS, Head, Link, flaw_of
 from headrace_audit.merkle import Tree, leaf_hash
 from headrace_audit.notes import NoteRefused, VerifierKey, open_note, split
-from headrace_audit.references import is_erasure
+from headrace_audit.references import is_erasure, unseen_links
 from headrace_audit.reports import ChainReport, VerifyReport
 from headrace_audit.successions import predecessors, trusted
 
@@ -57,6 +57,7 @@ class _Walk:
         self.flaw = ""
         self.signed_to = 0
         self.erased = 0
+        self.unseen = 0
         self._tree = Tree()
         self._keyed = keyed
         self._expected = sorted(expected, key=lambda one: one.checkpoint.size, reverse=True)  # the next one last
@@ -82,12 +83,21 @@ class _Walk:
             self._compare(head)
         if self._keyed and not self.broken_at and self.signed_to < self.sequence:
             self._break(self.signed_to + 1, "from here on no trusted key vouches for the chain")
-        shown = _shown(self.chain)
-        return ChainReport(shown, self.length, self.fingerprint, self.broken_at, self.flaw, self.signed_to, self.erased)
+        return ChainReport(
+            _shown(self.chain),
+            self.length,
+            self.fingerprint,
+            self.broken_at,
+            self.flaw,
+            signed_to=self.signed_to,
+            erased=self.erased,
+            unseen=self.unseen,
+        )
 
     def _accept(self, link: Link) -> None:
         self.sequence, self.fingerprint = link.sequence, link.fingerprint
         self.erased += is_erasure(link.record_json)
+        self.unseen += unseen_links(link.record_json)
         self._tree = self._tree.grown([leaf_hash(link.record_json.encode())])
         while self._expected and self._expected[-1].checkpoint.size <= self.sequence and not self.broken_at:
             self._meet(self._expected.pop())

@@ -187,6 +187,9 @@ def _show(report: VerifyReport) -> None:
         shown.add_row(chain.chain, str(chain.length), str(chain.verified), signed, broken, erased, head)
     out.print(shown)
     _show_flaws(report)
+    for chain in report.chains:
+        if chain.unseen:
+            err.print(f"{chain.chain}: {chain.unseen} links were signed unseen; `audit.signed_unseen` says which")
     if report.flaw:
         err.print(report.flaw)
     elif not report.signatures_checked:
