@@ -22,6 +22,7 @@ def test_an_untouched_export_verifies(export):
     report = verify_export(export, [KEY.verifier])
 
     assert report.verified
+    assert report.made_at == NOON  # so that an older one can be told
     assert [(one.chain, one.length, one.signed_to) for one in report.chains] == [("audit-0", 6, 6), ("audit-1", 6, 6)]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ from headrace_errors import Unavailable
 
 from headrace_audit.domain import Decision, Head, Link
 from headrace_audit.merkle import HASH_BYTES, Tree, leaf_hash
-from headrace_audit.notes import NAME, NoteRefused, SigningKey, open_note
+from headrace_audit.notes import NAME, NoteRefused, SigningKey, VerifierKey, open_note
 from headrace_audit.successions import lineage, predecessors
 
 _MANIFEST = f"{NAME}/export"
@@ -117,7 +117,7 @@ class Seal:
         if not tip.note:
             return 0
         try:
-            text, _ = open_note(tip.note, [self.key.verifier, *predecessors([self.key.verifier], self.successions)])
+            text, _ = open_note(tip.note, self._line())
             signed = Checkpoint.of_text(text)
         except NoteRefused:
             raise RecordChanged(f"the checkpoint of {tip.head.chain} is not signed by a key of ours") from None
@@ -126,6 +126,10 @@ class Seal:
         if not whole or signed.size > tip.head.sequence or (is_end and signed.fingerprint != tip.head.fingerprint):
             raise RecordChanged(f"{tip.head.chain} does not end as its checkpoint says: `headrace audit verify`")
         return signed.size
+
+    def _line(self) -> Iterator[VerifierKey]:
+        yield self.key.verifier  # nearly always; the others cost a signature each
+        yield from predecessors([self.key.verifier], self.successions)
 
     def close(self, tip: Tip, links: Sequence[Link], *, at: datetime) -> Tip:
         """Sign the chain as it is with `links` behind `tip`."""

@@ -62,7 +62,8 @@ def _header(line: bytes, keys: Sequence[VerifierKey]) -> Contents:
         raise NoteRefused(
             "the manifest is not signed by the key that was given, nor by one that it handed over to"
         ) from None
-    return Contents(Manifest.of_text(text).heads, checkpoints, successions)
+    said = Manifest.of_text(text)
+    return Contents(said.heads, checkpoints, successions, said.made_at)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

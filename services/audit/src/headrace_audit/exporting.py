@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TextIO
 
@@ -29,7 +30,7 @@ class Export:
     """Writes a record to `target` as it is walked, and verifies it on the way."""
 
     def __init__(self, contents: Contents, target: TextIO, *, key: SigningKey, made_at: datetime) -> None:
-        self._verification = Verification(contents, [key.verifier])
+        self._verification = Verification(replace(contents, made_at=made_at), [key.verifier])
         self._target = target
         header = {
             "format": FORMAT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 
@@ -35,12 +36,14 @@ class ChainReport:
 class VerifyReport:
     """Every chain's state; `flaw` says why nothing could be read or trusted at all.
 
-    `signatures_checked` is False when no key was given: then a history that was replaced as a whole looks whole.
+    `made_at` is when an export was made: an older one is whole, too. `signatures_checked` is False when no key was
+    given: then a history that was replaced as a whole looks whole.
     """
 
     chains: tuple[ChainReport, ...]
     signatures_checked: bool = False
     flaw: str = ""
+    made_at: datetime | None = None
 
     @property
     def verified(self) -> bool:
@@ -64,6 +67,7 @@ class VerifyReport:
             "verified": self.verified,
             "links": self.links,
             "erased": self.erased,
+            "made_at": self.made_at.isoformat() if self.made_at else None,
             "signatures_checked": self.signatures_checked,
             "flaw": self.flaw,
             "chains": chains,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import zip_longest
 
 from headrace_audit.checkpoints import Checkpoint
@@ -28,12 +29,13 @@ class Contents:
     """What a record says of itself before its links: where chains end, all checkpoints, who handed keys over.
 
     Of these only checkpoints vouch for links, also in an export, whose manifest is signed: whoever exports a record
-    signs what he found, not what the service wrote.
+    signs what he found, not what the service wrote. `made_at` is when an export was made.
     """
 
     heads: tuple[Head, ...]
     checkpoints: tuple[str, ...] = ()
     successions: tuple[str, ...] = ()
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Verification:
         self, contents: Contents, keys: Sequence[VerifierKey] | None = None, anchored: Iterable[str] = ()
     ) -> None:
         self._heads = {head.chain: head for head in contents.heads}
+        self._made_at = contents.made_at
         self._keys = None if keys is None else trusted(keys, contents.successions)
         self._known = predecessors(self._keys or (), contents.successions)
         self._expected: dict[str, list[_Expected]] = {}
@@ -158,7 +161,7 @@ class Verification:
         """Compare the ends with the heads, and say what was found."""
         # Links without a head: somebody removed the head, for every append writes both.
         chains = [self._walks[chain].end(self._heads.get(chain, Head(chain))) for chain in sorted(self._walks)]
-        return VerifyReport(tuple(chains), signatures_checked=self._keys is not None)
+        return VerifyReport(tuple(chains), signatures_checked=self._keys is not None, made_at=self._made_at)
 
     def _walk(self, chain: str) -> _Walk:
         return _Walk(chain, self._expected.get(chain, ()), keyed=self._keys is not None)

@@ -186,6 +186,8 @@ def _show(report: VerifyReport) -> None:
         erased, head = str(chain.erased), chain.head_fingerprint[:16]
         shown.add_row(chain.chain, str(chain.length), str(chain.verified), signed, broken, erased, head)
     out.print(shown)
+    if report.made_at:
+        out.print(f"as exported at {report.made_at.isoformat(timespec='seconds')}")
     _show_flaws(report)
     for chain in report.chains:
         if chain.unseen:
