@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,31 +73,30 @@ def test_of_an_unknown_request_nothing_is_explained(platform, asked):
 def test_what_the_record_refers_to_is_erased_and_the_record_stays_whole(platform, asked, tmp_path):
     """A request's texts, a deleted document's files: recorded themselves, and told by explain, verify and exports."""
     tenant = ("--tenant", "a", "--as", "alice")
-    (tmp_path / "secret.txt").write_text("The vault of the mill holds ninety-one grain sacks.")
-    assert platform.run("ingest", str(tmp_path / "secret.txt"), "--wait", *tenant).code == 0
-    answer = platform.run("ask", "How many grain sacks does the vault of the mill hold?", "--json", *tenant).json()
-    refused = platform.run("audit", "erase", "--document", "secret.txt", *tenant)
-    assert (refused.code, "not_deleted" in refused.out) == (1, True)
-    assert platform.run("docs", "rm", "secret.txt", *tenant).code == 0
+    (tmp_path / "vault").mkdir()
+    (tmp_path / "vault" / "vault.txt").write_text("The vault of the mill holds ninety-one grain sacks.")
+    assert platform.run("ingest", str(tmp_path / "vault"), "--wait", *tenant).code == 0
+    answer = platform.run("ask", "How many sacks does the vault of the mill hold?", "--json", *tenant).json()
+    request = answer["request_id"]
+    erase = ("audit", "erase", "--document", "vault.txt", "--request", request, "--json", *tenant)
+    early = platform.run(*erase)
+    assert (early.code, [one["refused"] for one in early.json()]) == (1, ["", "not_deleted"])
+    assert platform.run("docs", "rm", "vault.txt", *tenant).code == 0
 
-    erased = platform.run("audit", "erase", "--all", "--json", *tenant)
-    assert erased.code == 0, erased.out
-    assert {(one["kind"], one["name"]) for one in erased.json()} >= {
-        ("document", "secret.txt"),
-        ("request", answer["request_id"]),
-    }
-    (document,) = [one for one in erased.json() if one["kind"] == "document"]
-    blobs = platform.data_dir / "blobs"
-    assert not [path for sha256 in document["content_sha256"] for path in blobs.rglob(sha256)]
-
-    page = platform.run("explain", answer["request_id"], "--json", *tenant).json()
-    assert (page["content"], page["outcome"]["answer"], page["citations"]) == ("erased", None, [])
-    assert page["audit"]["verified"]
+    erased = platform.run(*erase)
+    assert (erased.code, [one["refused"] for one in erased.json()]) == (0, ["", ""])
+    contents = erased.json()[1]["content_sha256"]
+    assert contents
+    assert not [path for sha256 in contents for path in (platform.data_dir / "blobs").rglob(sha256)]
+    until = time.monotonic() + 60
+    while (page := platform.run("explain", request, "--json", *tenant).json())["content"] != "erased":
+        assert time.monotonic() < until
+    assert (page["outcome"]["answer"], page["citations"], page["audit"]["verified"]) == (None, [], True)
     assert platform.run("audit", "export", str(tmp_path / "audit.jsonl")).code == 0
     for where in ((), ("--from", str(tmp_path / "audit.jsonl"))):
         verified = platform.run("audit", "verify", *where, "--json").json()
-        assert (verified["verified"], verified["erased"]) == (True, 2)
-    assert platform.run("audit", "erase", "--all", "--json", *tenant).json() == []
+        assert verified["verified"]
+        assert verified["erased"] >= 2
 
 
 def test_an_export_is_verified_and_a_decision_proved_away_from_the_platform(platform, asked, tmp_path):
