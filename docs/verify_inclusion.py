@@ -24,7 +24,7 @@ public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key.split("+", 2)[2
 public.verify(base64.b64decode(signature.split()[2])[4:], (text + "\n").encode())  # raises InvalidSignature
 origin, size, root = text.split("\n")[:3]
 metadata = json.loads(proof["record_json"])["metadata"]
-place = (f"headrace-audit/{metadata['log_name']}", metadata["sequence"])
-if path or (origin, place[1], int(size), root) != (*place, proof["size"], base64.b64encode(node).decode()):
+said = (f"headrace-audit/{metadata['log_name']}", metadata["sequence"], base64.b64encode(node).decode())
+if path or (origin, proof["index"] + 1, root) != said or int(size) != proof["size"]:
     sys.exit("the record is not where the proof says that it is")
-print(f"{metadata['uid']} is record {place[1]} of the {size} in {origin}")
+print(f"{metadata['uid']} is record {metadata['sequence']} of the {size} in {origin}")

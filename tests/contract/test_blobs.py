@@ -93,3 +93,16 @@ def test_a_place_that_is_none_is_refused_when_it_is_opened(url, tmp_path):
     """Not when the first blob is stored."""
     with pytest.raises(ValueError, match="s3://BUCKET"):
         open_blobs(BlobSettings(url=url), tmp_path)
+
+
+async def test_what_is_erased_is_gone_for_its_tenant_only(blobs):
+    """Erasing it again is no error, and it can be stored again."""
+    address = await blobs.put("a", b"shared")
+    await blobs.put("b", b"shared")
+    for _ in range(2):
+        await blobs.erase("a", address)
+
+    with pytest.raises(BlobNotFound):
+        await blobs.get("a", address)
+    assert await blobs.get("b", address) == b"shared"
+    assert await blobs.get("a", await blobs.put("a", b"shared")) == b"shared"

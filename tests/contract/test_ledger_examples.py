@@ -4,6 +4,8 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+from focus_data_toolkit.model.capabilities import KNOWN_CONDITIONS
+from focus_data_toolkit.model.validator import lint_focus_1_4_structure
 from google.protobuf import json_format
 from headrace.audit.v1.events_pb2 import AuditRecorded, AuditSubmitted
 from headrace.cost.v1.cost_pb2 import CostRecorded
@@ -11,6 +13,7 @@ from headrace.usage.v1.usage_pb2 import UsageRecorded
 from headrace_audit.domain import Head, next_link
 from headrace_audit.ocsf import record_of
 from headrace_audit.translation import decision_of, message_of
+from headrace_client.costs import focus_record
 from headrace_messaging import Envelope, Event
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.domain import rate
@@ -41,6 +44,14 @@ def test_the_cost_example_rates_the_usage_example():
 
     assert json_format.ParseDict(wanted["payload"], CostRecorded()) == made.payload
     assert made.envelope.id == wanted["headers"]["ce_id"]
+
+
+def test_the_cost_example_is_a_focus_row():
+    """By the model of FOCUS 1.4 from PyPI, every condition declared; what proto3 JSON left out is empty."""
+    row = focus_record(json_format.ParseDict(example("cost.recorded")["payload"], CostRecorded()))
+    report = lint_focus_1_4_structure("Cost and Usage", [row], supported_conditions=KNOWN_CONDITIONS)
+
+    assert [(one.column, one.message) for one in report.violations] == []
 
 
 def test_the_audit_example_is_the_first_link_of_the_decision_example():

@@ -21,7 +21,7 @@ from headrace_ingest.settings import Settings
 from headrace_messaging import Bus, Codec, Event, Outgoing, Publisher, Record, Subscriber, Subscription, new_envelope
 from headrace_runtime import GrpcSettings, KafkaSettings, Peer, serve
 from headrace_runtime.context import CallContext
-from headrace_storage import ObjectBlobs
+from headrace_storage import BlobNotFound, ObjectBlobs
 from headrace_testkit import embedded_bus
 
 TENANT = "default"
@@ -297,6 +297,26 @@ async def test_a_deletion_follows_the_chunks_on_the_same_key(world: Outside) -> 
     with pytest.raises(Refused) as refused:
         await world.peer.call(world.stub.Delete, pb.DeleteRequest(document="never.txt"), world.call())
     assert refused.value.reason == "unknown_document"
+
+
+async def test_a_deleted_document_is_erased_by_call(world: Outside) -> None:
+    """Its file is gone from the store, and the decision is told with its hash; before the deletion it is refused."""
+    erase = pb.EraseRequest(document="a.txt")
+    await world.submit("a.txt", b"text")
+    await world.status("a.txt", "chunked")
+    with pytest.raises(Refused) as refused:
+        await world.peer.call(world.stub.Erase, erase, world.call())
+    assert refused.value.reason == "not_deleted"
+    await world.peer.call(world.stub.Delete, pb.DeleteRequest(document="a.txt"), world.call())
+    changed = retrieve.DocumentChanged(document="a.txt", version=2, change=retrieve.CHANGE_DELETED)
+    await world.publish(topics.DOCUMENT_CHANGED, "a.txt", changed)
+    await world.status("a.txt", "deleted", 2)
+
+    (sha256,) = (await world.peer.call(world.stub.Erase, erase, world.call())).content_sha256  # its text is its file
+    with pytest.raises(BlobNotFound):
+        await world.blobs.get(TENANT, sha256)
+    told = await world.until(lambda event: getattr(event.payload, "action", "") == "document.erased")
+    assert (told.payload.content_sha256, told.payload.principal) == (sha256, "everyone")
 
 
 async def test_an_upload_that_lies_about_its_size_is_refused(world: Outside) -> None:

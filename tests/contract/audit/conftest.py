@@ -1,6 +1,5 @@
 """The record's ports on both of their implementations: in memory, and SQL."""
 
-from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -13,18 +12,18 @@ from headrace_audit.adapters.walk_tables import walk_tables
 from headrace_audit.checkpoints import Seal
 from headrace_audit.domain import chain_of
 from headrace_audit.handlers import record_decisions
-from headrace_audit.notes import SigningKey
 from headrace_audit.translation import decision_of
 from headrace_audit.verification import Verification, verify
+from headrace_audit.walks import walk_database
 from headrace_messaging import Bus, Codec, Envelope, Event
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox, outbox_table
 from headrace_storage import Database
 from sqlalchemy import MetaData
 
-KEY = SigningKey(bytes(32))
+from .forging import KEY, NOON, written
+
 SEAL = Seal(KEY, links_max=4)
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 class Audit:
@@ -152,3 +151,25 @@ async def recorded(tmp_path):
 def submitted_event():
     """Return the maker of delivered events."""
     return submitted
+
+
+@pytest.fixture
+def export(recorded, tmp_path):
+    """Return an export of two chains of six links each, a checkpoint after the fourth and one at the end."""
+    path = tmp_path / "audit.jsonl"
+    with path.open("w") as out:
+        assert walk_database(recorded, lambda contents: written(contents, out)).report().links == 12
+    return path
+
+
+@pytest.fixture
+async def finely_signed(make_audit, open_record, tmp_path):
+    """Return an export of a chain of six links with a checkpoint after each, from either database."""
+    record, database, _ = await open_record()
+    audit = make_audit(record, Seal(KEY, links_max=1))
+    for number in range(6):
+        await audit.submit(number)
+    path = tmp_path / "audit.jsonl"
+    with path.open("w") as out:
+        await walk_tables(database, lambda contents: written(contents, out))
+    return path

@@ -1,16 +1,21 @@
 """A proof of one record needs neither the chain nor our code: docs/verify_inclusion.py and the public key."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from headrace_audit.notes import SigningKey, split
+from headrace_audit.checkpoints import Checkpoint
+from headrace_audit.merkle import Tree, inclusion_path, leaf_hash
+from headrace_audit.notes import NoteRefused, split
 from headrace_audit.proving import Prover
-from headrace_audit.walks import walk_database
+from headrace_audit.walks import read_links, walk_database
 
-KEY, STRANGER = SigningKey(bytes(32)), SigningKey(b"\1" * 32)  # the first is the fixtures' own
+from .forging import KEY, NOON, STRANGER
+
 SCRIPT = Path(__file__).parents[3] / "docs" / "verify_inclusion.py"
 
 
@@ -59,3 +64,33 @@ def test_of_an_unknown_event_there_is_no_proof(recorded):
     """Nor of another tenant's."""
     assert walk_database(recorded, lambda contents: Prover(contents, "event-99")).proof() is None
     assert walk_database(recorded, lambda contents: Prover(contents, "event-1", tenant="globex")).proof() is None
+
+
+def test_a_record_that_was_signed_in_another_place_is_refused_by_the_script(recorded, tmp_path):
+    """A log that holds the record of one place in another: its holder signed it, and it proves nothing."""
+    links = [link for link in read_links(recorded) if link.chain == "audit-0"]
+    leaves = [leaf_hash(link.record_json.encode()) for link in [links[1], links[0], *links[2:]]]
+    root = Tree().grown(leaves).root
+    note = KEY.sign(Checkpoint("audit-0", 6, root, links[-1].fingerprint, NOON).to_text())
+    proof = walk_database(recorded, lambda contents: Prover(contents, "event-0")).proof()
+    swapped = proof | {"index": 1, "path": [one.hex() for one in inclusion_path(leaves, 1)], "checkpoint": note}
+
+    assert check_alone(swapped, KEY.verifier, tmp_path).returncode != 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE links SET record_json = replace(record_json, 'acme', 'acne') WHERE chain='audit-0' AND sequence=5",
+        "DELETE FROM links WHERE chain='audit-0' AND sequence=1",
+        "DELETE FROM links WHERE chain='audit-0' AND sequence>3",
+        "UPDATE heads SET note=''; DELETE FROM checkpoints",
+    ],
+)
+def test_a_record_that_was_changed_gives_no_proof(recorded, statement):
+    """Of none of its events: a proof that proves nothing is not handed out."""
+    with closing(sqlite3.connect(recorded)) as database, database:
+        database.executescript(statement)
+    for event in ("event-2", "event-4"):
+        with pytest.raises(NoteRefused, match="headrace audit verify"):
+            walk_database(recorded, lambda contents, event=event: Prover(contents, event)).proof()

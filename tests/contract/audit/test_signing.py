@@ -1,14 +1,16 @@
 """Every chain is signed with each append, handed over when the key changes, and anchored elsewhere."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 from headrace_audit.adapters.anchors import ObjectAnchor, read_anchors
-from headrace_audit.adapters.key_files import KeyFiles, signing_key
-from headrace_audit.checkpoints import Seal, SignedByAnother, succession, trusted
+from headrace_audit.checkpoints import RecordChanged, Seal
+from headrace_audit.domain import ChainMoved
 from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, take_over
 from headrace_audit.notes import SigningKey
-from headrace_audit.ports import KeptCheckpoint
+from headrace_audit.ports import BEGINNING, KeptCheckpoint
+from headrace_audit.successions import SignedByAnother, succession
 from sqlalchemy import text
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -99,12 +101,12 @@ async def test_checkpoints_are_kept_by_count_and_by_time(audit):
     """At the latest after so many links, and of what came since whenever it is asked for."""
     for number in range(9):
         await audit.submit(number)
-    assert [one.sequence for one in await audit.record.unanchored(checkpoints_max=9)] == [4, 8]
+    assert [one.sequence for one in await audit.record.unanchored(after=BEGINNING, checkpoints_max=9)] == [4, 8]
 
     for expected in (1, 0):
         kept = await keep_checkpoints(record=audit.record, seal=audit.seal, clock=lambda: NOON)
         assert kept == expected
-    assert [one.sequence for one in await audit.record.unanchored(checkpoints_max=9)] == [4, 8, 9]
+    assert [one.sequence for one in await audit.record.unanchored(after=BEGINNING, checkpoints_max=9)] == [4, 8, 9]
     assert (await audit.verified(OLD.verifier)).verified
 
 
@@ -115,9 +117,9 @@ async def test_kept_checkpoints_are_anchored_once(audit, tmp_path):
     anchor = _Fragile(folder(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         await anchor_checkpoints(record=audit.record, anchor=anchor)
-    assert await anchor_checkpoints(record=audit.record, anchor=anchor) == []
+    assert (await anchor_checkpoints(record=audit.record, anchor=anchor)).differing == []
 
-    assert await audit.record.unanchored(checkpoints_max=9) == []
+    assert await audit.record.unanchored(after=BEGINNING, checkpoints_max=9) == []
     assert [note.splitlines()[1] for note in read_anchors(tmp_path)] == ["4", "8"]
 
 
@@ -142,8 +144,28 @@ async def test_an_anchor_that_holds_another_history_is_told_of(audit, tmp_path):
     anchor = folder(tmp_path)
     assert await anchor.put(KeptCheckpoint("audit-0", 4, "another"))
 
-    assert [one.sequence for one in await anchor_checkpoints(record=audit.record, anchor=anchor)] == [4]
+    for _ in range(2):  # as long as it is so
+        done = await anchor_checkpoints(record=audit.record, anchor=anchor)
+        assert [one.sequence for one in done.differing] == [4]
     assert read_anchors(tmp_path)[0] == "another"
+
+
+async def test_checkpoints_that_differ_keep_back_none_behind_them(audit, tmp_path, monkeypatch):
+    """However many there are: somebody who writes to the anchor first must not end the anchoring."""
+    monkeypatch.setattr("headrace_audit.handlers.ANCHORED_A_STEP_MAX", 2)
+    anchor, reached = folder(tmp_path), BEGINNING
+    for number in range(20):
+        await audit.submit(number)
+    for sequence in (4, 8, 12):
+        await anchor.put(KeptCheckpoint("audit-0", sequence, "another"))
+    steps = []
+    for _ in range(4):
+        done = await anchor_checkpoints(record=audit.record, anchor=anchor, after=reached)
+        reached = done.reached
+        steps.append([one.sequence for one in done.differing])
+
+    assert steps == [[4, 8], [12], [], [4, 8]]  # and from the beginning
+    assert [note.splitlines()[1] for note in read_anchors(tmp_path) if note != "another"] == ["16", "20"]
 
 
 def folder(path):
@@ -151,51 +173,77 @@ def folder(path):
     return ObjectAnchor.at(str(path), endpoint=None, region="", access_key_id=None, secret_access_key=None)
 
 
+FORGET = "UPDATE heads SET tree_size = 0, tree_peaks = '', note = '', signer = '', kept = 0"
+
+
+async def change(database, *statements):
+    """Change the record behind the service's back."""
+    async with database.write() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+
+async def actions(record):
+    """Return what stands in the first chain: action and facts."""
+    links = [*await record.links_of("", "", links_max=99), *await record.links_of("acme", "r1", links_max=99)]
+    records = [json.loads(link.record_json) for link in sorted(links, key=lambda link: link.sequence)]
+    return [(one["activity_name"], one["unmapped"]["facts"]) for one in records]
+
+
 async def test_links_that_an_older_release_wrote_are_signed_by_the_next_append(make_audit, open_record):
-    """It left the tree where it was: what came since is read once, and the chain is whole."""
+    """It left the tree where it was: what came since is read once, the chain is whole, and says what was not seen."""
     record, database, _ = await open_record()
     audit = make_audit(record, database=database)
     for number in range(5):
         await audit.submit(number)
-    forget = "UPDATE heads SET tree_size = 0, tree_peaks = '', note = '', signer = '', kept = 0"
-    async with database.write() as connection:
-        await connection.execute(text(forget))
-        await connection.execute(text("DELETE FROM checkpoints"))
+    await change(database, FORGET, "DELETE FROM checkpoints")
     assert not (await audit.verified(OLD.verifier)).verified
 
     await taken_over(audit, OLD)
     assert (await audit.verified(OLD.verifier)).verified
     await audit.submit(9)
-    assert (await audit.verified(OLD.verifier)).chains[0].signed_to == 6
+    (chain,) = (await audit.verified(OLD.verifier)).chains
+    assert (chain.signed_to, chain.unseen) == (7, 5)
+    assert (await actions(record))[5] == ("audit.signed_unseen", {"first": "1", "last": "5"})
 
 
-def test_a_key_is_made_once_and_for_its_owner_only(tmp_path):
-    """0600, the public half beside it, and the same at the next start."""
-    files = KeyFiles(tmp_path / "audit")
-    key = files.make_if_missing()
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "sequence = 4",
+        "sequence = 4, tree_size = 4",
+        "fingerprint = '{ab}'",
+        "tree_peaks = '{ab}{ab}'",
+        "fingerprint = '{ab}', tree_peaks = '{ab}{ab}'",
+        "note = replace(note, 'audit-0', 'audit-1')",
+        "note = 'none'",
+    ],
+)
+async def test_a_chain_that_is_not_what_was_signed_is_not_signed_again(make_audit, open_record, changes):
+    """Who writes to the database has no key: the service must not lend him its own."""
+    record, database, _ = await open_record()
+    audit = make_audit(record, database=database)
+    for number in range(5):
+        await audit.submit(number)
+    await change(database, f"UPDATE heads SET {changes.format(ab='ab' * 32)}")  # noqa: S608 - the test's own
 
-    assert files.seed.stat().st_mode & 0o777 == 0o600
-    assert files.make_if_missing().verifier == files.verifier() == key.verifier
-    assert files.successions() == ()
-    assert {path.name for path in files.folder.iterdir()} == {"signing-key", "verifier-key"}
+    for attempt in (audit.submit(9), taken_over(audit, NEW, HANDED_OVER)):
+        with pytest.raises((RecordChanged, ChainMoved)):
+            await attempt
 
 
-def test_a_rotation_leaves_a_new_key_and_the_old_ones_signature(tmp_path):
-    """The old seed is gone; a second rotation keeps the line, for a service that was not started in between."""
-    files = KeyFiles(tmp_path)
-    old, seed = files.make_if_missing(), files.seed.read_text()
-    new = files.rotate()
+async def test_links_that_somebody_else_appended_are_told_of_in_the_chain(make_audit, open_record):
+    """The tail was cut off to a checkpoint that is still signed, and another put there: what follows says so."""
+    record, database, _ = await open_record()
+    audit = make_audit(record, database=database)
+    for number in range(6):
+        await audit.submit(number)
+    tip, kept = (await record.tips())[0], (await record.unanchored(after=BEGINNING, checkpoints_max=9))[0]
+    assert kept.sequence == 4
+    note = kept.note.replace("'", "''")
+    peaks = tip.tree.to_text()[:64]  # of the first four
+    await change(database, f"UPDATE heads SET note = '{note}', tree_size = 4, tree_peaks = '{peaks}'")  # noqa: S608
+    await audit.submit(9)
 
-    assert new == files.verifier() == files.read().verifier != old.verifier
-    assert files.successions() == (succession(signing_key(seed), new),)
-    newest = files.rotate()
-    assert trusted([old.verifier], files.successions()) == [old.verifier, new, newest]
-    assert files.seed.stat().st_mode & 0o777 == 0o600
-    assert not any(seed.strip() in path.read_text() for path in tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("seed", ["", "00", "zz" * 32, "00" * 33])
-def test_what_is_no_key_is_refused_without_being_repeated(seed):
-    """A setting that is wrong must not end in a log."""
-    with pytest.raises(ValueError, match="64 hexadecimal digits"):
-        signing_key(seed)
+    assert (await actions(record))[6] == ("audit.signed_unseen", {"first": "5", "last": "6"})
+    assert (await audit.verified(OLD.verifier)).verified

@@ -1,6 +1,6 @@
 """Ingest's use cases on a registry in memory and on one in SQL: one suite holds both to the same expectations."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -70,6 +70,16 @@ class MemoryChange:
 
     async def versions(self) -> Sequence[DocumentVersion]:
         return _newest_first(self.kept, self.tenant, self.document)
+
+    async def contents(self) -> dict[str, int]:
+        found = _newest_first(self.kept, self.tenant, self.document)
+        return {sha256: one.version for one in found for sha256 in (one.content_sha256, one.text_sha256) if sha256}
+
+    async def held_elsewhere(self, contents: Collection[str]) -> set[str]:
+        others = [one for one in self.kept.values() if one.tenant == self.tenant and one.document != self.document]
+        gone = {(one.document, one.version) for one in others if one.state is State.DELETED}
+        live = [one for one in others if not any(n == one.document and v > one.version for n, v in gone)]
+        return {sha256 for one in live for sha256 in (one.content_sha256, one.text_sha256)} & set(contents)
 
     async def submitted_before(self, fingerprint: str) -> bool:
         submission = (self.tenant, self.document, fingerprint)
@@ -144,6 +154,9 @@ class FakeBlobs:
         if (tenant, sha256) not in self.kept:
             raise InvalidMessage("no such blob", reason="blob_not_found")
         return self.kept[tenant, sha256]
+
+    async def erase(self, tenant: str, sha256: str) -> None:
+        self.kept.pop((tenant, sha256), None)
 
 
 class FakeParser:
@@ -225,6 +238,9 @@ class World:
     async def forget(self, name: str, cause: Cause, *principals: str) -> DocumentVersion:
         return await self._forget(name, cause, principals or ("everyone",))
 
+    async def erase(self, name: str = "a.txt", *principals: str) -> Sequence[str]:
+        return await handlers.erase("acme", name, principals or ("everyone",), registry=self.registry, blobs=self.blobs)
+
     async def digest_all(self) -> None:
         for version in await self.registry.waiting(100):
             await self._digest(version)
@@ -232,10 +248,15 @@ class World:
     async def settle(self, number: int, state: State = State.INDEXED, *, name: str = "a.txt", reason: str = "") -> None:
         await self._settle(name, number, state, reason=reason)
 
-    async def index(self, content: bytes = b"one two three") -> DocumentVersion:
-        version = await self.submit(content)
+    async def index(self, content: bytes = b"one two three", *, name: str = "a.txt") -> DocumentVersion:
+        version = await self.submit(content, name=name)
         await self.digest_all()
-        await self.settle(version.version)
+        await self.settle(version.version, name=name)
+        return version
+
+    async def delete(self, name: str = "a.txt") -> DocumentVersion:
+        version = await self.forget(name, self.cause())
+        await self.settle(version.version, State.DELETED, name=name)
         return version
 
 

@@ -135,7 +135,8 @@ class Outside:
         """Return the payloads seen on a topic by event id; a repeat under one id must say the same."""
         found: dict[str, Any] = {}
         for name, event_id, payload in self.seen:
-            if name == topic and request_id in ("", payload.request_id):
+            # Without a request: what the service says at its start that it was started with.
+            if name == topic and payload.request_id and request_id in ("", payload.request_id):
                 assert found.setdefault(event_id, payload) == payload
         return found
 

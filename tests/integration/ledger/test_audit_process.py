@@ -85,7 +85,8 @@ async def test_a_rotated_key_takes_over_at_the_next_start(outside, service, tmp_
 
     assert files.verifier() != first
     (chain,) = {link.chain for link in read_links(path) if link.tenant}
-    actions = [json.loads(link.record_json)["activity_name"] for link in read_links(path) if link.chain == chain]
+    told = [json.loads(link.record_json)["activity_name"] for link in read_links(path) if link.chain == chain]
+    actions = [action for action in told if action != "configuration.changed"]  # of its start, in whichever chain
     assert actions[-3:] == ["request.admitted", "audit.key_changed", "request.admitted"]
     for key in (first, files.verifier()):
         report = verify_database(path, [key])

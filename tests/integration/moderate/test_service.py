@@ -20,6 +20,7 @@ from headrace.generate.v1 import events_pb2 as generate_pb2
 from headrace.moderate.v1 import moderate_service_pb2 as pb
 from headrace.moderate.v1 import moderate_service_pb2_grpc as pb_grpc
 from headrace.request.v1 import request_pb2
+from headrace_errors import Refused
 from headrace_messaging import Codec, Outgoing, Publisher, new_envelope
 from headrace_moderate.bootstrap import build
 from headrace_moderate.settings import Settings
@@ -311,3 +312,26 @@ async def test_check_judges_texts_for_other_services(outside):
     assert [verdict.text for verdict in response.verdicts] == [texts[0], "", texts[2]]
     (finding,) = response.verdicts[1].findings
     assert (finding.rail, finding.code, finding.start, finding.end) == ("prompt_injection", "override", 0, 32)
+
+
+async def test_a_request_is_erased_by_call_for_who_asked_it(outside):
+    """Its outcome comes again without a text, and its erasure is audited; nobody else finds it."""
+    request_id = await outside.ask({"question": "What is a headrace?"})
+    await outside.admitted(request_id)
+    await outside.tell(topics.ANSWER_DRAFTED, draft(request_id))
+    assert (await outside.outcome(request_id))["answer"] == QUOTE
+    peer = Peer("moderate", f"127.0.0.1:{outside.port}")
+    stub = pb_grpc.ModerateServiceStub(peer.channel)
+    deadline = datetime.now(UTC) + timedelta(seconds=WAIT_S)
+    try:
+        with pytest.raises(Refused) as refused:
+            await peer.call(stub.Erase, pb.EraseRequest(request_id=request_id), CallContext("acme", ("bob",), deadline))
+        assert refused.value.reason == "unknown_request"
+        await peer.call(stub.Erase, pb.EraseRequest(request_id=request_id), CallContext("acme", ("alice",), deadline))
+    finally:
+        await peer.close()
+    await outside.ask({"question": "What is a headrace?"}, request_id=request_id)
+    again = json.loads((await outside.outcomes(request_id, 2))[1].value)
+
+    assert (again["outcome"], again.get("answer"), again.get("citations")) == ("OUTCOME_ANSWERED", "", [])
+    assert "request.erased" in await outside.audits(request_id, {"request.erased"})

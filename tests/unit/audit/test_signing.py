@@ -4,19 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from headrace_audit.checkpoints import (
-    Checkpoint,
-    Manifest,
-    Seal,
-    SignedByAnother,
-    Tip,
-    predecessor_of,
-    predecessors,
-    succession,
-    trusted,
-)
+from headrace_audit.checkpoints import Checkpoint, Manifest, Seal, Tip
 from headrace_audit.domain import Head
 from headrace_audit.notes import NoteRefused, SigningKey, VerifierKey, open_note, split
+from headrace_audit.successions import SignedByAnother, predecessor_of, predecessors, succession, trusted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -15,7 +15,7 @@ from chaos.oracle import (
     percentile,
 )
 
-from .records import admitted, chain, cost, evidence, outcome, seen, sound, status, usage
+from .records import admitted, chain, cost, decision, evidence, outcome, seen, sound, status, usage
 
 WELL = sound()
 
@@ -56,6 +56,13 @@ def test_a_second_copy_of_an_event_from_an_outbox_is_a_duplicate(topic):
     lines = found(**{topic: [*WELL[topic], WELL[topic][0]]})["duplicated"]
     assert len(lines) == 1
     assert "2 times" in lines[0]
+
+
+def test_what_a_service_was_started_with_needs_no_place_in_the_audit_record():
+    """It says so at each start, and audit records what changed."""
+    said = decision("start")
+    started = replace(said, headers=said.headers | {"ce_subject": "configuration.declared"})
+    assert found(decisions=[*WELL["decisions"], started]) == {}
 
 
 def test_each_decision_has_one_place_in_the_audit_record():

@@ -17,7 +17,7 @@ def place(tmp_path, monkeypatch):
 
 def test_a_key_that_is_given_is_trusted_alone(place, tmp_path):
     """As text, or as a file: the data-dir's does not count beside it."""
-    own = KeyFiles(tmp_path / "audit").make_if_missing().verifier
+    own = KeyFiles(tmp_path / "audit").take_up().verifier
     (tmp_path / "key.txt").write_text(f"{GIVEN}\n")
 
     assert place.verifiers([]) == [own]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from headrace import topics
 from headrace.answer.v1 import answer_pb2
@@ -18,6 +18,7 @@ from headrace.audit.v1 import audit_service_pb2, audit_service_pb2_grpc
 from headrace.feedback.v1 import feedback_pb2
 from headrace.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from headrace.meter.v1 import meter_service_pb2, meter_service_pb2_grpc
+from headrace.moderate.v1 import moderate_service_pb2, moderate_service_pb2_grpc
 from headrace.query.v1 import query_pb2
 from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
 from headrace.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
@@ -154,29 +155,25 @@ class Client:
         self, query: str, *, limit: int = 10, wait_for: Sequence[tuple[str, int]] = (), timeout_s: float = 30.0
     ) -> list[retrieve_pb2.Passage]:
         """Find passages that the principal may read, best first."""
-        peer = self._peer("retrieve")
-        stub: Any = retrieve_service_pb2_grpc.RetrieveServiceStub(peer.channel)
         versions = [query_pb2.DocumentVersion(document=document, version=version) for document, version in wait_for]
         request = retrieve_service_pb2.SearchRequest(query=query, limit=limit, wait_for=versions)
-        response = await peer.call(stub.Search, request, self._context(timeout_s))
+        stub = retrieve_service_pb2_grpc.RetrieveServiceStub
+        response = await self._call("retrieve", stub, "Search", request, timeout_s=timeout_s)
         return list(response.passages)
 
     # Documents -------------------------------------------------------------------------------------------------------
 
     async def submit(self, document: str, content: bytes, *, allow: Sequence[str] = ()) -> DocumentStatus:
         """Submit a document's bytes under its path relative to its root."""
-        peer = self._peer("ingest")
-        stub: Any = ingest_service_pb2_grpc.IngestServiceStub(peer.channel)
         parts = upload_parts(document, content, allow)
-        response = await peer.call(stub.Submit, parts, self._context(CALL_TIMEOUT_S * 4))
+        stub = ingest_service_pb2_grpc.IngestServiceStub
+        response = await self._call("ingest", stub, "Submit", parts, timeout_s=CALL_TIMEOUT_S * 4)
         return status_of(response.status)
 
     async def document(self, document: str, *, with_text: bool = False) -> tuple[DocumentStatus, str]:
         """Return where a document stands, and its stored text where asked for."""
-        peer = self._peer("ingest")
-        stub: Any = ingest_service_pb2_grpc.IngestServiceStub(peer.channel)
         request = ingest_service_pb2.GetRequest(document=document, with_text=with_text)
-        response = await peer.call(stub.Get, request, self._context(CALL_TIMEOUT_S))
+        response = await self._call("ingest", ingest_service_pb2_grpc.IngestServiceStub, "Get", request)
         return status_of(response.status), response.text
 
     async def documents(self, prefix: str = "") -> AsyncIterator[DocumentStatus]:
@@ -195,11 +192,20 @@ class Client:
 
     async def delete(self, document: str) -> DocumentStatus:
         """Ask for a document to be forgotten; watch it to know when it is."""
-        peer = self._peer("ingest")
-        stub: Any = ingest_service_pb2_grpc.IngestServiceStub(peer.channel)
         request = ingest_service_pb2.DeleteRequest(document=document)
-        response = await peer.call(stub.Delete, request, self._context(CALL_TIMEOUT_S))
+        response = await self._call("ingest", ingest_service_pb2_grpc.IngestServiceStub, "Delete", request)
         return status_of(response.status)
+
+    async def erase_document(self, document: str) -> Sequence[str]:
+        """Erase what is stored of a deleted document, all versions; return the sha256 of each content. Refused."""
+        request = ingest_service_pb2.EraseRequest(document=document)
+        response = await self._call("ingest", ingest_service_pb2_grpc.IngestServiceStub, "Erase", request)
+        return list(response.content_sha256)
+
+    async def erase_request(self, request_id: str) -> None:
+        """Erase the texts that are kept of a request which has its outcome. Refused."""
+        request = moderate_service_pb2.EraseRequest(request_id=request_id)
+        await self._call("moderate", moderate_service_pb2_grpc.ModerateServiceStub, "Erase", request)
 
     async def watch(self, documents: Sequence[str], *, timeout_s: float) -> AsyncIterator[DocumentStatus]:
         """Yield where each document stands, then every change, until the caller leaves."""
@@ -221,20 +227,17 @@ class Client:
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> meter_service_pb2.GetUsageResponse:
         """Sum the tenant's usage and cost."""
-        peer = self._peer("meter")
-        stub: Any = meter_service_pb2_grpc.MeterServiceStub(peer.channel)
+        stub = meter_service_pb2_grpc.MeterServiceStub
         request = meter_service_pb2.GetUsageRequest(request_id=request_id, group_by=group_by, to=until)
         setattr(request, "from", since)  # a keyword in Python
-        response: meter_service_pb2.GetUsageResponse = await peer.call(stub.GetUsage, request, self._context(timeout_s))
-        return response
+        response = await self._call("meter", stub, "GetUsage", request, timeout_s=timeout_s)
+        return cast("meter_service_pb2.GetUsageResponse", response)
 
     async def prove(self, request_id: str = "") -> audit_service_pb2.ProveResponse:
         """Verify the audit chains, and return the links of one request."""
-        peer = self._peer("audit")
-        stub: Any = audit_service_pb2_grpc.AuditServiceStub(peer.channel)
         request = audit_service_pb2.ProveRequest(request_id=request_id)
-        response: audit_service_pb2.ProveResponse = await peer.call(stub.Prove, request, self._context(CALL_TIMEOUT_S))
-        return response
+        response = await self._call("audit", audit_service_pb2_grpc.AuditServiceStub, "Prove", request)
+        return cast("audit_service_pb2.ProveResponse", response)
 
     async def tail(
         self, topic: str, *, from_beginning: bool = False, until_end: bool = False
@@ -273,6 +276,10 @@ class Client:
                 await self._publisher.start()
                 await self._listener.start()
                 self._bus_started = True
+
+    async def _call(self, name: str, stub: Any, method: str, sent: Any, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        peer = self._peer(name)
+        return await peer.call(getattr(stub(peer.channel), method), sent, self._context(timeout_s))
 
     def _peer(self, name: str) -> Peer:
         if name not in self._peers:

@@ -25,6 +25,7 @@ from headrace_telemetry import Telemetry, configure, get_logger
 from pydantic import ValidationError
 
 from headrace_runtime.blobs import open_blobs
+from headrace_runtime.configuration import declare, own_settings
 from headrace_runtime.grpc_server import CannotBind, RpcServer
 from headrace_runtime.introspection import Introspection
 from headrace_runtime.parts import PartDied, Parts, StopTime
@@ -137,6 +138,8 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
         for subscriber in subscribers.members:
             parts.start(subscriber.run(), "subscriber")
         parts.start(_watch(chassis.publisher, subscribers), "liveness")
+        configured = [own_settings(settings), *service.configuration]
+        parts.start(declare(settings.service, configured, chassis.publisher), "configuration")
         if await parts.until(lambda: subscribers.ready, stopping):
             ready.set()
             await server.set_ready(True)

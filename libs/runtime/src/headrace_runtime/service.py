@@ -13,6 +13,7 @@ from headrace_messaging.outbox import Outbox, Relay, RelayOptions, lease_table, 
 from headrace_storage import Database, ObjectBlobs
 from sqlalchemy import MetaData
 
+from headrace_runtime.configuration import Configured
 from headrace_runtime.grpc_client import Peer
 from headrace_runtime.grpc_server import Rpc
 from headrace_runtime.settings import ServiceSettings
@@ -32,6 +33,8 @@ class Service:
     `tasks` run beside the subscriber until the service stops; one that raises stops the service. `before_ready` runs
     once, after the bus and before any message: warm-up and recovery. `on_stop` runs first at a stop: it ends what would
     outlast it, such as streams that wait for news. `closers` run last, in reverse order.
+
+    `configuration` is what audit is told of beside the service's own settings: rails, models, prices.
     """
 
     subscriptions: Sequence[Subscription] = ()
@@ -42,6 +45,7 @@ class Service:
     on_stop: Callable[[], None] | None = None
     offsets: StoredOffsets | None = None
     closers: Sequence[Task] = ()
+    configuration: Sequence[Configured] = ()
 
 
 @dataclass

@@ -114,6 +114,15 @@ class ObjectBlobs:
             raise BlobCorrupt(f"blob {sha256} holds other bytes than its address says")
         return content
 
+    async def erase(self, tenant: str, sha256: str) -> None:
+        """Erase a tenant's bytes; erasing what is not there is a no-op. Unavailable."""
+        try:
+            await obstore.delete_async(self._store, _path(tenant, sha256))
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"the blob store does not erase: {type(error).__name__}") from error
+
     async def _holds(self, path: str) -> bool:
         try:
             await obstore.head_async(self._store, path)

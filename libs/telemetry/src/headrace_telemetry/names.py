@@ -111,4 +111,7 @@ MetricName = Literal[
     "headrace.reservations.leaked",
     # When the books were last checked, in seconds since 1970. Unit: s.
     "headrace.conservation.checked",
+    # Checkpoints in whose place the anchor holds another, counted again each time they are tried: an alert.
+    # Unit: {checkpoint}.
+    "headrace.anchor.differs",
 ]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import importlib.resources
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from headrace_errors import Unavailable
 from headrace_messaging.inbox import Inbox
-from headrace_runtime import Chassis, Service, Tenants
-from headrace_telemetry import get_logger
+from headrace_runtime import Chassis, Service, Tenants, regularly
 from pydantic import SecretStr
 
+from headrace_audit import metrics
 from headrace_audit.adapters.anchors import ObjectAnchor
 from headrace_audit.adapters.announcements import announcement
 from headrace_audit.adapters.key_files import KeyFiles, signing_key
@@ -23,40 +22,48 @@ from headrace_audit.checkpoints import Seal
 from headrace_audit.configuration import BUDGET, NONE
 from headrace_audit.entrypoints import grpc, kafka
 from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, record_configuration, take_over
+from headrace_audit.ports import BEGINNING
 from headrace_audit.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-_log = get_logger()
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
     """Open the record; the chains go on where they ended, on whichever bus. ValueError when the key is none."""
-    seal, anchor = _seal(settings), _anchor(settings)
+    files = KeyFiles(settings.state_dir)
+    seal, anchor = _seal(settings, files), _anchor(settings)
     database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
     path = None if settings.sql.url else settings.state_dir / "state.db"
     record = SqlRecord(database, path, inbox=inbox, outbox=outbox, announce=announcement)
 
+    reached = BEGINNING
+
     async def keep_and_anchor() -> None:
-        while True:
-            await asyncio.sleep(settings.checkpoint_interval_s)
-            try:
-                await keep_checkpoints(record=record, seal=seal, clock=_now)
-                for one in await anchor_checkpoints(record=record, anchor=anchor) if anchor else ():
-                    # Somebody put another history there, or this record is not the one that was anchored.
-                    _log.error("anchor.differs", chain=one.chain, sequence=one.sequence)
-            except Unavailable as error:
-                _log.warning("checkpoints.waiting", reason=error.reason, detail=error.detail)
+        nonlocal reached
+        await keep_checkpoints(record=record, seal=seal, clock=_now)
+        if anchor:
+            done = await anchor_checkpoints(record=record, anchor=anchor, after=reached)
+            metrics.anchor_differs(done.differing)
+            reached = done.reached
 
     async def take_over_the_chains() -> None:
         await take_over(record=record, seal=seal, clock=_now)
+        files.publish(seal.key.verifier)  # from now on it is the one that signs
         await record_configuration(_declared(settings, chassis.tenants), record=record, seal=seal, clock=_now)
 
     return Service(
         subscriptions=kafka.subscriptions(delivery=record.delivery, seal=seal, clock=_now),
         rpcs=[grpc.rpc(record=record)],
         before_ready=take_over_the_chains,
-        tasks=[keep_and_anchor],
+        tasks=[
+            partial(
+                regularly,
+                keep_and_anchor,
+                interval_s=settings.checkpoint_interval_s,
+                missed="checkpoints.waiting",
+            )
+        ],
         offsets=inbox,
     )
 
@@ -72,12 +79,10 @@ def _declared(settings: Settings, tenants: Tenants) -> dict[str, str]:
     return budgets | {"tenants": hashlib.sha256(content).hexdigest()}
 
 
-def _seal(settings: Settings) -> Seal:
-    files = KeyFiles(settings.state_dir)
+def _seal(settings: Settings, files: KeyFiles) -> Seal:
     if settings.signing_key is None:
-        return Seal(files.make_if_missing(), files.successions(), settings.checkpoint_links_max)
+        return Seal(files.take_up(), files.successions(), settings.checkpoint_links_max)
     key = signing_key(settings.signing_key.get_secret_value())
-    files.publish(key.verifier)
     return Seal(key, settings.successions, settings.checkpoint_links_max)
 
 

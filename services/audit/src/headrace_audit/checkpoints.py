@@ -1,4 +1,4 @@
-"""What is signed: a chain's checkpoint, the succession from one key to the next, and the manifest of an export.
+"""What is signed of chains: their checkpoints, and the manifest of an export.
 
 Each is a text of a few lines, made into a signed note (`notes`). A checkpoint is the one of C2SP's tlog-checkpoint.md:
 origin, size, root hash; below them, the fingerprint of the last link and the time. Every append signs its chain anew,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -17,17 +17,18 @@ from headrace_errors import Unavailable
 
 from headrace_audit.domain import Decision, Head, Link
 from headrace_audit.merkle import HASH_BYTES, Tree, leaf_hash
-from headrace_audit.notes import NAME, NoteRefused, SigningKey, VerifierKey, open_note, split
+from headrace_audit.notes import NAME, NoteRefused, SigningKey, VerifierKey, open_note
+from headrace_audit.successions import lineage, predecessors
 
-_SUCCESSION, _MANIFEST = f"{NAME}/key", f"{NAME}/export"
+_MANIFEST = f"{NAME}/export"
 _NO_TREE = Tree()
-KEY_CHANGED = "audit.key_changed"
+KEY_CHANGED, SIGNED_UNSEEN = "audit.key_changed", "audit.signed_unseen"
 
 
-class SignedByAnother(Unavailable):
-    """The chain goes on under a key that this replica's does not succeed: it must be restarted with the right one."""
+class RecordChanged(Unavailable):
+    """What is stored of a chain is not what was signed last: nothing more is signed before somebody has looked."""
 
-    default_reason = "signed_by_another_key"
+    default_reason = "record_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +98,38 @@ class Seal:
         return str(self.key.verifier)
 
     def announcements(self, tip: Tip, at: datetime) -> list[Decision]:
-        """Return what has to be recorded before this key signs the chain: how it came after the one that did.
+        """Return what has to be recorded before this key signs the chain.
 
-        SignedByAnother when it did not.
+        That is how it came after the key that did, and which links it signs without having seen them signed: an older
+        release wrote them, or somebody who has no key. SignedByAnother where no line leads to this key, RecordChanged
+        where the tip is not what its own checkpoint says.
         """
-        if not tip.key:
-            return []
-        return [
-            Decision(
-                record_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{tip.head.chain}/{key}")),
-                action=KEY_CHANGED,
-                service="audit",
-                disposition="allowed",
-                decided_at=at,
-                facts={"key": key, "succession": note},
-            )
-            for key, note in lineage(self.signer, self.successions, since=tip.key)
-        ]
+        line = lineage(self.signer, self.successions, since=tip.key) if tip.key else []
+        changes = [_own(KEY_CHANGED, f"{tip.head.chain}/{key}", at, key=key, succession=note) for key, note in line]
+        signed = self._signed(tip)
+        if signed == tip.head.sequence:
+            return changes
+        unseen = f"{tip.head.chain}/{signed + 1}-{tip.head.sequence}"
+        return [*changes, _own(SIGNED_UNSEEN, unseen, at, first=str(signed + 1), last=str(tip.head.sequence))]
+
+    def _signed(self, tip: Tip) -> int:
+        """Return up to where the chain is signed, by the checkpoint that stands in its tip."""
+        if not tip.note:
+            return 0
+        try:
+            text, _ = open_note(tip.note, self._line())
+            signed = Checkpoint.of_text(text)
+        except NoteRefused:
+            raise RecordChanged(f"the checkpoint of {tip.head.chain} is not signed by a key of ours") from None
+        is_end = signed.size == tip.head.sequence
+        whole = (signed.chain, signed.size, signed.root) == (tip.head.chain, tip.tree.size, tip.tree.root)
+        if not whole or signed.size > tip.head.sequence or (is_end and signed.fingerprint != tip.head.fingerprint):
+            raise RecordChanged(f"{tip.head.chain} does not end as its checkpoint says: `headrace audit verify`")
+        return signed.size
+
+    def _line(self) -> Iterator[VerifierKey]:
+        yield self.key.verifier  # nearly always; the others cost a signature each
+        yield from predecessors([self.key.verifier], self.successions)
 
     def close(self, tip: Tip, links: Sequence[Link], *, at: datetime) -> Tip:
         """Sign the chain as it is with `links` behind `tip`."""
@@ -124,67 +140,20 @@ class Seal:
         return Tip(head=head, tree=tree, note=note, key=self.signer, kept=kept)
 
 
+def _own(action: str, what: str, at: datetime, **facts: str) -> Decision:
+    return Decision(
+        record_id=str(uuid.uuid5(uuid.NAMESPACE_URL, what)),
+        action=action,
+        service="audit",
+        disposition="allowed" if action == KEY_CHANGED else "observed",
+        decided_at=at,
+        facts=facts,
+    )
+
+
 def keeping(tip: Tip) -> Tip:
     """Return the tip with its newest checkpoint kept."""
     return replace(tip, kept=tip.head.sequence)
-
-
-def succession(old: SigningKey, new: VerifierKey) -> str:
-    """Return the note by which one key hands over to the next."""
-    return old.sign(f"{_SUCCESSION}\n{old.verifier}\n{new}\n")
-
-
-def predecessor_of(note: str, key: str) -> str:
-    """Return the key that handed over to `key` by this note, its signature verified; empty when none did."""
-    try:
-        origin, old, new = split(note)[0].splitlines()
-        open_note(note, [VerifierKey.parse(old)])
-    except ValueError:
-        return ""
-    return old if (origin, new) == (_SUCCESSION, key) else ""
-
-
-def lineage(key: str, successions: Sequence[str], *, since: str) -> list[tuple[str, str]]:
-    """Return the keys after `since` up to `key`, the oldest first, each with the note by which it was handed over.
-
-    SignedByAnother when no such line leads there.
-    """
-    line: list[tuple[str, str]] = []
-    while key != since:
-        found = [(note, old) for note in successions if (old := predecessor_of(note, key))]
-        if not found or len(line) > len(successions):
-            raise SignedByAnother(f"{since} signs here, which did not hand over to the key of this replica")
-        line.insert(0, (key, found[0][0]))
-        key = found[0][1]
-    return line
-
-
-def trusted(keys: Iterable[VerifierKey], successions: Iterable[str]) -> list[VerifierKey]:
-    """Return the keys and all that they handed over to, by successions in any order."""
-    known, rest = {str(key): key for key in keys}, list(successions)
-    while True:
-        heirs = [heir for note in rest if (heir := _heir(note, known)) is not None and str(heir) not in known]
-        if not heirs:
-            return list(known.values())
-        known |= {str(heir): heir for heir in heirs}
-
-
-def predecessors(keys: Iterable[VerifierKey], successions: Iterable[str]) -> list[VerifierKey]:
-    """Return the keys that, one after the other, handed over to these. They are not trusted for it."""
-    heirs, found, rest = {str(key) for key in keys}, dict[str, VerifierKey](), list(successions)
-    while heirs:
-        old = {predecessor_of(note, heir) for note in rest for heir in heirs} - {""} - found.keys()
-        found |= {key: VerifierKey.parse(key) for key in old}
-        heirs = old
-    return list(found.values())
-
-
-def _heir(note: str, known: Mapping[str, VerifierKey]) -> VerifierKey | None:
-    try:
-        new = VerifierKey.parse(split(note)[0].splitlines()[-1])
-    except (NoteRefused, IndexError):
-        return None
-    return new if predecessor_of(note, str(new)) in known else None
 
 
 @dataclass(frozen=True, slots=True)

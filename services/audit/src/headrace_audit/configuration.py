@@ -1,27 +1,29 @@
 """What was declared to the platform, and which changes of it are decisions to be recorded.
 
-A declaration is known here by its hash and, where somebody pays for it, its value: a tenant's monthly budget. Who may
-change it, and what it means, is not decided here.
+A declaration is known here by its hash and, where somebody pays for it, its value: a tenant's monthly budget. audit
+reads the tenants file itself; every service tells at each start what it was started with (`configuration.declared`),
+which is recorded where it is not what was recorded last. Who may change it, and what it means, is not decided here.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from headrace_audit.domain import Decision
 
-BUDGET = "budget/"
+BUDGET, TENANTS = "budget/", "tenants"
 NONE = "none"
+DECLARED, CHANGED = "configuration.declared", "configuration.changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """A part of the configuration: `tenants` by the sha256 of its file, `budget/TENANT` by the amount a month.
 
-    `number` counts how often it changed.
+    Of a service, `SERVICE/PART` by the sha256. `number` counts how often it changed.
     """
 
     part: str
@@ -30,13 +32,43 @@ class Declared:
 
 
 def changed(known: Mapping[str, Declared], now: Mapping[str, str]) -> Sequence[Declared]:
-    """Return the parts that are not what is known of them, numbered on; what is declared no more is `NONE`."""
-    gone = {part: NONE for part in known if part not in now}
+    """Return the parts that are not what is known of them, numbered on; what is declared no more is `NONE`.
+
+    What services told of themselves is not part of it.
+    """
+    own = [part for part in known if part == TENANTS or part.startswith(BUDGET)]
+    gone = {part: NONE for part in own if part not in now}
     return [
         Declared(part, value, known[part].number + 1 if part in known else 1)
         for part, value in sorted((gone | dict(now)).items())
         if part not in known or known[part].value != value
     ]
+
+
+def settled(
+    decisions: Sequence[Decision], known: Mapping[str, Declared]
+) -> tuple[Sequence[Decision], Sequence[Declared]]:
+    """Return what is to be recorded of decisions, and what is known then: a declaration becomes the change that it is.
+
+    One of what is known already is no decision: a restart, or another replica.
+    """
+    recorded, now = list[Decision](), dict(known)
+    for decision in decisions:
+        if decision.action != DECLARED:
+            recorded.append(decision)
+            continue
+        part = part_of(decision)
+        before = now.get(part, Declared(part, "", 0))
+        if before.value != decision.content_sha256:
+            now[part] = Declared(part, decision.content_sha256, before.number + 1)
+            facts = {**decision.facts, "part": part, "sha256_before": before.value}
+            recorded.append(replace(decision, action=CHANGED, facts=facts))
+    return recorded, [now[part] for part in sorted(now) if now[part] != known.get(part)]
+
+
+def part_of(declared: Decision) -> str:
+    """Name what a service declared."""
+    return f"{declared.service}/{declared.facts.get('part', '')}"
 
 
 def decisions_of(known: Mapping[str, Declared], changes: Sequence[Declared], *, at: datetime) -> Sequence[Decision]:
@@ -60,7 +92,7 @@ def _decision(change: Declared, before: str, at: datetime) -> Decision:
         )
     return Decision(
         record_id=record_id,
-        action="configuration.changed",
+        action=CHANGED,
         service="audit",
         disposition="allowed",
         decided_at=at,

@@ -110,8 +110,7 @@ def flaw_of(link: Link, previous: str) -> str:
     """Say what is wrong with a link that should follow the fingerprint `previous`; empty when nothing is."""
     if link.previous_fingerprint != previous:
         return "does not follow the link before"
-    content = link.record_json.encode("utf-8", "surrogateescape")
-    if link.fingerprint != fingerprint(previous, content):
+    if link.fingerprint != fingerprint(previous, stored_bytes(link.record_json)):
         return "the fingerprint does not cover the record"
     metadata = metadata_of(link.record_json)
     if metadata is None:
@@ -124,10 +123,18 @@ def flaw_of(link: Link, previous: str) -> str:
     return ""
 
 
+def stored_bytes(record_json: str) -> bytes:
+    """Return the bytes that a record was read from, whether they are UTF-8 or not."""
+    try:
+        return record_json.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # an escaped surrogate of somebody's JSON: no bytes that anybody signed
+        return record_json.encode("utf-8", "surrogatepass")
+
+
 def metadata_of(record_json: str) -> dict[str, Any] | None:
     """Return the metadata of a canonical record; None when it is not canonical JSON or has none."""
     try:
         metadata = read_canonical(record_json)["metadata"]
-    except (ValueError, KeyError, TypeError):  # a UnicodeError is a ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):  # a UnicodeError is a ValueError
         return None
     return metadata if isinstance(metadata, dict) else None

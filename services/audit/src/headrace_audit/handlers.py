@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from headrace_audit.checkpoints import Seal, keeping
-from headrace_audit.configuration import changed, decisions_of
+from headrace_audit.checkpoints import RecordChanged, Seal, Tip, keeping
+from headrace_audit.configuration import DECLARED, changed, decisions_of, settled
 from headrace_audit.domain import Decision, Head, Link, chain_of, next_link
 from headrace_audit.ocsf import record_of
-from headrace_audit.ports import Anchor, Appending, Clock, Delivery, KeptCheckpoint, Record
-from headrace_audit.verification import VerifyReport
+from headrace_audit.ports import BEGINNING, Anchor, Appending, Clock, Delivery, KeptCheckpoint, Place, Record
+from headrace_audit.reports import VerifyReport
 
 PROOF_LINKS_MAX = 1000
 ANCHORED_A_STEP_MAX = 100
+LEAVES_A_STEP_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,30 @@ class Proof:
     report: VerifyReport
 
 
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """The checkpoints in whose place the anchor holds another, and where the next step goes on.
+
+    What differs stays to be anchored: the next round tells of it again, and it must not keep back what comes behind it.
+    """
+
+    differing: Sequence[KeptCheckpoint]
+    reached: Place
+
+
 async def record_decisions(
     decisions: Sequence[Decision], *, chain: str, delivery: Delivery, seal: Seal, clock: Clock
 ) -> Sequence[Link]:
     """Append to a chain, in order, those decisions of a delivery that were not recorded before, and sign it.
 
-    Returns their links, behind that of a change of the signing key where one was due.
+    Of what services declare, only what changed is one. Returns their links, behind that of a change of the signing key
+    where one was due.
     """
     async with delivery as appending:
-        new = [decisions[place] for place in await appending.unseen()]
+        new: Sequence[Decision] = [decisions[place] for place in await appending.unseen()]
+        if any(decision.action == DECLARED for decision in new):
+            new, changes = settled(new, await appending.declared())
+            await appending.declare(changes)
         return await _append(new, appending, chain=chain, seal=seal, at=clock()) if new else ()
 
 
@@ -70,18 +86,19 @@ async def keep_checkpoints(*, record: Record, seal: Seal, clock: Clock) -> int:
     return len(grown)
 
 
-async def anchor_checkpoints(*, record: Record, anchor: Anchor) -> Sequence[KeptCheckpoint]:
-    """Bring a bounded number of kept checkpoints to the anchor; return those in whose place it holds another.
+async def anchor_checkpoints(*, record: Record, anchor: Anchor, after: Place = BEGINNING) -> Anchored:
+    """Bring a bounded number of kept checkpoints, those behind `after`, to the anchor.
 
     Killed between the two, it finds the checkpoint there the next time: a note is the same bytes whenever it is put.
     """
+    waiting = await record.unanchored(after=after, checkpoints_max=ANCHORED_A_STEP_MAX)
     differing = []
-    for checkpoint in await record.unanchored(checkpoints_max=ANCHORED_A_STEP_MAX):
+    for checkpoint in waiting:
         if await anchor.put(checkpoint):
             await record.anchored(checkpoint)
         else:
             differing.append(checkpoint)
-    return differing
+    return Anchored(differing, waiting[-1].place if len(waiting) == ANCHORED_A_STEP_MAX else BEGINNING)
 
 
 async def prove(tenant: str, request_id: str, *, record: Record) -> Proof:
@@ -96,10 +113,21 @@ async def _append(
     decisions: Sequence[Decision], appending: Appending, *, chain: str, seal: Seal, at: datetime, keep: bool = False
 ) -> Sequence[Link]:
     before = await appending.tip(chain)
-    links = list(_links([*seal.announcements(before, at), *decisions], after=before.head, logged_at=at))
-    tip = seal.close(before, links, at=at)
+    own = seal.announcements(before, at)
+    links = list(_links([*own, *decisions], after=before.head, logged_at=at))
+    tip = seal.close(await _caught_up(before, appending), links, at=at)
     await appending.append(links, before=before, tip=keeping(tip) if keep else tip)
     return links
+
+
+async def _caught_up(tip: Tip, appending: Appending) -> Tip:
+    """Return the tip with its tree grown to the end, where somebody appended who grew none."""
+    while tip.tree.size < tip.head.sequence:
+        leaves = await appending.leaves(tip.head.chain, after=tip.tree.size, leaves_max=LEAVES_A_STEP_MAX)
+        if not leaves:
+            raise RecordChanged(f"{tip.head.chain} has a head behind its last link: `headrace audit verify`")
+        tip = replace(tip, tree=tip.tree.grown(leaves))
+    return tip
 
 
 def _links(decisions: Sequence[Decision], *, after: Head, logged_at: datetime) -> Iterator[Link]:

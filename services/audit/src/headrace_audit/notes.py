@@ -60,7 +60,7 @@ class VerifierKey:
         """Tell whether the key's holder signed the text."""
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text.encode())
-        except InvalidSignature:
+        except (InvalidSignature, UnicodeEncodeError):
             return False
         return True
 

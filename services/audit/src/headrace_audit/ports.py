@@ -11,7 +11,7 @@ from typing import Protocol
 from headrace_audit.checkpoints import Tip
 from headrace_audit.configuration import Declared
 from headrace_audit.domain import Link
-from headrace_audit.verification import VerifyReport
+from headrace_audit.reports import VerifyReport
 
 Clock = Callable[[], datetime]
 """The time in UTC."""
@@ -25,7 +25,11 @@ class Appending(Protocol):
         ...
 
     async def tip(self, chain: str) -> Tip:
-        """Return the end of a chain, its tree grown up to there; the genesis for one that does not exist yet."""
+        """Return the end of a chain, its tree as far as it was grown; the genesis for one that does not exist yet."""
+        ...
+
+    async def leaves(self, chain: str, *, after: int, leaves_max: int) -> Sequence[bytes]:
+        """Return the leaf hashes of a chain's first `leaves_max` links behind a sequence."""
         ...
 
     async def append(self, links: Sequence[Link], *, before: Tip, tip: Tip) -> None:
@@ -49,6 +53,12 @@ Delivery = AbstractAsyncContextManager[Appending]
 """Commits on leaving, rolls back on an error."""
 
 
+Place = tuple[str, int]
+"""A chain and a sequence in it."""
+
+BEGINNING: Place = ("", 0)
+
+
 @dataclass(frozen=True, slots=True)
 class KeptCheckpoint:
     """A signed note about a chain's first `sequence` records."""
@@ -56,6 +66,11 @@ class KeptCheckpoint:
     chain: str
     sequence: int
     note: str
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return self.chain, self.sequence
 
 
 class Record(Protocol):
@@ -84,8 +99,8 @@ class Record(Protocol):
         """
         ...
 
-    async def unanchored(self, *, checkpoints_max: int) -> Sequence[KeptCheckpoint]:
-        """Return the first kept checkpoints that are not known to lie in the anchor."""
+    async def unanchored(self, *, after: Place, checkpoints_max: int) -> Sequence[KeptCheckpoint]:
+        """Return the first kept checkpoints behind a place that are not known to lie in the anchor."""
         ...
 
     async def anchored(self, checkpoint: KeptCheckpoint) -> None:

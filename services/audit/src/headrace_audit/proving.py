@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from headrace_audit.checkpoints import Checkpoint
-from headrace_audit.domain import Link
-from headrace_audit.merkle import inclusion_path, leaf_hash
+from headrace_audit.domain import Link, stored_bytes
+from headrace_audit.merkle import inclusion_path, leaf_hash, root_of
 from headrace_audit.notes import NoteRefused, split
 from headrace_audit.verification import Contents
 
@@ -33,29 +33,37 @@ class Prover:
                 return
             if link.chain != self._chain:
                 self._chain, self._leaves = link.chain, []
-            self._leaves.append(leaf_hash(link.record_json.encode("utf-8", "surrogateescape")))
+            self._leaves.append(leaf_hash(stored_bytes(link.record_json)))
             if link.record_id == self._event_id and self._tenant in ("", link.tenant):
                 self._found = self._found or link
 
     def proof(self) -> dict[str, Any] | None:
-        """Return the proof, None where there is no such event; ValueError when the chain is not signed to its end."""
+        """Return the proof, None where there is no such event.
+
+        NoteRefused when the chain is not signed to its end, or is not the one that was signed: a proof that proves
+        nothing is not handed out.
+        """
         if self._found is None:
             return None
-        index = self._found.sequence - 1
+        index, size = self._found.sequence - 1, len(self._leaves)
+        if not 0 <= index < size:
+            raise NoteRefused(f"links of {self._chain} are missing; `headrace audit verify` says which")
+        path = inclusion_path(self._leaves, index)
+        leaf = leaf_hash(stored_bytes(self._found.record_json))
         return {
             "event": self._event_id,
             "chain": self._chain,
             "sequence": self._found.sequence,
             "record_json": self._found.record_json,
             "index": index,
-            "size": len(self._leaves),
-            "path": [one.hex() for one in inclusion_path(self._leaves, index)],
-            "checkpoint": self._checkpoint(),
+            "size": size,
+            "path": [one.hex() for one in path],
+            "checkpoint": self._checkpoint(root_of(leaf, index, size, path)),
         }
 
-    def _checkpoint(self) -> str:
+    def _checkpoint(self, root: bytes) -> str:
         for note in self._contents.checkpoints:
             signed = Checkpoint.of_text(split(note)[0])
-            if (signed.chain, signed.size) == (self._chain, len(self._leaves)):
+            if (signed.chain, signed.size, signed.root) == (self._chain, len(self._leaves), root):
                 return note
-        raise NoteRefused(f"{self._chain} is not signed up to its end; `headrace audit verify` says more")
+        raise NoteRefused(f"{self._chain} is not what was signed; `headrace audit verify` says where it parts from it")

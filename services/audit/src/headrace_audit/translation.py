@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import cast, get_args
 
@@ -9,9 +10,11 @@ from headrace.audit.v1 import audit_service_pb2, events_pb2
 from headrace_errors import InvalidMessage
 from headrace_messaging import Event
 
+from headrace_audit.configuration import DECLARED
 from headrace_audit.domain import Decision, Disposition, Link
-from headrace_audit.verification import ChainReport
+from headrace_audit.reports import ChainReport
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _DISPOSITIONS: tuple[str, ...] = get_args(Disposition)
 
 
@@ -22,6 +25,8 @@ def decision_of(event: Event[events_pb2.AuditSubmitted]) -> Decision:
         raise InvalidMessage("action and service are needed")
     if message.disposition not in _DISPOSITIONS:
         raise InvalidMessage(f"disposition is one of {', '.join(_DISPOSITIONS)}, not {message.disposition!r}")
+    if message.action == DECLARED and not (message.facts.get("part") and _SHA256.fullmatch(message.content_sha256)):
+        raise InvalidMessage(f"{DECLARED} needs the fact `part` and a sha256")
     return Decision(
         record_id=event.envelope.id,
         action=message.action,
@@ -66,8 +71,8 @@ def state_of(chain: ChainReport) -> audit_service_pb2.ChainState:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            raise InvalidMessage("decided_at has no offset from UTC")
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # in UTC, the first day of year 1 may lie before it
         raise InvalidMessage("decided_at is not an RFC 3339 time") from None
-    if moment.tzinfo is None:
-        raise InvalidMessage("decided_at has no offset from UTC")
-    return moment.astimezone(UTC)

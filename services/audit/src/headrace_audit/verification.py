@@ -8,81 +8,34 @@ whole. What was signed shows where another history begins only as closely as che
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import zip_longest
-from typing import Any
 
-from headrace_audit.checkpoints import Checkpoint, predecessors, trusted
+from headrace_audit.checkpoints import Checkpoint
 from headrace_audit.domain import GENESIS, Head, Link, flaw_of
 from headrace_audit.merkle import Tree, leaf_hash
 from headrace_audit.notes import NoteRefused, VerifierKey, open_note, split
+from headrace_audit.references import is_erasure, unseen_links
+from headrace_audit.reports import ChainReport, VerifyReport
+from headrace_audit.successions import predecessors, trusted
+
+CHAINS_MAX = 10_000  # partitions of one topic, by far
+_SHOWN_CHARACTERS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a record says of itself before its links: where chains end, all checkpoints, who handed keys over.
 
-    `vouched` says that somebody who is trusted signed the heads as a whole, as the manifest of an export.
+    Of these only checkpoints vouch for links, also in an export, whose manifest is signed: whoever exports a record
+    signs what he found, not what the service wrote. `made_at` is when an export was made.
     """
 
     heads: tuple[Head, ...]
     checkpoints: tuple[str, ...] = ()
     successions: tuple[str, ...] = ()
-    vouched: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ChainReport:
-    """One chain's state. `broken_at` is the first sequence that does not verify, 0 when all do.
-
-    Up to `signed_to` a trusted key vouches for every link; where another history was put in the place of the signed
-    one, `broken_at` is the first sequence that nobody vouches for, and `flaw` names the last that it can be.
-    """
-
-    chain: str
-    length: int
-    head_fingerprint: str
-    broken_at: int = 0
-    flaw: str = ""
-    signed_to: int = 0
-
-    @property
-    def verified(self) -> bool:
-        """True when every link verifies and the chain ends where its head says."""
-        return self.broken_at == 0
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """Every chain's state; `flaw` says why nothing could be read or trusted at all.
-
-    `signatures_checked` is False when no key was given: then a history that was replaced as a whole looks whole.
-    """
-
-    chains: tuple[ChainReport, ...]
-    signatures_checked: bool = False
-    flaw: str = ""
-
-    @property
-    def verified(self) -> bool:
-        """True when the record could be read and every chain verifies."""
-        return not self.flaw and all(chain.verified for chain in self.chains)
-
-    @property
-    def links(self) -> int:
-        """Links that were looked at, over all chains."""
-        return sum(chain.length for chain in self.chains)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report for programs; the keys are stable."""
-        chains = [asdict(chain) | {"verified": chain.verified} for chain in self.chains]
-        return {
-            "verified": self.verified,
-            "links": self.links,
-            "signatures_checked": self.signatures_checked,
-            "flaw": self.flaw,
-            "chains": chains,
-        }
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +58,8 @@ class _Walk:
         self.broken_at = 0
         self.flaw = ""
         self.signed_to = 0
+        self.erased = 0
+        self.unseen = 0
         self._tree = Tree()
         self._keyed = keyed
         self._expected = sorted(expected, key=lambda one: one.checkpoint.size, reverse=True)  # the next one last
@@ -125,17 +80,26 @@ class _Walk:
         else:
             self._accept(link)
 
-    def end(self, head: Head, *, vouched: bool) -> ChainReport:
+    def end(self, head: Head) -> ChainReport:
         if not self.broken_at:
             self._compare(head)
-        if vouched and not self.broken_at:
-            self.signed_to = self.sequence
         if self._keyed and not self.broken_at and self.signed_to < self.sequence:
             self._break(self.signed_to + 1, "from here on no trusted key vouches for the chain")
-        return ChainReport(self.chain, self.length, self.fingerprint, self.broken_at, self.flaw, self.signed_to)
+        return ChainReport(
+            _shown(self.chain),
+            self.length,
+            self.fingerprint,
+            self.broken_at,
+            self.flaw,
+            signed_to=self.signed_to,
+            erased=self.erased,
+            unseen=self.unseen,
+        )
 
     def _accept(self, link: Link) -> None:
         self.sequence, self.fingerprint = link.sequence, link.fingerprint
+        self.erased += is_erasure(link.record_json)
+        self.unseen += unseen_links(link.record_json)
         self._tree = self._tree.grown([leaf_hash(link.record_json.encode())])
         while self._expected and self._expected[-1].checkpoint.size <= self.sequence and not self.broken_at:
             self._meet(self._expected.pop())
@@ -167,14 +131,15 @@ class Verification:
     """A verification under way: give it the links (each chain's in order), then ask for the report.
 
     `keys` are those that the caller trusts, from elsewhere than the record; None to check no signature. `anchored` are
-    checkpoints that were kept elsewhere. NoteRefused when what was signed cannot be read.
+    checkpoints that were kept elsewhere. NoteRefused when what was signed cannot be read, or there is more than a
+    record holds.
     """
 
     def __init__(
         self, contents: Contents, keys: Sequence[VerifierKey] | None = None, anchored: Iterable[str] = ()
     ) -> None:
         self._heads = {head.chain: head for head in contents.heads}
-        self._vouched = contents.vouched
+        self._made_at = contents.made_at
         self._keys = None if keys is None else trusted(keys, contents.successions)
         self._known = predecessors(self._keys or (), contents.successions)
         self._expected: dict[str, list[_Expected]] = {}
@@ -187,17 +152,16 @@ class Verification:
         """Judge more links."""
         for link in links:
             if link.chain not in self._walks:
+                if len(self._walks) >= CHAINS_MAX:
+                    raise NoteRefused(f"links of more than {CHAINS_MAX} chains")
                 self._walks[link.chain] = self._walk(link.chain)
             self._walks[link.chain].step(link)
 
     def report(self) -> VerifyReport:
         """Compare the ends with the heads, and say what was found."""
         # Links without a head: somebody removed the head, for every append writes both.
-        chains = [
-            self._walks[chain].end(self._heads.get(chain, Head(chain)), vouched=self._vouched)
-            for chain in sorted(self._walks)
-        ]
-        return VerifyReport(tuple(chains), signatures_checked=self._keys is not None)
+        chains = [self._walks[chain].end(self._heads.get(chain, Head(chain))) for chain in sorted(self._walks)]
+        return VerifyReport(tuple(chains), signatures_checked=self._keys is not None, made_at=self._made_at)
 
     def _walk(self, chain: str) -> _Walk:
         return _Walk(chain, self._expected.get(chain, ()), keyed=self._keys is not None)
@@ -213,6 +177,11 @@ class Verification:
                 continue
             return _Expected(checkpoint, vouches=vouches)
         return _Expected(checkpoint, vouches=False, flaw="the checkpoint up to here is not signed by a known key")
+
+
+def _shown(chain: str) -> str:
+    """Return a chain's name as it can be printed: one that somebody made up may hold what a terminal obeys."""
+    return chain if chain.isascii() and chain.isprintable() else ascii(chain)[:_SHOWN_CHARACTERS_MAX]
 
 
 def verify(links: Iterable[Link], contents: Contents, keys: Sequence[VerifierKey] | None = None) -> VerifyReport:

@@ -1,7 +1,7 @@
 """The offline verifier: judges a database or an export where it lies, without the service.
 
 `headrace audit verify` calls it. The keys come from the caller, never from what is judged; what cannot be read is
-reported. The walk is `walks`'s, the judgement `verification`'s.
+reported. The walks are `walks`'s and `export_walk`'s, the judgement `verification`'s.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from headrace_audit.export_walk import walk_export
 from headrace_audit.notes import VerifierKey
-from headrace_audit.verification import ChainReport, Verification, VerifyReport
-from headrace_audit.walks import read_links, walk_database, walk_export
+from headrace_audit.reports import ChainReport, VerifyReport
+from headrace_audit.verification import Verification
+from headrace_audit.walks import read_links, walk_database
 
 __all__ = ["ChainReport", "VerifyReport", "read_links", "verify_database", "verify_export"]
 

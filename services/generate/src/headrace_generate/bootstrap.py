@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from headrace_runtime import Chassis, EmbeddedTokens, Service, regularly
+from headrace_runtime import Chassis, Configured, EmbeddedTokens, Service, regularly
 from headrace_telemetry import get_logger
 
 from headrace_generate.abandoning import abandon, sweep
@@ -77,6 +77,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
             partial(regularly, sweep_once, interval_s=settings.sweep_interval_s, missed="sweep.waiting"),
         ],
         closers=[models.close],
+        configuration=[Configured("models", settings.catalogue().model_dump_json().encode())],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from headrace_audit.adapters.walk_tables import walk_postgres
 from headrace_audit.exporting import Export
 from headrace_audit.notes import SigningKey, VerifierKey
 from headrace_audit.proving import Prover
-from headrace_audit.verification import Verification, VerifyReport
+from headrace_audit.reports import VerifyReport
+from headrace_audit.verification import Verification
 from headrace_audit.verify import verify_database, verify_export
 from headrace_audit.walks import Start, Walker, walk_database
 from headrace_errors import HeadraceError
@@ -91,16 +93,20 @@ async def verify_file(place: AuditPlace, export: Path, keys: Sequence[str], anch
     return await asyncio.to_thread(verify_export, export, trusted, _anchored(anchor))
 
 
-async def export_record(place: AuditPlace, target: Path) -> int:
-    """Write the record to a file, which is there whole or not at all; return how many links it holds."""
-    key, draft = place.signer(), target.with_name(f"{target.name}.part")
+async def export_record(place: AuditPlace, target: Path) -> VerifyReport:
+    """Write the record to a file, which is there whole or not at all; return what it holds and whether that verifies.
+
+    A record that does not verify is written as it is: it is the evidence.
+    """
+    # Under a name of its own that nobody can have put a link in the place of.
+    key, draft = place.signer(), target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with draft.open("w", encoding="utf-8") as out:
+        with draft.open("x", encoding="utf-8") as out:
             export = await place.walk(lambda contents: Export(contents, out, key=key, made_at=datetime.now(UTC)))
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    return export.links
+    return export.report()
 
 
 async def prove_event(place: AuditPlace, event_id: str, tenant: str) -> dict[str, Any] | None:

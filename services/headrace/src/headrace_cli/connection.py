@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,11 +36,31 @@ async def connected(data_dir: Path, tenant: str, auth_id: str) -> AsyncIterator[
     """
     endpoints, tenants_file = _platform(data_dir)
     principals = _principals(Tenants.load(tenants_file), tenant, auth_id)
+    async with _client(data_dir, endpoints, tenant, principals, auth_id) as client:
+        yield client
+
+
+@asynccontextmanager
+async def connected_for_all(data_dir: Path, tenant: str, auth_id: str) -> AsyncIterator[Client]:
+    """Connect as who runs the platform and acts for a whole tenant: calls hold every principal that it declares.
+
+    The one of `auth_id` comes first: it is who acts. Errors are those of `connected`.
+    """
+    endpoints, tenants_file = _platform(data_dir)
+    tenants = Tenants.load(tenants_file)
+    acting = _principals(tenants, tenant, auth_id)
+    declared = tenants.by_id[tenant].groups_of
+    principals = dict.fromkeys([*acting, *declared, *(group for groups in declared.values() for group in groups)])
+    async with _client(data_dir, endpoints, tenant, tuple(principals), auth_id) as client:
+        yield client
+
+
+def _client(
+    data_dir: Path, endpoints: Endpoints, tenant: str, principals: tuple[str, ...], auth_id: str
+) -> AbstractAsyncContextManager[Client]:
     pass_traces_on()
     blobs = open_blobs(Places().blobs, data_dir / "blobs")
-    client = Client(endpoints, tenant=tenant, principals=principals, auth_id=auth_id, blobs=blobs)
-    async with client:
-        yield client
+    return Client(endpoints, tenant=tenant, principals=principals, auth_id=auth_id, blobs=blobs)
 
 
 def _principals(tenants: Tenants, tenant: str, auth_id: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from headrace_messaging import Event
 from headrace_telemetry import trace_id_of
 
 _OUTCOME = ("outcome", "reason", "detail", "style", "answer", "model", "late", "conversation_id", "timings_ms")
+_ERASED = "request.erased"
 _COST = ("SkuMeter", "ConsumedQuantity", "ConsumedUnit", "ContractedUnitPrice", "BilledCost", "BillingCurrency")
 
 
@@ -46,11 +47,15 @@ class Explanation:
     def as_json(self) -> dict[str, Any]:
         """Return the page for programs; the keys are stable."""
         completed = self.outcome.payload if self.outcome else AnswerCompleted(request_id=self.request_id)
+        erased = any(json.loads(one.record_json)["activity_name"] == _ERASED for one in self.proof.links)
+        if erased:  # the topic may hold for a while yet what is not to be read any more
+            completed = _without_texts(completed)
         answer = answer_of(completed, question="", trace_id=self._trace_id()).as_json()
         decisions = [_decision(one.chain, one.sequence, one.record_json) for one in self.proof.links]
         return {
             "request_id": self.request_id,
             "trace_id": self._trace_id() or None,
+            "content": "erased" if erased else "kept",
             "outcome": {name: answer[name] for name in _OUTCOME} if self.outcome else None,
             "citations": answer["citations"],
             "rails": [one for one in decisions if one["rails"] or one["disposition"] == "blocked"],
@@ -97,6 +102,14 @@ async def _of(client: Client, topic: str, request_id: str) -> list[Event[Any]]:
     events = client.tail(topic, from_beginning=True, until_end=True)
     found = {event.envelope.id: event async for event in events if _request_of(event.payload) == request_id}
     return list(found.values())
+
+
+def _without_texts(completed: AnswerCompleted) -> AnswerCompleted:
+    rest = AnswerCompleted()
+    rest.CopyFrom(completed)
+    rest.ClearField("answer")
+    rest.ClearField("citations")
+    return rest
 
 
 def _request_of(payload: Any) -> str:

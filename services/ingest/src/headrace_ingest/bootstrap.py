@@ -55,11 +55,12 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     )
     refuse = partial(handlers.refuse, registry=registry, clock=clock)
     forget = partial(handlers.forget, registry=registry, clock=clock)
+    erase = partial(handlers.erase, registry=registry, blobs=chassis.blobs)
     settle = partial(handlers.settle, registry=registry, clock=clock)
     backlog = _backlog(settings, chassis, registry, sandbox, clock)
     database.on_commit(backlog.wake)
     servicer = grpc.IngestServicer(
-        grpc.CallUseCases(partial(admit, tenancy=tenancy, formats=FORMATS), take_in, refuse, forget),
+        grpc.CallUseCases(partial(admit, tenancy=tenancy, formats=FORMATS), take_in, refuse, forget, erase),
         registry=registry,
         blobs=chassis.blobs,
         tenancy=tenancy,

@@ -1,6 +1,6 @@
 """What the use cases need of the world. Every port has a fake in the tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -18,6 +18,14 @@ class Change(Protocol):
 
     async def versions(self) -> Sequence[DocumentVersion]:
         """Return its newest versions, newest first; at most 50."""
+        ...
+
+    async def contents(self) -> Mapping[str, int]:
+        """Return the sha256 of everything that was stored for its versions, each with the first version that had it."""
+        ...
+
+    async def held_elsewhere(self, contents: Collection[str]) -> Collection[str]:
+        """Return which of these another document of the tenant holds that is not deleted."""
         ...
 
     async def submitted_before(self, fingerprint: str) -> bool:
@@ -76,6 +84,10 @@ class Blobs(Protocol):
 
     async def get(self, tenant: str, sha256: str) -> bytes:
         """Return the bytes. Raises a HeadraceError when there are none of that address."""
+        ...
+
+    async def erase(self, tenant: str, sha256: str) -> None:
+        """Erase the bytes; where there are none, do nothing."""
         ...
 
 

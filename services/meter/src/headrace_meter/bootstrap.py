@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from headrace_errors import HeadraceError, Unavailable
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import lease_table
 from headrace_messaging.outbox.lease import Lease, LeaseTimes
-from headrace_runtime import Chassis, Service, Tenants, regularly
+from headrace_runtime import Chassis, Configured, Service, Tenants, regularly
 from headrace_storage import Database
 from headrace_telemetry import get_logger
 from sqlalchemy import MetaData
@@ -32,7 +33,7 @@ from headrace_meter.facts import Fact
 from headrace_meter.group_commit import GroupCommit
 from headrace_meter.handlers import Rules, book_each, rate_unrated
 from headrace_meter.metrics import Metrics
-from headrace_meter.price_file import read_price_file, read_prices
+from headrace_meter.price_file import built_in_book, read_price_file, read_prices
 from headrace_meter.prices import PriceList
 from headrace_meter.settings import Settings
 
@@ -91,6 +92,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         ],
         closers=[hand_over],
         offsets=inbox,
+        configuration=[Configured("prices", declared_prices(settings, chassis.tenants), prices.version)],
     )
 
 
@@ -102,6 +104,13 @@ def price_book(settings: Settings, tenants: Tenants) -> PriceList:
     if read.tiered:
         raise ValueError(f"{book}: tiers cannot be billed yet: the ledger does not count a month's quantity")
     return read
+
+
+def declared_prices(settings: Settings, tenants: Tenants) -> bytes:
+    """Return the price book as it was declared: a file of its own, a section of the tenants file, or the built-in."""
+    if settings.prices_file:
+        return settings.prices_file.read_bytes()
+    return json.dumps(tenants.prices, sort_keys=True, default=str).encode() if tenants.prices else built_in_book()
 
 
 def _lease_of_the_monitor(database: Database, settings: Settings) -> Lease:

@@ -76,9 +76,13 @@ def read_prices(section: Mapping[str, Any], *, currency: str) -> PriceList:
     return prices
 
 
+def built_in_book() -> bytes:
+    """Return the book that the package ships, as YAML."""
+    return importlib.resources.files("headrace_meter").joinpath("prices.yaml").read_bytes()
+
+
 def _built_in() -> Mapping[str, Any]:
-    text = importlib.resources.files("headrace_meter").joinpath("prices.yaml").read_text(encoding="utf-8")
-    section: Mapping[str, Any] = yaml.safe_load(text)["prices"]
+    section: Mapping[str, Any] = yaml.safe_load(built_in_book())["prices"]
     return section
 
 

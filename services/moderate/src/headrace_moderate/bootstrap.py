@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from headrace_runtime import Chassis, Service, regularly
+from headrace_runtime import Chassis, Configured, Service, regularly
 from headrace_telemetry import get_logger
 
 from headrace_moderate.adapters.balances import SqlCounting
@@ -55,6 +55,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
                 regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked"
             ),
         ],
+        configuration=[Configured("rails", settings.rails().encode())],
     )
 
 

@@ -45,6 +45,10 @@ class Transaction(Protocol):
         """Store a request's decision; False, and nothing stored, if it has one already."""
         ...
 
+    async def erase(self, request: Request) -> None:
+        """Store a decided request's outcome anew, and empty the texts of all feedback on it."""
+        ...
+
     async def first_with_key(self, tenant: str, idempotency_key: str) -> Request | None:
         """Return the request that holds an idempotency key: the first that claimed it."""
         ...

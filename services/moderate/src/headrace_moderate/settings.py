@@ -31,7 +31,11 @@ class Settings(ServiceSettings):
 
     def policy(self) -> Policy:
         """Return the declared rails; RailsInvalid or OSError where they cannot be used."""
-        return load_policy(self.rails_file.read_text(encoding="utf-8") if self.rails_file else default_declaration())
+        return load_policy(self.rails())
+
+    def rails(self) -> str:
+        """Return the declaration of the rails, as YAML; OSError where it cannot be read."""
+        return self.rails_file.read_text(encoding="utf-8") if self.rails_file else default_declaration()
 
     @model_validator(mode="after")
     def _rails_are_usable(self) -> Settings:

@@ -1,7 +1,8 @@
 """Signing keys in files: made at the first start, readable by their owner only, replaced by a rotation.
 
 The seed stands in `signing-key`, in hexadecimal; beside it the public key that auditors are given, and after rotations
-the notes by which old keys handed over.
+the notes by which old keys handed over. A rotation only prepares: until the service starts again and takes the new key
+up, the old one signs, and is the one that exports are signed and verified with.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_audit.checkpoints import succession
 from headrace_audit.notes import SEED_BYTES, SigningKey, VerifierKey
+from headrace_audit.successions import succession
 
 _SEED, _VERIFIER, _SUCCESSIONS = "signing-key", "verifier-key", "successions.json"
+_OWNERS_ONLY, _EVERYBODYS = 0o600, 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +32,31 @@ class KeyFiles:
         """Where the seed is."""
         return self.folder / _SEED
 
-    def make_if_missing(self) -> SigningKey:
-        """Return the key, made now if there is none; of replicas that start at once, one makes it."""
+    @property
+    def prepared(self) -> Path:
+        """Where the seed is that a rotation prepared."""
+        return self.folder / f"{_SEED}.next"
+
+    def take_up(self) -> SigningKey:
+        """Return the key to sign with: one that a rotation prepared, else the present one, else one that is made now.
+
+        Of replicas that start at once, one makes it. The public key is there from the first time on; that of a key
+        that was rotated in is published once it signs.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            self.prepared.replace(self.seed)
         if not self.seed.exists():
             _create(self.seed, secrets.token_hex(SEED_BYTES))
         key = self.read()
-        self.publish(key.verifier)
+        if not (self.folder / _VERIFIER).exists():
+            self.publish(key.verifier)
         return key
 
     def publish(self, key: VerifierKey) -> None:
         """Write the public key for whoever looks for it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / _VERIFIER).write_text(f"{key}\n", encoding="utf-8")
+        _replace(self.folder / _VERIFIER, str(key), _EVERYBODYS)
 
     def read(self) -> SigningKey:
         """Return the key; FileNotFoundError where there is none, ValueError when it is no key."""
@@ -57,18 +72,16 @@ class KeyFiles:
         return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ()
 
     def rotate(self) -> VerifierKey:
-        """Replace the key by a new one that it hands over to; the old seed is gone. Replicas follow at their restart.
+        """Prepare a new key, that the newest one hands over to; return its public half. `take_up` replaces the seed.
 
         Killed in between, the old key is still the key, and a note names a successor that never was.
         """
-        old, seed = self.read(), secrets.token_hex(SEED_BYTES)
-        new, fresh = signing_key(seed).verifier, self.folder / f"{_SEED}.new"
-        fresh.unlink(missing_ok=True)
-        _create(fresh, seed)
-        notes = [*self.successions(), succession(old, new)]
-        (self.folder / _SUCCESSIONS).write_text(json.dumps(notes), encoding="utf-8")
-        fresh.replace(self.seed)
-        self.publish(new)
+        newest = signing_key((self.prepared if self.prepared.exists() else self.seed).read_text(encoding="ascii"))
+        seed = secrets.token_hex(SEED_BYTES)
+        new = signing_key(seed).verifier
+        notes = [*self.successions(), succession(newest, new)]
+        _replace(self.folder / _SUCCESSIONS, json.dumps(notes), _EVERYBODYS)
+        _replace(self.prepared, seed, _OWNERS_ONLY)
         return new
 
 
@@ -81,14 +94,23 @@ def signing_key(seed: str) -> SigningKey:
 
 
 def _create(path: Path, content: str) -> None:
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(content + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    draft = _drafted(path, content, _OWNERS_ONLY)
     try:
         os.link(draft, path)  # whole or not at all, and never over another's
     except FileExistsError:
         pass
     finally:
         draft.unlink()
+
+
+def _replace(path: Path, content: str, mode: int) -> None:
+    _drafted(path, content, mode).replace(path)  # killed in between, what was there is there still
+
+
+def _drafted(path: Path, content: str, mode: int) -> Path:
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(content + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return draft

@@ -8,11 +8,14 @@ from typing import Any
 
 from headrace_messaging import Event
 
-from headrace_audit.checkpoints import Tip, lineage
+from headrace_audit.checkpoints import Tip
 from headrace_audit.configuration import Declared
 from headrace_audit.domain import ChainMoved, Head, Link
-from headrace_audit.ports import KeptCheckpoint
-from headrace_audit.verification import Contents, VerifyReport, verify
+from headrace_audit.merkle import leaf_hash
+from headrace_audit.ports import KeptCheckpoint, Place
+from headrace_audit.reports import VerifyReport
+from headrace_audit.successions import lineage
+from headrace_audit.verification import Contents, verify
 
 
 class MemoryRecord:
@@ -62,9 +65,10 @@ class MemoryRecord:
         newest = self.signers[-1][0] if self.signers else None
         self.signers += lineage(key, successions, since=newest) if newest else [(key, "")]
 
-    async def unanchored(self, *, checkpoints_max: int) -> Sequence[KeptCheckpoint]:
-        """Return the first kept checkpoints that are not known to be anchored."""
-        return [one for one in self.kept if one not in self._anchored][:checkpoints_max]
+    async def unanchored(self, *, after: Place, checkpoints_max: int) -> Sequence[KeptCheckpoint]:
+        """Return the first kept checkpoints behind a place that are not known to be anchored."""
+        waiting = [one for one in self.kept if one not in self._anchored and one.place > after]
+        return sorted(waiting, key=lambda one: one.place)[:checkpoints_max]
 
     async def anchored(self, checkpoint: KeptCheckpoint) -> None:
         """Note that a checkpoint is anchored."""
@@ -92,6 +96,11 @@ class MemoryAppending:
     async def tip(self, chain: str) -> Tip:
         """Return the end of a chain."""
         return self._record.ends.get(chain, Tip(head=Head(chain)))
+
+    async def leaves(self, chain: str, *, after: int, leaves_max: int) -> Sequence[bytes]:
+        """Return the leaf hashes of a chain's first links behind a sequence."""
+        links = [one for one in self._record.ordered() if one.chain == chain and one.sequence > after]
+        return [leaf_hash(one.record_json.encode()) for one in links[:leaves_max]]
 
     async def append(self, links: Sequence[Link], *, before: Tip, tip: Tip) -> None:
         """Keep the links for the commit."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,21 @@ from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox, OutboxRow
 from headrace_messaging.tracing import continuing
 from headrace_storage import Database
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_audit.adapters.tables import CHECKPOINTS, DECLARATIONS, HEADS, LINK_COLUMNS, LINKS, SIGNERS
 from headrace_audit.adapters.walk_tables import walk_tables
-from headrace_audit.checkpoints import Tip, lineage
+from headrace_audit.checkpoints import RecordChanged, Tip
 from headrace_audit.configuration import Declared
 from headrace_audit.domain import ChainMoved, Head, Link
 from headrace_audit.merkle import Tree, leaf_hash
-from headrace_audit.ports import KeptCheckpoint
-from headrace_audit.verification import Verification, VerifyReport
+from headrace_audit.ports import KeptCheckpoint, Place
+from headrace_audit.reports import VerifyReport
+from headrace_audit.successions import lineage
+from headrace_audit.verification import Verification
 from headrace_audit.verify import verify_database
-
-_LEAVES_A_STEP = 1_000
 
 
 class SqlRecord:
@@ -95,12 +95,12 @@ class SqlRecord:
                 signer = {"number": number, "key": heir, "succession": note}
                 await connection.execute(insert(SIGNERS).values(signer))
 
-    async def unanchored(self, *, checkpoints_max: int) -> Sequence[KeptCheckpoint]:
-        """Return the oldest kept checkpoints that are not anchored, `checkpoints_max` at most."""
+    async def unanchored(self, *, after: Place, checkpoints_max: int) -> Sequence[KeptCheckpoint]:
+        """Return the first kept checkpoints behind a place that are not anchored, `checkpoints_max` at most."""
         columns = CHECKPOINTS.c
         query = (
             select(columns.chain, columns.sequence, columns.note)
-            .where(columns.anchored.is_(False))
+            .where(columns.anchored.is_(False), tuple_(columns.chain, columns.sequence) > tuple_(*after))
             .order_by(columns.chain, columns.sequence)
             .limit(checkpoints_max)
         )
@@ -144,10 +144,17 @@ class SqlAppending:
         """Return the end of a chain, locked until the transaction ends where the database locks rows."""
         query = select(HEADS).where(HEADS.c.chain == chain).with_for_update()
         row = (await self._connection.execute(query)).mappings().one_or_none()
-        tip = _tip(row) if row else Tip(head=Head(chain))
-        while tip.tree.size < tip.head.sequence:  # written by a release that grew no trees
-            tip = replace(tip, tree=tip.tree.grown(await self._leaves(chain, tip.tree.size)))
-        return tip
+        return _tip(row) if row else Tip(head=Head(chain))
+
+    async def leaves(self, chain: str, *, after: int, leaves_max: int) -> Sequence[bytes]:
+        """Return the leaf hashes of a chain's first `leaves_max` links behind a sequence."""
+        query = (
+            select(LINKS.c.record_json)
+            .where(LINKS.c.chain == chain, LINKS.c.sequence > after)
+            .order_by(LINKS.c.sequence)
+            .limit(leaves_max)
+        )
+        return [leaf_hash(text.encode()) for text in await self._connection.scalars(query)]
 
     async def append(self, links: Sequence[Link], *, before: Tip, tip: Tip) -> None:
         """Insert the links, move the head from `before` to `tip`, put the announcements into the outbox."""
@@ -166,9 +173,14 @@ class SqlAppending:
 
     async def declare(self, changes: Sequence[Declared]) -> None:
         """Put these parts in the place of what was known of them."""
+        if not changes:
+            return
         parts = [change.part for change in changes]
         await self._connection.execute(delete(DECLARATIONS).where(DECLARATIONS.c.part.in_(parts)))
-        await self._connection.execute(insert(DECLARATIONS), [asdict(change) for change in changes])
+        try:
+            await self._connection.execute(insert(DECLARATIONS), [asdict(change) for change in changes])
+        except IntegrityError as error:  # by another chain, where a declaration did not come on the platform's key
+            raise ChainMoved("another delivery declared it in between") from error
 
     async def _move(self, before: Tip, tip: Tip) -> None:
         if tip.kept > before.kept:
@@ -182,18 +194,6 @@ class SqlAppending:
         at = [column == value for column, value in zip(place, expected, strict=True)]
         if (await self._connection.execute(update(HEADS).where(*at).values(_head_row(tip)))).rowcount != 1:
             raise ChainMoved(f"{before.head.chain} does not end at {before.head.sequence}")
-
-    async def _leaves(self, chain: str, size: int) -> Sequence[bytes]:
-        query = (
-            select(LINKS.c.record_json)
-            .where(LINKS.c.chain == chain, LINKS.c.sequence > size)
-            .order_by(LINKS.c.sequence)
-            .limit(_LEAVES_A_STEP)
-        )
-        leaves = [leaf_hash(text.encode()) for text in await self._connection.scalars(query)]
-        if not leaves:
-            raise ValueError(f"{chain} has a head behind its last link: verify the record")
-        return leaves
 
     async def _encoded(self, link: Link) -> OutboxRow:
         cause = self._causes.get(link.record_id)
@@ -219,9 +219,13 @@ def _head_row(tip: Tip) -> dict[str, Any]:
 
 
 def _tip(row: Any) -> Tip:
+    try:
+        tree = Tree.of_text(row["tree_size"], row["tree_peaks"])
+    except ValueError as error:
+        raise RecordChanged(f"the tree of {row['chain']} cannot be read: {error}") from None
     return Tip(
         head=Head(row["chain"], row["sequence"], row["fingerprint"]),
-        tree=Tree.of_text(row["tree_size"], row["tree_peaks"]),
+        tree=tree,
         note=row["note"],
         key=row["signer"],
         kept=row["kept"],

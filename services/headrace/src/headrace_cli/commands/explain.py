@@ -46,6 +46,8 @@ def explain(
 def _show(page: dict[str, Any]) -> None:
     out.print(Text.assemble((page["request_id"], "bold"), ("  trace ", "dim"), page["trace_id"] or "-"))
     _show_outcome(page["outcome"])
+    if page["content"] == "erased":
+        out.print("its texts are erased")
     for number, one in enumerate(page["citations"], 1):
         where = f"{one['document']} v{one['version']} [{one['start']}:{one['end']}]"
         out.print(f"\n[{number}] {where}\n    “{' '.join(one['quote'].split())}”")

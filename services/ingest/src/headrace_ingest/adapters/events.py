@@ -32,8 +32,8 @@ def outgoing(fact: Fact, now: datetime) -> Outgoing:
             deletion = ingest.ChunksCreated(document=_document(version), parts=1, deleted=True)
             return _event(topics.CHUNKS_CREATED, version, deletion, now, stage="ingest.deletion")
         case Decided(action, version):
-            record = _record(fact, now)
-            return _event(topics.AUDIT_SUBMITTED, version, record, now, stage=action, key=version.tenant)
+            record, stage = _record(fact, now), f"{action}/{fact.of}" if fact.of else action
+            return _event(topics.AUDIT_SUBMITTED, version, record, now, stage=stage, key=version.tenant)
 
 
 def status_of(version: DocumentVersion) -> document.DocumentStatus:

@@ -1,13 +1,13 @@
 """The registry in SQL: what is announced goes to the outbox in the same transaction, to watchers once it commits."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from headrace_messaging.outbox import Outbox
 from headrace_storage import Database
-from sqlalchemy import Select, delete, func, insert, select, tuple_
+from sqlalchemy import Select, delete, func, insert, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_ingest.adapters.events import outgoing
@@ -17,6 +17,7 @@ from headrace_ingest.domain.facts import Fact, StatusChanged
 from headrace_ingest.ports import Clock
 
 VERSIONS_READ_MAX = 50
+_CONTENTS = VERSIONS.c.content_sha256, VERSIONS.c.text_sha256
 SUBMISSIONS_KEPT = timedelta(days=8)  # longer than any topic keeps an event that could be delivered again
 
 
@@ -36,6 +37,28 @@ class SqlChange:
         """Return the newest versions, newest first."""
         query = select(VERSIONS).where(tuple_(VERSIONS.c.tenant, VERSIONS.c.document) == self._key)
         return await _read(self._connection, query.order_by(VERSIONS.c.version.desc()).limit(VERSIONS_READ_MAX))
+
+    async def contents(self) -> Mapping[str, int]:
+        """Return every content that the document ever had, with the first version of it."""
+        query = select(VERSIONS.c.version, *_CONTENTS).where(
+            tuple_(VERSIONS.c.tenant, VERSIONS.c.document) == self._key
+        )
+        rows = await self._connection.execute(query.order_by(VERSIONS.c.version.desc()))
+        return {sha256: version for version, *contents in rows for sha256 in contents if sha256}
+
+    async def held_elsewhere(self, contents: Collection[str]) -> Collection[str]:
+        """Return what versions of other documents hold that no finished deletion came after."""
+        tenant, document = self._key
+        deletion = VERSIONS.alias("deletion")
+        gone = (
+            select(deletion.c.version)
+            .where(deletion.c.tenant == VERSIONS.c.tenant, deletion.c.document == VERSIONS.c.document)
+            .where(deletion.c.version > VERSIONS.c.version, deletion.c.state == State.DELETED.value)
+            .exists()
+        )
+        holds = or_(*(column.in_(contents) for column in _CONTENTS))
+        query = select(*_CONTENTS).where(VERSIONS.c.tenant == tenant, VERSIONS.c.document != document, holds, ~gone)
+        return {sha256 for row in await self._connection.execute(query) for sha256 in row} & set(contents)
 
     async def submitted_before(self, fingerprint: str) -> bool:
         """Remember a submission; return whether it was known. Forgets those too old to be delivered again."""

@@ -49,11 +49,15 @@ class DocumentDeleted:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision for the audit record: a dotted fact, and ids and counts about it."""
+    """A decision for the audit record: a dotted fact, and ids and counts about it.
+
+    `of` tells decisions of one kind about one version apart.
+    """
 
     action: str
     version: DocumentVersion
     disposition: str = "allowed"
+    of: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -12,6 +12,7 @@ class Reason(StrEnum):
     ENCRYPTED = "encrypted"
     INTERNAL_ERROR = "internal_error"
     INVALID_REQUEST = "invalid_request"
+    NOT_DELETED = "not_deleted"
     NOT_TEXT = "not_text"
     OUT_OF_MEMORY = "out_of_memory"
     PARSER_CRASHED = "parser_crashed"

@@ -37,6 +37,7 @@ class CallUseCases:
     take_in: Callable[[Request, bytes, Cause], Awaitable[DocumentVersion]]
     refuse: Callable[[Request, ParsingError, Cause], Awaitable[DocumentVersion]]
     forget: Callable[[str, str, Cause, Sequence[str]], Awaitable[DocumentVersion]]
+    erase: Callable[[str, str, Sequence[str]], Awaitable[Sequence[str]]]
 
 
 class IngestServicer(pb_grpc.IngestServiceServicer):
@@ -110,6 +111,14 @@ class IngestServicer(pb_grpc.IngestServiceServicer):
         call = self._call()
         version = await self._use_cases.forget(call.tenant, request.document, _cause(call), call.principals)
         return pb.DeleteResponse(status=status_of(version))
+
+    async def Erase(self, request: pb.EraseRequest, context: Context) -> pb.EraseResponse:  # noqa: N802
+        """Erase what is stored of a deleted document."""
+        del context
+        call = self._call()
+        return pb.EraseResponse(
+            content_sha256=await self._use_cases.erase(call.tenant, request.document, call.principals)
+        )
 
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, context: Context

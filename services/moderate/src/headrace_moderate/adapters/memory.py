@@ -91,6 +91,13 @@ class _MemoryTransaction:
         self._state.requests[key] = replace(stored, decision=request.decision, admission=None)
         return True
 
+    async def erase(self, request: Request) -> None:
+        """Take the texts out of a request's outcome and of the feedback on it."""
+        self._state.requests[request.tenant, request.request_id] = request
+        for key, one in self._state.feedback.items():
+            if (one.tenant, one.request_id) == (request.tenant, request.request_id):
+                self._state.feedback[key] = replace(one, correction="", reason="")
+
     async def first_with_key(self, tenant: str, idempotency_key: str) -> Request | None:
         """Return the request that holds a key."""
         request_id = self._state.keys.get((tenant, idempotency_key))

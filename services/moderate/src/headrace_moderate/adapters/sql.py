@@ -94,6 +94,13 @@ class _SqlTransaction:
         result = await self._connection.execute(statement.values(decision_of(request) | {"admitted": None}))
         return result.rowcount == 1
 
+    async def erase(self, request: Request) -> None:
+        """Take the texts out of a request's outcome and of the feedback on it."""
+        statement = update(REQUESTS).where(_is(request.tenant, request.request_id))
+        await self._connection.execute(statement.values(outcome=decision_of(request)["outcome"]))
+        about = and_(FEEDBACK.c.tenant == request.tenant, FEEDBACK.c.request_id == request.request_id)
+        await self._connection.execute(update(FEEDBACK).where(about).values(correction="", reason=""))
+
     async def first_with_key(self, tenant: str, idempotency_key: str) -> Request | None:
         """Return the request that holds a key."""
         await self._lock_key(tenant, idempotency_key)

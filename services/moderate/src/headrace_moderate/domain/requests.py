@@ -191,6 +191,14 @@ def conclude(request: Request, outcome: Outcome, *, by: str, now: datetime) -> C
     return TooLate(request, outcome)
 
 
+def erased(request: Request) -> Request:
+    """Return a decided request without the texts of its outcome; how it ended stays."""
+    if request.decision is None:
+        raise ValueError("an open request needs its texts")
+    outcome = replace(request.decision.outcome, answer="", citations=())
+    return replace(request, decision=replace(request.decision, outcome=outcome))
+
+
 def copy_for(follower: Request, outcome: Outcome) -> Outcome:
     """Return the first request's outcome for one that follows it; what the first used is not counted twice."""
     detail = f"the outcome of request {follower.follows}, which had the same idempotency key"

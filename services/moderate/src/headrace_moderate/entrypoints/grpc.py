@@ -1,4 +1,4 @@
-"""ModerateService: other services ask what the rails say of a text before they use it."""
+"""ModerateService: other services ask what the rails say of a text; people, that a request's texts be erased."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from headrace_errors import InvalidMessage
 from headrace_runtime import Rpc, current_call
 
 from headrace_moderate.domain.verdicts import Action, Policy, Stage, Verdict
+from headrace_moderate.handlers.erase import erase_request
 from headrace_moderate.handlers.verdicts import check_texts
 from headrace_moderate.ports import Clock, Observer, Requests
 
@@ -46,6 +47,14 @@ class ModerateServicer(pb_grpc.ModerateServiceServicer):
         """Run the rails of a stage on batches, one after the other."""
         async for request in requests:
             yield pb.CheckStreamResponse(response=await self._check(request.request))
+
+    async def Erase(self, request: pb.EraseRequest, _context: _Context) -> pb.EraseResponse:  # noqa: N802
+        """Erase the texts of a request."""
+        call = current_call()
+        await erase_request(
+            call.tenant, request.request_id, call.principals, requests=self._requests, clock=self._clock
+        )
+        return pb.EraseResponse()
 
     async def _check(self, request: pb.CheckRequest) -> pb.CheckResponse:
         stage = _STAGES.get(request.stage)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from headrace.document.v1 import document_pb2 as headrace_dot_document_dot_v1_dot_document__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'headrace/ingest/v1/ingest_service.proto\x12\x12headrace.ingest.v1\x1a#headrace/document/v1/document.proto\"W\n\rSubmitRequest\x12.\n\x04head\x18\x01 \x01(\x0b\x32\x1e.headrace.ingest.v1.SubmitHeadH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"U\n\nSubmitHead\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\r\n\x05\x61llow\x18\x03 \x03(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\"F\n\x0eSubmitResponse\x12\x34\n\x06status\x18\x01 \x01(\x0b\x32$.headrace.document.v1.DocumentStatus\"1\n\nGetRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x11\n\twith_text\x18\x02 \x01(\x08\"`\n\x0bGetResponse\x12\x34\n\x06status\x18\x01 \x01(\x0b\x32$.headrace.document.v1.DocumentStatus\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05\x61llow\x18\x03 \x03(\t\"D\n\x0bListRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x0cListResponse\x12\x37\n\tdocuments\x18\x01 \x03(\x0b\x32$.headrace.document.v1.DocumentStatus\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\rDeleteRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"F\n\x0e\x44\x65leteResponse\x12\x34\n\x06status\x18\x01 \x01(\x0b\x32$.headrace.document.v1.DocumentStatus\"!\n\x0cWatchRequest\x12\x11\n\tdocuments\x18\x01 \x03(\t\"E\n\rWatchResponse\x12\x34\n\x06status\x18\x01 \x01(\x0b\x32$.headrace.document.v1.DocumentStatus2\x96\x03\n\rIngestService\x12Q\n\x06Submit\x12!.headrace.ingest.v1.SubmitRequest\x1a\".headrace.ingest.v1.SubmitResponse(\x01\x12\x46\n\x03Get\x12\x1e.headrace.ingest.v1.GetRequest\x1a\x1f.headrace.ingest.v1.GetResponse\x12I\n\x04List\x12\x1f.headrace.ingest.v1.ListRequest\x1a .headrace.ingest.v1.ListResponse\x12O\n\x06\x44\x65lete\x12!.headrace.ingest.v1.DeleteRequest\x1a\".headrace.ingest.v1.DeleteResponse\x12N\n\x05Watch\x12 .headrace.ingest.v1.WatchRequest\x1a!.headrace.ingest.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'headrace/ingest/v1/ingest_service.proto\x12\x12headrace.ingest.v1\x1a#headrace/document/v1/document.proto\"W\n\rSubmitRequest\x12.\n\x04head\x18\x01 \x01(\x0b\x32\x1e.headrace.ingest.v1.SubmitHeadH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"U\n\nSubmitHead\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\r\n\x05\x61llow\x18\x03 \x03(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\"F\n\x0eSubmitResponse\x12\x34\n\x06status\x18\x01 \x01(\x0b\x32$.headrace.document.v1.DocumentStatus\"1\n\nGetRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x11\n\twith_text\x18\x02 \x01(\x08\"`\n\x0bGetResponse\x12\x34\n\x06status\x18\x01 \x01(\x0b\x32$.headrace.document.v1.DocumentStatus\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05\x61llow\x18\x03 \x03(\t\"D\n\x0bListRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x0cListResponse\x12\x37\n\tdocuments\x18\x01 \x03(\x0b\x32$.headrace.document.v1.DocumentStatus\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\rDeleteRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"F\n\x0e\x44\x65leteResponse\x12\x34\n\x06status\x18\x01 \x01(\x0b\x32$.headrace.document.v1.DocumentStatus\" \n\x0c\x45raseRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"\'\n\rEraseResponse\x12\x16\n\x0e\x63ontent_sha256\x18\x01 \x03(\t\"!\n\x0cWatchRequest\x12\x11\n\tdocuments\x18\x01 \x03(\t\"E\n\rWatchResponse\x12\x34\n\x06status\x18\x01 \x01(\x0b\x32$.headrace.document.v1.DocumentStatus2\xe4\x03\n\rIngestService\x12Q\n\x06Submit\x12!.headrace.ingest.v1.SubmitRequest\x1a\".headrace.ingest.v1.SubmitResponse(\x01\x12\x46\n\x03Get\x12\x1e.headrace.ingest.v1.GetRequest\x1a\x1f.headrace.ingest.v1.GetResponse\x12I\n\x04List\x12\x1f.headrace.ingest.v1.ListRequest\x1a .headrace.ingest.v1.ListResponse\x12O\n\x06\x44\x65lete\x12!.headrace.ingest.v1.DeleteRequest\x1a\".headrace.ingest.v1.DeleteResponse\x12L\n\x05\x45rase\x12 .headrace.ingest.v1.EraseRequest\x1a!.headrace.ingest.v1.EraseResponse\x12N\n\x05Watch\x12 .headrace.ingest.v1.WatchRequest\x1a!.headrace.ingest.v1.WatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,10 +50,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEREQUEST']._serialized_end=698
   _globals['_DELETERESPONSE']._serialized_start=700
   _globals['_DELETERESPONSE']._serialized_end=770
-  _globals['_WATCHREQUEST']._serialized_start=772
-  _globals['_WATCHREQUEST']._serialized_end=805
-  _globals['_WATCHRESPONSE']._serialized_start=807
-  _globals['_WATCHRESPONSE']._serialized_end=876
-  _globals['_INGESTSERVICE']._serialized_start=879
-  _globals['_INGESTSERVICE']._serialized_end=1285
+  _globals['_ERASEREQUEST']._serialized_start=772
+  _globals['_ERASEREQUEST']._serialized_end=804
+  _globals['_ERASERESPONSE']._serialized_start=806
+  _globals['_ERASERESPONSE']._serialized_end=845
+  _globals['_WATCHREQUEST']._serialized_start=847
+  _globals['_WATCHREQUEST']._serialized_end=880
+  _globals['_WATCHRESPONSE']._serialized_start=882
+  _globals['_WATCHRESPONSE']._serialized_end=951
+  _globals['_INGESTSERVICE']._serialized_start=954
+  _globals['_INGESTSERVICE']._serialized_end=1438
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,11 @@ class IngestServiceStub(object):
                 request_serializer=headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.DeleteRequest.SerializeToString,
                 response_deserializer=headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.DeleteResponse.FromString,
                 _registered_method=True)
+        self.Erase = channel.unary_unary(
+                '/headrace.ingest.v1.IngestService/Erase',
+                request_serializer=headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.EraseRequest.SerializeToString,
+                response_deserializer=headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.EraseResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/headrace.ingest.v1.IngestService/Watch',
                 request_serializer=headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.WatchRequest.SerializeToString,
@@ -94,6 +99,13 @@ class IngestServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Erase(self, request, context):
+        """Erases what is stored of a deleted document: the files and texts of all its versions. Audited.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """Streams status changes of the tenant's documents: first where each named one stands, then every change.
         """
@@ -123,6 +135,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.Delete,
                     request_deserializer=headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.DeleteRequest.FromString,
                     response_serializer=headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.DeleteResponse.SerializeToString,
+            ),
+            'Erase': grpc.unary_unary_rpc_method_handler(
+                    servicer.Erase,
+                    request_deserializer=headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.EraseRequest.FromString,
+                    response_serializer=headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.EraseResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -239,6 +256,33 @@ class IngestService(object):
             '/headrace.ingest.v1.IngestService/Delete',
             headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.DeleteRequest.SerializeToString,
             headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.DeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Erase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.ingest.v1.IngestService/Erase',
+            headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.EraseRequest.SerializeToString,
+            headrace_dot_ingest_dot_v1_dot_ingest__service__pb2.EraseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class IngestServiceStub:
     """Lists the tenant's documents."""
     Delete: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.DeleteRequest, _ingest_service_pb2.DeleteResponse]
     """Deletes a document."""
+    Erase: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.EraseRequest, _ingest_service_pb2.EraseResponse]
+    """Erases what is stored of a deleted document: the files and texts of all its versions. Audited."""
     Watch: _grpc.UnaryStreamMultiCallable[_ingest_service_pb2.WatchRequest, _ingest_service_pb2.WatchResponse]
     """Streams status changes of the tenant's documents: first where each named one stands, then every change."""
 
@@ -57,6 +59,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """Lists the tenant's documents."""
     Delete: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.DeleteRequest, _ingest_service_pb2.DeleteResponse]  # type: ignore[assignment]
     """Deletes a document."""
+    Erase: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.EraseRequest, _ingest_service_pb2.EraseResponse]  # type: ignore[assignment]
+    """Erases what is stored of a deleted document: the files and texts of all its versions. Audited."""
     Watch: _aio.UnaryStreamMultiCallable[_ingest_service_pb2.WatchRequest, _ingest_service_pb2.WatchResponse]  # type: ignore[assignment]
     """Streams status changes of the tenant's documents: first where each named one stands, then every change."""
 
@@ -94,6 +98,14 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_service_pb2.DeleteResponse, _abc.Awaitable[_ingest_service_pb2.DeleteResponse]]:
         """Deletes a document."""
+
+    @_abc_1.abstractmethod
+    def Erase(
+        self,
+        request: _ingest_service_pb2.EraseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_service_pb2.EraseResponse, _abc.Awaitable[_ingest_service_pb2.EraseResponse]]:
+        """Erases what is stored of a deleted document: the files and texts of all its versions. Audited."""
 
     @_abc_1.abstractmethod
     def Watch(

@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headrace/moderate/v1/moderate_service.proto\x12\x14headrace.moderate.v1\"I\n\x0c\x43heckRequest\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.headrace.moderate.v1.Stage\x12\r\n\x05texts\x18\x02 \x03(\t\"@\n\rCheckResponse\x12/\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1d.headrace.moderate.v1.Verdict\"v\n\x07Verdict\x12,\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1c.headrace.moderate.v1.Action\x12\x0c\n\x04text\x18\x02 \x01(\t\x12/\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x1d.headrace.moderate.v1.Finding\"o\n\x07\x46inding\x12\x0c\n\x04rail\x18\x01 \x01(\t\x12,\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1c.headrace.moderate.v1.Action\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\r\n\x05start\x18\x04 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x05 \x01(\x05\"I\n\x12\x43heckStreamRequest\x12\x33\n\x07request\x18\x01 \x01(\x0b\x32\".headrace.moderate.v1.CheckRequest\"L\n\x13\x43heckStreamResponse\x12\x35\n\x08response\x18\x01 \x01(\x0b\x32#.headrace.moderate.v1.CheckResponse*V\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTAGE_INPUT\x10\x01\x12\x13\n\x0fSTAGE_RETRIEVAL\x10\x02\x12\x10\n\x0cSTAGE_OUTPUT\x10\x03*f\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x0f\n\x0b\x41\x43TION_MASK\x10\x02\x12\x10\n\x0c\x41\x43TION_BLOCK\x10\x03\x12\x0f\n\x0b\x41\x43TION_FLAG\x10\x04\x32\xcb\x01\n\x0fModerateService\x12P\n\x05\x43heck\x12\".headrace.moderate.v1.CheckRequest\x1a#.headrace.moderate.v1.CheckResponse\x12\x66\n\x0b\x43heckStream\x12(.headrace.moderate.v1.CheckStreamRequest\x1a).headrace.moderate.v1.CheckStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headrace/moderate/v1/moderate_service.proto\x12\x14headrace.moderate.v1\"I\n\x0c\x43heckRequest\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.headrace.moderate.v1.Stage\x12\r\n\x05texts\x18\x02 \x03(\t\"@\n\rCheckResponse\x12/\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1d.headrace.moderate.v1.Verdict\"v\n\x07Verdict\x12,\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1c.headrace.moderate.v1.Action\x12\x0c\n\x04text\x18\x02 \x01(\t\x12/\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x1d.headrace.moderate.v1.Finding\"o\n\x07\x46inding\x12\x0c\n\x04rail\x18\x01 \x01(\t\x12,\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1c.headrace.moderate.v1.Action\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\r\n\x05start\x18\x04 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x05 \x01(\x05\"I\n\x12\x43heckStreamRequest\x12\x33\n\x07request\x18\x01 \x01(\x0b\x32\".headrace.moderate.v1.CheckRequest\"L\n\x13\x43heckStreamResponse\x12\x35\n\x08response\x18\x01 \x01(\x0b\x32#.headrace.moderate.v1.CheckResponse\"\"\n\x0c\x45raseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\x0f\n\rEraseResponse*V\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTAGE_INPUT\x10\x01\x12\x13\n\x0fSTAGE_RETRIEVAL\x10\x02\x12\x10\n\x0cSTAGE_OUTPUT\x10\x03*f\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43TION_ALLOW\x10\x01\x12\x0f\n\x0b\x41\x43TION_MASK\x10\x02\x12\x10\n\x0c\x41\x43TION_BLOCK\x10\x03\x12\x0f\n\x0b\x41\x43TION_FLAG\x10\x04\x32\x9d\x02\n\x0fModerateService\x12P\n\x05\x43heck\x12\".headrace.moderate.v1.CheckRequest\x1a#.headrace.moderate.v1.CheckResponse\x12\x66\n\x0b\x43heckStream\x12(.headrace.moderate.v1.CheckStreamRequest\x1a).headrace.moderate.v1.CheckStreamResponse(\x01\x30\x01\x12P\n\x05\x45rase\x12\".headrace.moderate.v1.EraseRequest\x1a#.headrace.moderate.v1.EraseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.moderate.v1.moderate_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STAGE']._serialized_start=596
-  _globals['_STAGE']._serialized_end=682
-  _globals['_ACTION']._serialized_start=684
-  _globals['_ACTION']._serialized_end=786
+  _globals['_STAGE']._serialized_start=649
+  _globals['_STAGE']._serialized_end=735
+  _globals['_ACTION']._serialized_start=737
+  _globals['_ACTION']._serialized_end=839
   _globals['_CHECKREQUEST']._serialized_start=69
   _globals['_CHECKREQUEST']._serialized_end=142
   _globals['_CHECKRESPONSE']._serialized_start=144
@@ -47,6 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKSTREAMREQUEST']._serialized_end=516
   _globals['_CHECKSTREAMRESPONSE']._serialized_start=518
   _globals['_CHECKSTREAMRESPONSE']._serialized_end=594
-  _globals['_MODERATESERVICE']._serialized_start=789
-  _globals['_MODERATESERVICE']._serialized_end=992
+  _globals['_ERASEREQUEST']._serialized_start=596
+  _globals['_ERASEREQUEST']._serialized_end=630
+  _globals['_ERASERESPONSE']._serialized_start=632
+  _globals['_ERASERESPONSE']._serialized_end=647
+  _globals['_MODERATESERVICE']._serialized_start=842
+  _globals['_MODERATESERVICE']._serialized_end=1127
 # @@protoc_insertion_point(module_scope)

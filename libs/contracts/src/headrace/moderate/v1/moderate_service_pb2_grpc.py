@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModerateServiceStub(object):
-    """The rails, for texts on their way.
+    """The rails, for texts on their way; and what is kept of requests.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,15 @@ class ModerateServiceStub(object):
                 request_serializer=headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.CheckStreamRequest.SerializeToString,
                 response_deserializer=headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.CheckStreamResponse.FromString,
                 _registered_method=True)
+        self.Erase = channel.unary_unary(
+                '/headrace.moderate.v1.ModerateService/Erase',
+                request_serializer=headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.EraseRequest.SerializeToString,
+                response_deserializer=headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.EraseResponse.FromString,
+                _registered_method=True)
 
 
 class ModerateServiceServicer(object):
-    """The rails, for texts on their way.
+    """The rails, for texts on their way; and what is kept of requests.
     """
 
     def Check(self, request, context):
@@ -60,6 +65,13 @@ class ModerateServiceServicer(object):
 
     def CheckStream(self, request_iterator, context):
         """Runs the rails of a stage on a stream of texts, answered in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Erase(self, request, context):
+        """Erases the texts that are kept of a request that has its outcome: answer, citations, feedback. Audited.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +90,11 @@ def add_ModerateServiceServicer_to_server(servicer, server):
                     request_deserializer=headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.CheckStreamRequest.FromString,
                     response_serializer=headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.CheckStreamResponse.SerializeToString,
             ),
+            'Erase': grpc.unary_unary_rpc_method_handler(
+                    servicer.Erase,
+                    request_deserializer=headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.EraseRequest.FromString,
+                    response_serializer=headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.EraseResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'headrace.moderate.v1.ModerateService', rpc_method_handlers)
@@ -87,7 +104,7 @@ def add_ModerateServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModerateService(object):
-    """The rails, for texts on their way.
+    """The rails, for texts on their way; and what is kept of requests.
     """
 
     @staticmethod
@@ -134,6 +151,33 @@ class ModerateService(object):
             '/headrace.moderate.v1.ModerateService/CheckStream',
             headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.CheckStreamRequest.SerializeToString,
             headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.CheckStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Erase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.moderate.v1.ModerateService/Erase',
+            headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.EraseRequest.SerializeToString,
+            headrace_dot_moderate_dot_v1_dot_moderate__service__pb2.EraseResponse.FromString,
             options,
             channel_credentials,
             insecure,

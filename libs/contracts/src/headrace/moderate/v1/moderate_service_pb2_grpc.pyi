@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModerateServiceStub:
-    """The rails, for texts on their way."""
+    """The rails, for texts on their way; and what is kept of requests."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +37,23 @@ class ModerateServiceStub:
     """Runs the rails of a stage on texts."""
     CheckStream: _grpc.StreamStreamMultiCallable[_moderate_service_pb2.CheckStreamRequest, _moderate_service_pb2.CheckStreamResponse]
     """Runs the rails of a stage on a stream of texts, answered in order."""
+    Erase: _grpc.UnaryUnaryMultiCallable[_moderate_service_pb2.EraseRequest, _moderate_service_pb2.EraseResponse]
+    """Erases the texts that are kept of a request that has its outcome: answer, citations, feedback. Audited."""
 
 @_typing.type_check_only
 class ModerateServiceAsyncStub(ModerateServiceStub):
-    """The rails, for texts on their way."""
+    """The rails, for texts on their way; and what is kept of requests."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Check: _aio.UnaryUnaryMultiCallable[_moderate_service_pb2.CheckRequest, _moderate_service_pb2.CheckResponse]  # type: ignore[assignment]
     """Runs the rails of a stage on texts."""
     CheckStream: _aio.StreamStreamMultiCallable[_moderate_service_pb2.CheckStreamRequest, _moderate_service_pb2.CheckStreamResponse]  # type: ignore[assignment]
     """Runs the rails of a stage on a stream of texts, answered in order."""
+    Erase: _aio.UnaryUnaryMultiCallable[_moderate_service_pb2.EraseRequest, _moderate_service_pb2.EraseResponse]  # type: ignore[assignment]
+    """Erases the texts that are kept of a request that has its outcome: answer, citations, feedback. Audited."""
 
 class ModerateServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The rails, for texts on their way."""
+    """The rails, for texts on their way; and what is kept of requests."""
 
     @_abc_1.abstractmethod
     def Check(
@@ -66,5 +70,13 @@ class ModerateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_moderate_service_pb2.CheckStreamResponse], _abc.AsyncIterator[_moderate_service_pb2.CheckStreamResponse]]:
         """Runs the rails of a stage on a stream of texts, answered in order."""
+
+    @_abc_1.abstractmethod
+    def Erase(
+        self,
+        request: _moderate_service_pb2.EraseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_moderate_service_pb2.EraseResponse, _abc.Awaitable[_moderate_service_pb2.EraseResponse]]:
+        """Erases the texts that are kept of a request that has its outcome: answer, citations, feedback. Audited."""
 
 def add_ModerateServiceServicer_to_server(servicer: ModerateServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
