@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from headrace_errors import Refused
 
-from headrace_meter.domain import Account, Reservation, ReservationState
+from headrace_meter.domain import Account, Reservation, ReservationState, rate
 from headrace_meter.facts import Close, Fact, GiveBack, Hold, RequestKey, Trace, Use
 from headrace_meter.working_set import Crossing, WorkingSet
 
@@ -99,6 +99,8 @@ def close(fact: Close, books: WorkingSet) -> None:
 
 def _charge(fact: Use, books: WorkingSet) -> None:
     usage = fact.usage
+    if fact.graduated:
+        fact = replace(fact, charges=rate(usage, fact.graduated, counted=books.counted(usage)))
     books.account(usage.tenant, usage.period).spend(fact.cost_picos)  # before anything changes: it may be too much
     books.add_charged(fact)
     _settle(fact, books)

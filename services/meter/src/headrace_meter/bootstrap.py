@@ -98,10 +98,7 @@ def price_book(settings: Settings, tenants: Tenants) -> PriceList:
     """Read the book that the settings name, else the tenants file's, else the built-in one; ValueError says where."""
     book = settings.prices_file or (settings.tenants_file if tenants.prices else None)
     currency = tenants.currency
-    read = read_price_file(book, currency=currency) if book else read_prices(tenants.prices, currency=currency)
-    if read.tiered:
-        raise ValueError(f"{book}: tiers cannot be billed yet: the ledger does not count a month's quantity")
-    return read
+    return read_price_file(book, currency=currency) if book else read_prices(tenants.prices, currency=currency)
 
 
 def _lease_of_the_monitor(database: Database, settings: Settings) -> Lease:

@@ -26,6 +26,9 @@ _NOTHING: Quantities = MappingProxyType({})
 UsageKey = tuple[str, str]
 """A tenant and a usage id of its: another tenant may have chosen the same id."""
 
+CountKey = tuple[str, str, str]
+"""A tenant, a month and a model: whose quantities, meter by meter, count towards tiers."""
+
 UsageStatus = Literal["completed", "failed", "unknown", "cancelled"]
 ReservationState = Literal["held", "unknown", "settled", "released"]
 
@@ -60,6 +63,11 @@ class Usage:
     def period(self) -> str:
         """The month that pays, by when the attempt began."""
         return period_of(self.started_at)
+
+    @property
+    def count_key(self) -> CountKey:
+        """Where its quantities count towards tiers."""
+        return (self.tenant, self.period, self.model)
 
 
 @dataclass(frozen=True, slots=True)

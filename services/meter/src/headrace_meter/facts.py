@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from headrace_meter.domain import Charge, Usage, UsageKey
+from headrace_meter.domain import Charge, CountKey, Usage, UsageKey
+from headrace_meter.prices import PriceList
 
 AccountKey = tuple[str, str]
 """A tenant and a month."""
@@ -55,11 +56,16 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """An attempt used something: rated, with its cost rows as they will be published, or `unpriced` with the reason."""
+    """An attempt used something: rated, with its cost rows as they will be published, or `unpriced` with the reason.
+
+    A price with tiers depends on what the month had before, which is known where it is booked: then `graduated` is the
+    book to rate it by, and charges and cost rows are made there.
+    """
 
     usage: Usage
     charges: Sequence[Charge] = ()
     cost_rows: Sequence[Any] = ()
+    graduated: PriceList | None = None
     unpriced: str = ""
     limit_picos: int | None = None
     trace: Trace = field(default_factory=dict)
@@ -108,11 +114,13 @@ class Wanted:
     requests: frozenset[RequestKey] = frozenset()
     closing: frozenset[RequestKey] = frozenset()
     accounts: frozenset[AccountKey] = frozenset()
+    counts: frozenset[CountKey] = frozenset()
 
 
 def wanted_by(facts: Iterable[Fact]) -> Wanted:
     """Return which rows facts touch."""
     usages, reservations, requests, closing, accounts = (set[tuple[str, str]]() for _ in range(5))
+    counts: set[CountKey] = set()
     for fact in facts:
         if isinstance(fact, Hold):
             reservations.add(fact.key)
@@ -124,10 +132,13 @@ def wanted_by(facts: Iterable[Fact]) -> Wanted:
             usage = fact.usage
             usages.add(fact.key)
             accounts.add((fact.tenant, usage.period))
+            if fact.graduated:
+                counts.add(usage.count_key)
             if usage.reservation_id:
                 reservations.add((fact.tenant, usage.reservation_id))
             if usage.request_id:
                 requests.add((fact.tenant, usage.request_id))
         else:
             closing.add(fact.key)
-    return Wanted(*map(frozenset, (usages, reservations, requests | closing, closing, accounts)))
+    rows = map(frozenset, (usages, reservations, requests | closing, closing, accounts))
+    return Wanted(*rows, counts=frozenset(counts))

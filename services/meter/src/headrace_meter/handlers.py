@@ -6,7 +6,7 @@ What decides (prices, limits, the time) is looked up here, before a transaction;
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace_errors import HeadraceError, InvalidMessage
 
@@ -84,12 +84,17 @@ async def settle(usage: Usage, *, trace: Trace, post: Post, rules: Rules) -> int
 
 
 async def rated(usage: Usage, *, trace: Trace, rules: Rules) -> Use:
-    """Return a usage as it is to be booked: with its charges and their cost rows, or with why it has no price."""
+    """Return a usage as it is to be booked: with its charges and their cost rows, or with why it has no price.
+
+    Where a tier decides, charges and rows wait for the transaction, which knows what the month had before.
+    """
     limit = rules.budgets.limit_picos_if_known(usage.tenant)
     try:
         charges = rate(usage, rules.prices)
     except ModelUnpriced as error:
         return Use(usage=usage, unpriced=error.detail, limit_picos=limit, trace=trace)
+    if any(charge.price.terms.tier for charge in charges):
+        return Use(usage=usage, graduated=rules.prices, limit_picos=limit, trace=trace)
     rows = await rules.cost_rows(usage, charges, trace)
     return Use(usage=usage, charges=charges, cost_rows=rows, limit_picos=limit, trace=trace)
 
@@ -106,7 +111,7 @@ async def book_all(facts: Sequence[Use | Close], *, transaction: Transaction, ru
         answers = [
             book(fact, books) if new else books.costs.get(fact.key) for fact, new in zip(facts, first_time, strict=True)
         ]
-        await ledger.keep(books.changes)
+        await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
     return answers
 
@@ -116,7 +121,7 @@ async def book_each(facts: Sequence[Fact], *, transaction: Transaction, rules: R
     async with transaction as ledger:
         books = await ledger.load(wanted_by(facts))
         answers = [_answer(fact, books) for fact in facts]
-        await ledger.keep(books.changes)
+        await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
     return answers
 
@@ -127,7 +132,7 @@ async def rate_unrated(*, new_transaction: Callable[[], Transaction], rules: Rul
     while True:
         async with new_transaction() as ledger:
             usages = await ledger.unrated(RERATED_MAX, after=after)
-            changes = await _book_late([await rated(usage, trace={}, rules=rules) for usage in usages], ledger)
+            changes = await _book_late([await rated(usage, trace={}, rules=rules) for usage in usages], ledger, rules)
         if not usages:
             return booked
         _tell(changes, rules)
@@ -151,13 +156,22 @@ def price(tenant: str, model: str, quantities: Quantities, *, prices: PriceList,
     return prices.cost_picos(model, _checked(quantities), clock(), tenant=tenant)
 
 
-async def _book_late(uses: Sequence[Use], ledger: LedgerTransaction) -> Changes:
+async def _book_late(uses: Sequence[Use], ledger: LedgerTransaction, rules: Rules) -> Changes:
     priced = [use for use in uses if not use.unpriced]
     books = await ledger.load(wanted_by(priced))
     for use in priced:
         use_late(use, books)
-    await ledger.keep(books.changes)
+    await _keep(books.changes, ledger, rules)
     return books.changes
+
+
+async def _keep(changes: Changes, ledger: LedgerTransaction, rules: Rules) -> None:
+    """Keep what changed, once charges that were made in the transaction have their cost rows, too."""
+    for place, use in enumerate(changes.charged):
+        if not use.cost_rows:
+            rows = await rules.cost_rows(use.usage, use.charges, use.trace)
+            changes.charged[place] = replace(use, cost_rows=rows)
+    await ledger.keep(changes)
 
 
 def _answer(fact: Fact, books: WorkingSet) -> Answer | HeadraceError:

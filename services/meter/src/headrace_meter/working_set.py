@@ -5,10 +5,12 @@ It knows no rule. Rules read and change it (booking.py); an adapter loads it and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from headrace_meter.domain import Account, RequestProgress, Reservation, Usage, UsageKey
+from headrace_meter.domain import Account, CountKey, Quantities, RequestProgress, Reservation, Usage, UsageKey
 from headrace_meter.facts import AccountKey, Close, RequestKey, ReservationKey, Trace, Use
 
 
@@ -55,13 +57,16 @@ class Changes:
     outcomes: list[Close] = field(default_factory=list)
     reservations: dict[ReservationKey, Reservation] = field(default_factory=dict)
     accounts: dict[AccountKey, Account] = field(default_factory=dict)
+    counted: dict[CountKey, Counter[str]] = field(default_factory=dict)
+    """By how much the months' quantities grow, by meter."""
     crossed: list[Crossing] = field(default_factory=list)
 
 
 class WorkingSet:
     """Rows by key. `costs` has every usage that is here: what it cost, None while it has no price.
 
-    `booked` is loaded of requests whose outcome is known or comes with these facts; of others nobody asks.
+    `booked` is loaded of requests whose outcome is known or comes with these facts, `counts` (what months had by meter)
+    for prices with tiers; of others nobody asks.
     """
 
     def __init__(
@@ -72,11 +77,13 @@ class WorkingSet:
         accounts: Iterable[Account],
         outcomes: Mapping[RequestKey, Outcome],
         booked: Mapping[RequestKey, Booked],
+        counts: Mapping[CountKey, Quantities] = MappingProxyType({}),
     ) -> None:
         self.changes = Changes()
         self.costs = dict(costs)
         self.outcomes = dict(outcomes)
         self._booked = dict(booked)
+        self._counts = counts
         self._accounts = {(one.tenant, one.period): one for one in accounts}
         self._reservations: dict[ReservationKey, Reservation] = {}
         self._by_request: dict[RequestKey, dict[str, Reservation]] = {}
@@ -108,6 +115,10 @@ class WorkingSet:
             attempts_held=len(self.held(request)),
         )
 
+    def counted(self, usage: Usage) -> Quantities:
+        """Return what the usage's month had of its model so far, by meter; only where it was wanted."""
+        return Counter(self._counts.get(usage.count_key, {})) + self.changes.counted.get(usage.count_key, Counter())
+
     def save_account(self, account: Account) -> None:
         """Change a month."""
         self._accounts[account.tenant, account.period] = account
@@ -123,6 +134,9 @@ class WorkingSet:
         usage = use.usage
         self.changes.charged.append(use)
         self.costs[use.key] = use.cost_picos
+        counted = self.changes.counted.setdefault(usage.count_key, Counter())
+        for charge in use.charges:
+            counted[charge.meter] += charge.quantity
         request = (usage.tenant, usage.request_id)
         self._booked[request] = self._booked.get(request, Booked()).and_of(usage)
 

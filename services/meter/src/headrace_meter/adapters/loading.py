@@ -10,8 +10,8 @@ from sqlalchemy import Select, and_, func, select, union
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, USAGES
-from headrace_meter.domain import Account, Reservation, UsageKey
+from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, MONTH_COUNTS, OUTCOMES, RESERVATIONS, USAGES
+from headrace_meter.domain import Account, CountKey, Quantities, Reservation, UsageKey
 from headrace_meter.facts import RequestKey, Wanted
 from headrace_meter.working_set import Booked, Outcome, WorkingSet
 
@@ -32,6 +32,7 @@ async def load(connection: AsyncConnection, wanted: Wanted) -> WorkingSet:
         accounts=[Account(**row._mapping) for row in await _found(connection, select(ACCOUNTS), ACCOUNTS, accounts)],  # noqa: SLF001 - public
         outcomes=outcomes,
         booked=await _booked(connection, ending),
+        counts=await _counts(connection, wanted.counts),
     )
 
 
@@ -84,6 +85,17 @@ async def _booked(connection: AsyncConnection, requests: Collection[RequestKey])
         attempts.setdefault(key, set()).update([] if operation == _EMBED else [attempt_id])
         embedded[key] = embedded.get(key, 0) + (quantity if is_tokens else 0)
     return {key: Booked(frozenset(ids), embedded[key]) for key, ids in attempts.items()}
+
+
+async def _counts(connection: AsyncConnection, wanted: Collection[CountKey]) -> Mapping[CountKey, Quantities]:
+    if not wanted:
+        return {}
+    table = MONTH_COUNTS.c
+    of_these = among(connection, (table.tenant, table.period, table.model), sorted(wanted))
+    found: dict[CountKey, dict[str, int]] = {}
+    for row in await connection.execute(select(MONTH_COUNTS).where(of_these)):
+        found.setdefault((row.tenant, row.period, row.model), {})[row.meter] = row.quantity
+    return found
 
 
 async def _found(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
@@ -11,7 +12,7 @@ from typing import Any
 
 from headrace_messaging import Event
 
-from headrace_meter.domain import Account, Charge, Reservation, Usage, UsageKey
+from headrace_meter.domain import Account, Charge, CountKey, Quantities, Reservation, Usage, UsageKey
 from headrace_meter.facts import RequestKey, Trace, Wanted
 from headrace_meter.ports import Selection, Sum, UsageReport
 from headrace_meter.working_set import Booked, Changes, Outcome, WorkingSet
@@ -22,6 +23,7 @@ class _State:
     inbox: set[tuple[str, str]] = field(default_factory=set)
     usages: dict[UsageKey, Usage] = field(default_factory=dict)
     charges: dict[UsageKey, tuple[Charge, ...]] = field(default_factory=dict)
+    counts: dict[CountKey, Quantities] = field(default_factory=dict)
     unrated: set[UsageKey] = field(default_factory=set)
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
     reservations: dict[tuple[str, str], Reservation] = field(default_factory=dict)
@@ -109,6 +111,8 @@ class MemoryTransaction:
         state = self._state
         state.usages |= {usage.key: usage for usage in changes.usages}
         state.charges |= {use.key: tuple(use.charges) for use in changes.charged}
+        for key, grown in changes.counted.items():
+            state.counts[key] = Counter(state.counts.get(key, {})) + grown
         state.unrated |= {use.key for use in changes.unrated}
         state.unrated -= set(changes.rated)
         for close in changes.outcomes:
@@ -148,6 +152,7 @@ def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
         accounts=[state.accounts[month] for month in months & state.accounts.keys()],
         outcomes=outcomes,
         booked=booked,
+        counts={key: state.counts[key] for key in wanted.counts & state.counts.keys()},
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace_meter.domain import Charge, Usage
+from headrace_meter.domain import Charge, CountKey, Usage
 from headrace_meter.facts import Close
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,6 +43,7 @@ def charge_row(usage: Usage, charge: Charge) -> dict[str, Any]:
         "tenant": usage.tenant,
         "usage_id": charge.usage_id,
         "meter": charge.meter,
+        "part": charge.part,
         "quantity": charge.quantity,
         "price_micros": charge.price.micros,
         "rate_id": charge.price.rate_id,
@@ -50,6 +51,16 @@ def charge_row(usage: Usage, charge: Charge) -> dict[str, Any]:
         "cost_picos": charge.cost_picos,
         "currency": charge.currency,
     }
+
+
+def count_rows(counted: Mapping[CountKey, Mapping[str, int]]) -> list[dict[str, Any]]:
+    """Return what months grew by as rows of `month_counts`."""
+    return [
+        {"tenant": tenant, "period": period, "model": model, "meter": meter, "quantity": quantity}
+        for (tenant, period, model), meters in counted.items()
+        for meter, quantity in meters.items()
+        if quantity
+    ]
 
 
 def outcome_row(close: Close) -> dict[str, Any]:

@@ -42,6 +42,8 @@ CHARGES = Table(
     Column("tenant", String(255), primary_key=True),
     Column("usage_id", String(255), primary_key=True),
     Column("meter", String(255), primary_key=True),
+    # From 0: a meter that crosses from one tier into the next has a charge for each.
+    Column("part", Integer, primary_key=True, server_default="0"),
     Column("quantity", BigInteger, nullable=False),
     Column("price_micros", BigInteger, nullable=False),
     Column("rate_id", String(255), nullable=False),
@@ -49,6 +51,17 @@ CHARGES = Table(
     Column("cost_picos", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
     ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
+)
+
+# What a tenant's month had of each meter of each model: which tier comes next. The sum of `charges`, kept as it grows.
+MONTH_COUNTS = Table(
+    "month_counts",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("period", String(7), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("meter", String(255), primary_key=True),
+    Column("quantity", BigInteger, nullable=False),
 )
 
 # Usages that had no price when they came; a row goes when its usage is booked.
