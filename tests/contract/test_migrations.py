@@ -140,7 +140,8 @@ KEPT = {
     },
     "meter": {
         "SELECT tenant, usage_id, status, day FROM usages": [("acme", "u1", "completed", "d")],
-        "SELECT tenant, usage_id, cost_picos FROM charges": [("acme", "u1", 3)],
+        "SELECT tenant, usage_id, part, cost_picos FROM charges": [("acme", "u1", 0, 3)],
+        "SELECT tenant, period, model, meter, quantity FROM month_counts": [("acme", "d", "m", "input_tokens", 1)],
         "SELECT tenant, usage_id, reason FROM unrated": [("acme", "u1", "why")],
         "SELECT tenant, event_id FROM inbox_events": [("acme", "u1")],
         "SELECT period, reserved_ever_picos FROM accounts ORDER BY 1": [("2026-10", 0), ("2026-11", 11)],

@@ -29,7 +29,12 @@ from sqlalchemy import MetaData, select
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 RATES = [{"model": "m", "from": "2026-01-01", "per_million": {"input_tokens": "1", "output_tokens": "2"}},
-         {"model": "e", "from": "2026-01-01", "per_million": {"embedding_tokens": "1"}}]  # fmt: skip
+         {"model": "e", "from": "2026-01-01", "per_million": {"embedding_tokens": "1"}},
+         {"model": "tiered", "from": "2026-01-01",
+          "per_million": {"input_tokens": [{"up_to": 25, "price": "3"}, {"up_to": 70, "price": "2"}, {"price": "1"}],
+                          "output_tokens": "2"},
+          "instead": [{"when": {"prompt_above_tokens": 40},
+                       "per_million": {"input_tokens": [{"up_to": 100, "price": "6"}, {"price": "4"}]}}]}]  # fmt: skip
 
 
 class FakeBudgets:
@@ -92,12 +97,15 @@ class SqlUnderTest:
         )
         return cls(database, outbox, ledger)
 
-    async def published(self):
+    async def told(self, topic):
+        """Return the ids and contents of what leaves for the topics whose name has this word, in order."""
         async with self.database.read() as connection:
             rows = (await connection.execute(select(self.table).order_by(self.table.c.seq))).all()
-        events = [(row.topic, json.loads(row.value)) for row in rows]
-        costs = [(row["x_UsageId"], row["SkuMeter"]) for topic, row in events if "cost" in topic]
-        return costs, [row["percent"] for topic, row in events if "budget" in topic]
+        return [(dict(json.loads(row.headers))["ce_id"], json.loads(row.value)) for row in rows if topic in row.topic]
+
+    async def published(self):
+        costs = [(row["x_UsageId"], row["SkuMeter"]) for _, row in await self.told("cost")]
+        return costs, [row["percent"] for _, row in await self.told("budget")]
 
 
 class Meter:

@@ -30,7 +30,7 @@ def stream(choose, make_usage, noon, length):
     deliveries: list[tuple[str, Usage | Close]] = []
     for number in range(length):
         tenant, request = choose(TENANTS), f"r{number % 4}"
-        kind = choose(("answer", "answer", "embed", "unpriced", "outcome", "again", "told by another"))
+        kind = choose(("answer", "answer", "tiered", "embed", "unpriced", "outcome", "again", "told by another"))
         if kind in ("again", "told by another") and deliveries:
             id_, fact = choose(deliveries)
             deliveries.append((id_ if kind == "again" else f"{id_}-{number}", fact))
@@ -40,7 +40,8 @@ def stream(choose, make_usage, noon, length):
             deliveries.append((f"outcome-{tenant}-{number}", outcome))
         else:
             embed = {"operation": "embed", "model": "e", "quantities": {"embedding_tokens": 7}, "reservation_id": ""}
-            fields = {"embed": embed, "unpriced": {"model": "new"}}.get(kind, {})
+            tiered = {"model": "tiered", "quantities": {"input_tokens": choose((0, 10, 45)), "output_tokens": 5}}
+            fields = {"embed": embed, "unpriced": {"model": "new"}, "tiered": tiered}.get(kind, {})
             status = choose(("completed", "failed", "unknown"))
             used = make_usage(number, tenant=tenant, request_id=request, **{"status": status} | fields)
             deliveries.append((used.usage_id, used))

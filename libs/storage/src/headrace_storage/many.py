@@ -38,9 +38,7 @@ async def insert_all_new(connection: AsyncConnection, table: Table, rows: Rows) 
     return {tuple(each) for each in await connection.execute(new, [dict(row) for row in rows])}
 
 
-async def upsert_all(
-    connection: AsyncConnection, table: Table, rows: Rows, *, adding: Collection[str] = ()
-) -> None:
+async def upsert_all(connection: AsyncConnection, table: Table, rows: Rows, *, adding: Collection[str] = ()) -> None:
     """Insert rows, or replace those that have their primary key; of two rows with one key the last must come alone.
 
     Columns in `adding` are added to what is there instead of replacing it.
