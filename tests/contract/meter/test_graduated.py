@@ -41,7 +41,7 @@ async def spent(meter):
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_any_cut_any_order_and_any_repetition_cost_what_every_unit_costs_by_itself(make_meter, make_usage, data):
-    """Usages of two tenants, shuffled, repeated and cut into parts of any size: the sum is that of a count on fingers."""
+    """Usages of two tenants, shuffled, repeated, cut into parts of any size: the sum is that of a count on fingers."""
     sizes = data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=12))
     used = [graduated(make_usage, at, tokens=size, tenant=TENANTS[at % 2]) for at, size in enumerate(sizes)]
     again = data.draw(st.lists(st.sampled_from(used), max_size=8))
@@ -59,7 +59,7 @@ def test_any_cut_any_order_and_any_repetition_cost_what_every_unit_costs_by_itse
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_replicas_count_one_month_together(open_sql, make_meter, make_usage, seed):
-    """Three replicas book two tenants' usage at once, in parts and by calls, each fact twice: no unit is lost or twice."""
+    """Three replicas book two tenants' usage at once, in parts and by calls, each fact twice: each unit counts once."""
     chance = random.Random(seed)
     replicas = [make_meter(await open_sql(), acme=None, globex=None) for _ in range(3)]
     used = [graduated(make_usage, at, tokens=chance.randrange(40), tenant=chance.choice(TENANTS)) for at in range(24)]
@@ -89,7 +89,7 @@ async def test_replicas_count_one_month_together(open_sql, make_meter, make_usag
 
 
 async def test_a_usage_across_a_boundary_is_a_charge_and_a_cost_row_a_tier(open_sql, make_meter, make_usage):
-    """Each under an id of its own, which a redelivery does not change; each quantity times its unit price is its cost."""
+    """Each under an id of its own, which a redelivery does not change; quantity times unit price is its cost."""
     meter = make_meter(await open_sql(), acme=None)
     for _ in range(2):
         assert await meter.use(graduated(make_usage, 1, tokens=30)) == one_by_one(30)

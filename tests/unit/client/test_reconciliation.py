@@ -101,6 +101,54 @@ def test_another_tenant_s_usage_is_not_this_one_s():
     assert (found.equal, found.usages) == (True, 0)
 
 
+def guessed(number: int, **quantities: int) -> tuple[str, UsageRecorded]:
+    """Make the estimate of the n-th usage's attempt."""
+    _, payload = usage(number, **quantities)
+    payload.attempt_id, payload.estimated = f"a{number}", True
+    return f"g{number}", payload
+
+
+def taken_back(event_id: str, row: CostRecorded) -> tuple[str, CostRecorded]:
+    """Make the row that takes another one back."""
+    back = deepcopy(row)
+    back.x_corrects_row_id, back.charge_class = event_id, "Correction"
+    back.consumed_quantity, back.billed_cost = f"-{row.consumed_quantity}", f"-{row.billed_cost}"
+    return f"{event_id}-back", back
+
+
+def corrected() -> tuple[list, list]:
+    """Make the events of an attempt that was estimated at 25 and used 10."""
+    known, row = deepcopy(USAGES[0]), cost(1, "input_tokens", 25, "0.25")
+    known[1].attempt_id, row[1].x_usage_id = "a1", "g1"
+    estimate = (f"{row[0]}-estimate", row[1])
+    return [known, USAGES[1], guessed(1, input_tokens=25)], [*COSTS, estimate, taken_back(*estimate)]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_an_estimate_that_was_corrected_does_not_count(step):
+    """Whichever the topic tells first; the rows of it are nothing together."""
+    usages, costs = corrected()
+
+    assert compared(usages[::step], costs[::step], ledger(usages=3)).equal
+
+
+def test_an_estimate_counts_as_long_as_nothing_better_is_known():
+    """Of its own attempt: another one's usage says nothing about it."""
+    row = cost(3, "input_tokens", 5, "0.1")
+    row[1].x_usage_id = "g3"
+
+    assert compared([*USAGES, guessed(3, input_tokens=5)], [*COSTS, row], ledger("0.4", 3, input_tokens=35)).equal
+
+
+def test_a_correction_that_takes_back_something_else_is_named():
+    """Another amount than its original's, or the row of nobody."""
+    usages, costs = corrected()
+    costs[-1][1].billed_cost = "-0.24"
+    found = compared(usages, costs, ledger("0.31", usages=3))
+
+    assert found.differences == (f"cost row {costs[-1][0]} takes back what the topic does not hold",)
+
+
 def test_only_the_span_is_compared():
     """What began before it, or at its end, may be missing anywhere."""
     early = usage(3, began="2026-11-21T11:59:59.999999Z", input_tokens=5)

@@ -1,17 +1,30 @@
 """The rules of booking: one fact after the other on a working set. No fact leaves half of itself behind.
 
 A fact that is booked again changes nothing and is answered as the first time.
+
+An estimate counts until what its attempt used indeed is booked: then it is taken back, charge by charge. Whichever
+comes first, what stands in the end is what was used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from headrace_errors import Refused
 
-from headrace_meter.domain import Account, Reservation, ReservationState, rate
+from headrace_meter.domain import (
+    Account,
+    Quantities,
+    Reservation,
+    ReservationState,
+    Usage,
+    place_of,
+    rate,
+    taken_back,
+)
 from headrace_meter.facts import Close, Fact, GiveBack, Hold, RequestKey, Trace, Use
-from headrace_meter.working_set import Crossing, WorkingSet
+from headrace_meter.working_set import Crossing, Estimate, WorkingSet
 
 Answer = int | None
 """Picos that are held or that were spent; None where there is nothing to tell, as of a usage without a price."""
@@ -99,13 +112,52 @@ def close(fact: Close, books: WorkingSet) -> None:
 
 def _charge(fact: Use, books: WorkingSet) -> None:
     usage = fact.usage
-    if fact.graduated:
-        fact = replace(fact, charges=rate(usage, fact.graduated, counted=books.counted(usage)))
+    estimates = [] if usage.provisional else books.estimates(usage.attempt_key)
+    fact = _rated(fact, estimates, books)
     books.account(usage.tenant, usage.period).spend(fact.cost_picos)  # before anything changes: it may be too much
+    for estimate in estimates:
+        _take_back(estimate, fact, books)
     books.add_charged(fact)
+    if not usage.provisional:
+        books.know(usage.attempt_key)
+    elif any(charge.quantity for charge in fact.charges):
+        books.add_estimate(Estimate(usage, tuple(fact.charges)))
     _settle(fact, books)
     account = books.account(usage.tenant, usage.period).spend(fact.cost_picos)
     _save(account, fact.limit_picos, fact.trace, books)
+
+
+def _rated(fact: Use, estimates: Sequence[Estimate], books: WorkingSet) -> Use:
+    """Return a usage with its charges, as far as they depend on what is booked already."""
+    usage = fact.usage
+    if usage.provisional and books.is_known(usage.attempt_key):  # it came late: nobody needs the guess any more
+        return replace(fact, charges=rate(replace(usage, quantities={}), fact.prices), cost_rows=())
+    if fact.graduated:
+        fact = replace(fact, charges=rate(usage, fact.prices, counted=_counted(usage, estimates, books)))
+    if estimates:
+        corrections = tuple(replace(charge, correction=True) for charge in fact.charges)
+        return replace(fact, charges=corrections, cost_rows=())
+    return fact
+
+
+def _counted(usage: Usage, estimates: Sequence[Estimate], books: WorkingSet) -> Quantities:
+    """Return what the month had before: where an estimate stood, for what was used takes its place."""
+    counted = dict(books.counted(usage))
+    for estimate in estimates:
+        if estimate.usage.count_key == usage.count_key:
+            for charge in estimate.charges:
+                counted[charge.meter] = counted.get(charge.meter, 0) - charge.quantity
+    for estimate in estimates:
+        if estimate.usage.count_key == usage.count_key:
+            counted |= place_of(estimate.charges)
+    return counted
+
+
+def _take_back(estimate: Estimate, fact: Use, books: WorkingSet) -> None:
+    back = Use(usage=estimate.usage, prices=fact.prices, charges=taken_back(estimate.charges), trace=fact.trace)
+    books.add_charged(back)
+    account = books.account(estimate.usage.tenant, estimate.usage.period)
+    books.save_account(account.spend(back.cost_picos))
 
 
 def _settle(fact: Use, books: WorkingSet) -> None:

@@ -7,7 +7,7 @@ port `LedgerTransaction`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -28,6 +28,9 @@ UsageKey = tuple[str, str]
 
 CountKey = tuple[str, str, str]
 """A tenant, a month and a model: whose quantities, meter by meter, count towards tiers."""
+
+AttemptKey = tuple[str, str, str]
+"""A tenant, its request (empty for none) and an attempt of that."""
 
 UsageStatus = Literal["completed", "failed", "unknown", "cancelled"]
 ReservationState = Literal["held", "unknown", "settled", "released"]
@@ -65,6 +68,16 @@ class Usage:
         return period_of(self.started_at)
 
     @property
+    def attempt_key(self) -> AttemptKey:
+        """What it is a usage of."""
+        return (self.tenant, self.request_id, self.attempt_id)
+
+    @property
+    def provisional(self) -> bool:
+        """True when it was guessed: it counts only until it is known what the attempt used."""
+        return self.estimated or self.status == "unknown"
+
+    @property
     def count_key(self) -> CountKey:
         """Where its quantities count towards tiers."""
         return (self.tenant, self.period, self.model)
@@ -74,7 +87,9 @@ class Usage:
 class Charge:
     """One meter of one usage, rated: one row of the ledger and one row on the cost topic.
 
-    `part` counts from 0 where the meter crossed from one tier into the next: each part has its own price.
+    `part` counts from 0 where the meter crossed from one tier into the next: each part has its own price. `counted` is
+    what the month had before, where tiers decided. A correction either takes back (`takes_back` is the part whose
+    negative it is), or is what was used indeed.
     """
 
     usage_id: str
@@ -85,6 +100,9 @@ class Charge:
     currency: str
     price_version: str
     part: int = 0
+    counted: int | None = None
+    correction: bool = False
+    takes_back: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,14 +230,40 @@ def rate(usage: Usage, prices: PriceList, *, counted: Quantities = _NOTHING) -> 
         return (_charge(usage, Part(0, nothing), prices),)
     parts = prices.parts(usage.model, usage.quantities, usage.started_at, tenant=usage.tenant, counted=counted)
     numbers: Counter[str] = Counter()
+    position = Counter(counted)
     charges = []
     for part in parts:
-        charges.append(_charge(usage, part, prices, number=numbers[part.price.meter]))
-        numbers[part.price.meter] += 1
+        meter = part.price.meter
+        before = position[meter] if part.price.terms.tier else None
+        charges.append(_charge(usage, part, prices, number=numbers[meter], counted=before))
+        numbers[meter] += 1
+        position[meter] += part.quantity
     return tuple(charges)
 
 
-def _charge(usage: Usage, part: Part, prices: PriceList, *, number: int = 0) -> Charge:
+def taken_back(charges: Sequence[Charge]) -> tuple[Charge, ...]:
+    """Return what takes charges back: each at its own price, so that both are nothing together, to the last digit."""
+    parts = Counter(charge.meter for charge in charges)
+    return tuple(
+        replace(
+            charge,
+            quantity=-charge.quantity,
+            cost_picos=-charge.cost_picos,
+            part=charge.part + parts[charge.meter],
+            correction=True,
+            takes_back=charge.part,
+        )
+        for charge in charges
+        if charge.quantity
+    )
+
+
+def place_of(charges: Sequence[Charge]) -> Quantities:
+    """Return where in their month graduated charges begin, by meter."""
+    return {charge.meter: charge.counted for charge in reversed(charges) if charge.counted is not None}
+
+
+def _charge(usage: Usage, part: Part, prices: PriceList, *, number: int = 0, counted: int | None = None) -> Charge:
     return Charge(
         usage_id=usage.usage_id,
         meter=part.price.meter,
@@ -229,4 +273,5 @@ def _charge(usage: Usage, part: Part, prices: PriceList, *, number: int = 0) -> 
         currency=prices.currency,
         price_version=prices.version,
         part=number,
+        counted=counted,
     )

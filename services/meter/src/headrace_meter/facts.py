@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from headrace_meter.domain import Charge, CountKey, Usage, UsageKey
+from headrace_meter.domain import AttemptKey, Charge, CountKey, Usage, UsageKey
 from headrace_meter.prices import PriceList
 
 AccountKey = tuple[str, str]
@@ -58,14 +58,14 @@ class GiveBack:
 class Use:
     """An attempt used something: rated, with its cost rows as they will be published, or `unpriced` with the reason.
 
-    A price with tiers depends on what the month had before, which is known where it is booked: then `graduated` is the
-    book to rate it by, and charges and cost rows are made there.
+    A price with tiers depends on what the month had before, which is known where it is booked: charges and cost rows
+    are made there then, by the book that is in `prices`.
     """
 
     usage: Usage
+    prices: PriceList
     charges: Sequence[Charge] = ()
     cost_rows: Sequence[Any] = ()
-    graduated: PriceList | None = None
     unpriced: str = ""
     limit_picos: int | None = None
     trace: Trace = field(default_factory=dict)
@@ -79,6 +79,11 @@ class Use:
     def key(self) -> UsageKey:
         """What names the usage."""
         return self.usage.key
+
+    @property
+    def graduated(self) -> bool:
+        """True when its charges can only be made where it is booked."""
+        return not self.charges and not self.unpriced
 
     @property
     def cost_picos(self) -> int:
@@ -115,12 +120,16 @@ class Wanted:
     closing: frozenset[RequestKey] = frozenset()
     accounts: frozenset[AccountKey] = frozenset()
     counts: frozenset[CountKey] = frozenset()
+    used: frozenset[AttemptKey] = frozenset()
+    """Attempts whose open estimates are wanted."""
+    guessed: frozenset[AttemptKey] = frozenset()
+    """Attempts of which is wanted whether it is known what they used."""
 
 
 def wanted_by(facts: Iterable[Fact]) -> Wanted:
     """Return which rows facts touch."""
     usages, reservations, requests, closing, accounts = (set[tuple[str, str]]() for _ in range(5))
-    counts: set[CountKey] = set()
+    counts, used, guessed = set[CountKey](), set[AttemptKey](), set[AttemptKey]()
     for fact in facts:
         if isinstance(fact, Hold):
             reservations.add(fact.key)
@@ -132,6 +141,7 @@ def wanted_by(facts: Iterable[Fact]) -> Wanted:
             usage = fact.usage
             usages.add(fact.key)
             accounts.add((fact.tenant, usage.period))
+            (guessed if usage.provisional else used).add(usage.attempt_key)
             if fact.graduated:
                 counts.add(usage.count_key)
             if usage.reservation_id:
@@ -141,4 +151,4 @@ def wanted_by(facts: Iterable[Fact]) -> Wanted:
         else:
             closing.add(fact.key)
     rows = map(frozenset, (usages, reservations, requests | closing, closing, accounts))
-    return Wanted(*rows, counts=frozenset(counts))
+    return Wanted(*rows, counts=frozenset(counts), used=frozenset(used), guessed=frozenset(guessed))

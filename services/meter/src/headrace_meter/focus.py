@@ -73,8 +73,8 @@ def _when(usage: Usage) -> FocusRow:
 def _what(usage: Usage, charge: Charge) -> FocusRow:
     return {
         "ChargeCategory": "Usage",
-        "ChargeClass": "",
-        "ChargeDescription": f"{charge.quantity} {charge.meter} of {usage.model}, {usage.status}",
+        "ChargeClass": "Correction" if charge.correction else "",
+        "ChargeDescription": _description(usage, charge),
         "ChargeFrequency": "Usage-Based",
         "PricingCategory": "Standard",
         "ServiceCategory": "AI and Machine Learning",
@@ -87,6 +87,13 @@ def _what(usage: Usage, charge: Charge) -> FocusRow:
         "SkuPriceId": _sku_price_id(charge),
         "SkuPriceDetails": _sku_price_details(charge),
     }
+
+
+def _description(usage: Usage, charge: Charge) -> str:
+    what = f"{abs(charge.quantity)} {charge.meter} of {usage.model}"
+    if charge.takes_back is not None:
+        return f"takes back an estimate of {what}"
+    return f"{what}, {usage.status}" + (" (was estimated before)" if charge.correction else "")
 
 
 def _sku_price_id(charge: Charge) -> str:

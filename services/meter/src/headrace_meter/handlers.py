@@ -92,11 +92,11 @@ async def rated(usage: Usage, *, trace: Trace, rules: Rules) -> Use:
     try:
         charges = rate(usage, rules.prices)
     except ModelUnpriced as error:
-        return Use(usage=usage, unpriced=error.detail, limit_picos=limit, trace=trace)
+        return Use(usage=usage, prices=rules.prices, unpriced=error.detail, limit_picos=limit, trace=trace)
     if any(charge.price.terms.tier for charge in charges):
-        return Use(usage=usage, graduated=rules.prices, limit_picos=limit, trace=trace)
+        return Use(usage=usage, prices=rules.prices, limit_picos=limit, trace=trace)
     rows = await rules.cost_rows(usage, charges, trace)
-    return Use(usage=usage, charges=charges, cost_rows=rows, limit_picos=limit, trace=trace)
+    return Use(usage=usage, prices=rules.prices, charges=charges, cost_rows=rows, limit_picos=limit, trace=trace)
 
 
 async def book_all(facts: Sequence[Use | Close], *, transaction: Transaction, rules: Rules) -> list[Answer]:
@@ -183,7 +183,8 @@ def _answer(fact: Fact, books: WorkingSet) -> Answer | HeadraceError:
 
 def _tell(changes: Changes, rules: Rules) -> None:
     for use in changes.charged:
-        rules.observed.rated(use.usage.model, use.cost_picos)
+        if use.cost_picos >= 0:  # a counter never goes back: what was taken back stays counted
+            rules.observed.rated(use.usage.model, use.cost_picos)
     for use in changes.unrated:
         rules.observed.unrated(use.usage, use.unpriced)
 

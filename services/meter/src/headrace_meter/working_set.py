@@ -10,7 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from headrace_meter.domain import Account, CountKey, Quantities, RequestProgress, Reservation, Usage, UsageKey
+from headrace_meter.domain import (
+    Account,
+    AttemptKey,
+    Charge,
+    CountKey,
+    Quantities,
+    RequestProgress,
+    Reservation,
+    Usage,
+    UsageKey,
+)
 from headrace_meter.facts import AccountKey, Close, RequestKey, ReservationKey, Trace, Use
 
 
@@ -21,10 +31,19 @@ class Booked:
     attempts: frozenset[str] = frozenset()
     embedding_tokens: int = 0
 
-    def and_of(self, usage: Usage) -> Booked:
-        """Return it with one usage more."""
+    def and_of(self, usage: Usage, charges: Iterable[Charge]) -> Booked:
+        """Return it with charges of a usage more."""
         attempts = self.attempts if usage.operation == "embed" else self.attempts | {usage.attempt_id}
-        return Booked(attempts, self.embedding_tokens + usage.quantities.get("embedding_tokens", 0))
+        tokens = sum(charge.quantity for charge in charges if charge.meter == "embedding_tokens")
+        return Booked(attempts, self.embedding_tokens + tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A provisional usage as it was charged, for as long as nothing better is known."""
+
+    usage: Usage
+    charges: tuple[Charge, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,9 @@ class Changes:
     outcomes: list[Close] = field(default_factory=list)
     reservations: dict[ReservationKey, Reservation] = field(default_factory=dict)
     accounts: dict[AccountKey, Account] = field(default_factory=dict)
+    estimates: dict[UsageKey, Estimate] = field(default_factory=dict)
+    corrected: list[Estimate] = field(default_factory=list)
+    """Estimates from before that are taken back."""
     counted: dict[CountKey, Counter[str]] = field(default_factory=dict)
     """By how much the months' quantities grow, by meter."""
     crossed: list[Crossing] = field(default_factory=list)
@@ -66,7 +88,7 @@ class WorkingSet:
     """Rows by key. `costs` has every usage that is here: what it cost, None while it has no price.
 
     `booked` is loaded of requests whose outcome is known or comes with these facts, `counts` (what months had by meter)
-    for prices with tiers; of others nobody asks.
+    for prices with tiers, `estimates` and `known` of attempts that are used; of others nobody asks.
     """
 
     def __init__(
@@ -78,12 +100,18 @@ class WorkingSet:
         outcomes: Mapping[RequestKey, Outcome],
         booked: Mapping[RequestKey, Booked],
         counts: Mapping[CountKey, Quantities] = MappingProxyType({}),
+        estimates: Iterable[Estimate] = (),
+        known: Iterable[AttemptKey] = (),
     ) -> None:
         self.changes = Changes()
         self.costs = dict(costs)
         self.outcomes = dict(outcomes)
         self._booked = dict(booked)
         self._counts = counts
+        self._estimates: dict[AttemptKey, dict[UsageKey, Estimate]] = {}
+        for each in estimates:
+            self._estimates.setdefault(each.usage.attempt_key, {})[each.usage.key] = each
+        self._known = set(known)
         self._accounts = {(one.tenant, one.period): one for one in accounts}
         self._reservations: dict[ReservationKey, Reservation] = {}
         self._by_request: dict[RequestKey, dict[str, Reservation]] = {}
@@ -130,15 +158,35 @@ class WorkingSet:
         self.changes.reservations[reservation.tenant, reservation.reservation_id] = reservation
 
     def add_charged(self, use: Use) -> None:
-        """Take a usage's charges."""
+        """Take a usage's charges; also those that take back what an estimate was charged."""
         usage = use.usage
         self.changes.charged.append(use)
-        self.costs[use.key] = use.cost_picos
+        self.costs[use.key] = (self.costs.get(use.key) or 0) + use.cost_picos
         counted = self.changes.counted.setdefault(usage.count_key, Counter())
         for charge in use.charges:
             counted[charge.meter] += charge.quantity
         request = (usage.tenant, usage.request_id)
-        self._booked[request] = self._booked.get(request, Booked()).and_of(usage)
+        self._booked[request] = self._booked.get(request, Booked()).and_of(usage, use.charges)
+
+    def estimates(self, attempt: AttemptKey) -> list[Estimate]:
+        """Return what was charged for an attempt as long as nothing better was known; only where it was wanted."""
+        return list(self._estimates.get(attempt, {}).values())
+
+    def is_known(self, attempt: AttemptKey) -> bool:
+        """Tell whether it is booked what an attempt used indeed; only where it was wanted."""
+        return attempt in self._known
+
+    def add_estimate(self, estimate: Estimate) -> None:
+        """Remember what a provisional usage was charged."""
+        self._estimates.setdefault(estimate.usage.attempt_key, {})[estimate.usage.key] = estimate
+        self.changes.estimates[estimate.usage.key] = estimate
+
+    def know(self, attempt: AttemptKey) -> None:
+        """Note that it is booked what an attempt used indeed: no estimate of it stands any more."""
+        self._known.add(attempt)
+        for estimate in self._estimates.pop(attempt, {}).values():
+            if not self.changes.estimates.pop(estimate.usage.key, None):
+                self.changes.corrected.append(estimate)
 
     def add_unrated(self, use: Use) -> None:
         """Take a usage that has no price."""

@@ -25,13 +25,18 @@ _WITHOUT_ROW = f"""SELECT usage_id FROM usages WHERE {_IN_SPAN} AND NOT EXISTS (
 _STRAY = f"""SELECT DISTINCT usage_id FROM costs WHERE {_IN_SPAN} AND NOT EXISTS (SELECT 1 FROM usages
   WHERE usages.tenant = costs.tenant AND usages.usage_id = costs.usage_id) LIMIT :most"""  # noqa: S608
 _DOUBLED = f"""SELECT usage_id, meter FROM costs WHERE {_IN_SPAN}
-  GROUP BY usage_id, meter, price HAVING count(*) > 1 LIMIT :most"""  # noqa: S608
+  GROUP BY usage_id, meter, price, corrects HAVING count(*) > 1 LIMIT :most"""  # noqa: S608
+_WRONGLY_BACK = f"""SELECT event_id FROM costs WHERE {_IN_SPAN} AND corrects <> '' AND NOT EXISTS (SELECT 1
+  FROM costs AS original WHERE original.tenant = costs.tenant AND original.event_id = costs.corrects
+  AND original.quantity = -costs.quantity AND original.high * {HALF_PICOS} + original.low
+  = -(costs.high * {HALF_PICOS} + costs.low)) LIMIT :most"""  # noqa: S608
 _UNEQUAL = f"""SELECT usage_id, meter, sum(used), sum(rated) FROM (
-    SELECT usage_id, meter, quantity AS used, 0 AS rated FROM used JOIN usages USING (tenant, usage_id) WHERE {_IN_SPAN}
+    SELECT usage_id, meter, quantity AS used, 0 AS rated
+      FROM used JOIN counting USING (tenant, usage_id) WHERE {_IN_SPAN}
     UNION ALL SELECT usage_id, meter, 0, quantity FROM costs WHERE {_IN_SPAN})
   GROUP BY usage_id, meter HAVING sum(used) <> sum(rated) LIMIT :most"""  # noqa: S608
 _CONTRADICTED = f"SELECT what, id FROM contradicted WHERE {_IN_SPAN} LIMIT :most"  # noqa: S608
-_USED = f"""SELECT model, meter, sum(quantity) FROM used JOIN usages USING (tenant, usage_id) WHERE {_IN_SPAN}
+_USED = f"""SELECT model, meter, sum(quantity) FROM used JOIN counting USING (tenant, usage_id) WHERE {_IN_SPAN}
   GROUP BY model, meter ORDER BY model, meter"""  # noqa: S608
 _RATED = f"""SELECT model, meter, sum(quantity), sum(high), sum(low) FROM costs WHERE {_IN_SPAN}
   GROUP BY model, meter ORDER BY model, meter"""  # noqa: S608
@@ -132,6 +137,8 @@ def _row_differences(tally: Tally, values: Mapping[str, Any]) -> Iterator[str]:
         yield f"{what} {name} was published with two contents"
     for usage_id, meter in tally.rows(_DOUBLED, **limited):
         yield f"usage {usage_id} has two cost rows for {meter} at one price"
+    for (row_id,) in tally.rows(_WRONGLY_BACK, **limited):
+        yield f"cost row {row_id} takes back what the topic does not hold"
     alone = [usage_id for (usage_id,) in tally.rows(_WITHOUT_ROW, **limited)]
     strays = [usage_id for (usage_id,) in tally.rows(_STRAY, **limited)]
     for usage_id in alone:

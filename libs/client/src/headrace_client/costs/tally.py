@@ -1,7 +1,8 @@
 """What two topics told, kept beside each other on disk: as much as there is, in a bounded memory.
 
-A fact delivered twice is one fact, by its event id; two contents under one id are noted. SQLite's private temporary
-file holds it (it goes when the tally is closed), and its queries compare it usage by usage.
+A fact delivered twice is one fact, by its event id; two contents under one id are noted. An estimate counts as long as
+no usage tells what its attempt used indeed, whichever was published first (`counting`). SQLite's private temporary file
+holds it (it goes when the tally is closed), and its queries compare it usage by usage.
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ _PICOS = 10**12
 HALF_PICOS = 10**6  # a sum of picos can pass 64 bits, two sums of its halves do not
 
 _TABLES = """
-CREATE TABLE usages (tenant, usage_id, model, began_us INTEGER, digest, PRIMARY KEY (tenant, usage_id)) WITHOUT ROWID;
+CREATE TABLE usages (tenant, usage_id, request_id, attempt_id, provisional INTEGER, model, began_us INTEGER, digest,
+  PRIMARY KEY (tenant, usage_id)) WITHOUT ROWID;
+CREATE INDEX usages_known ON usages (tenant, request_id, attempt_id) WHERE NOT provisional;
 CREATE TABLE used (tenant, usage_id, meter, quantity INTEGER, PRIMARY KEY (tenant, usage_id, meter)) WITHOUT ROWID;
-CREATE TABLE costs (tenant, usage_id, event_id, model, meter, price, quantity INTEGER, high INTEGER, low INTEGER,
-  began_us INTEGER, digest, PRIMARY KEY (tenant, event_id)) WITHOUT ROWID;
+CREATE VIEW counting AS SELECT * FROM usages WHERE NOT provisional OR NOT EXISTS (SELECT 1 FROM usages AS known
+  WHERE NOT known.provisional AND known.tenant = usages.tenant
+  AND known.request_id = usages.request_id AND known.attempt_id = usages.attempt_id);
+CREATE TABLE costs (tenant, usage_id, event_id, model, meter, price, corrects,
+  quantity INTEGER, high INTEGER, low INTEGER, began_us INTEGER, digest, PRIMARY KEY (tenant, event_id)) WITHOUT ROWID;
 CREATE INDEX costs_of_usage ON costs (tenant, usage_id);
 CREATE TABLE contradicted (tenant, what, id, began_us INTEGER, PRIMARY KEY (tenant, what, id)) WITHOUT ROWID;
 """
@@ -76,22 +82,24 @@ class Tally:
         """Add a usage event. A repeated call may tell its usage again with other times: what it used is what counts."""
         used = +_used(usage)  # plus leaves out what is zero
         digest = _digest(usage.model, *(f"{meter}={quantity}" for meter, quantity in sorted(used.items())))
-        row = (tenant, event_id, usage.model, _microseconds(usage.started_at), digest)
-        if self._is_new("INSERT OR IGNORE INTO usages VALUES (?, ?, ?, ?, ?)", row):
+        began = _microseconds(usage.started_at)
+        provisional = usage.estimated or usage.status == "unknown"
+        row = (tenant, event_id, usage.request_id, usage.attempt_id, provisional, usage.model, began, digest)
+        if self._is_new("INSERT OR IGNORE INTO usages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row):
             parts = [(tenant, event_id, meter, quantity) for meter, quantity in used.items()]
             self._database.executemany("INSERT INTO used VALUES (?, ?, ?, ?)", parts)
         else:
-            self._check("usages", "usage", tenant, event_id, digest, row[3])
+            self._check("usages", "usage", tenant, event_id, digest, began)
 
     def add_cost(self, tenant: str, event_id: str, row: CostRecorded) -> None:
         """Add a cost event; ValueError for amounts that are none."""
         high, low = divmod(int(Decimal(row.billed_cost or 0) * _PICOS), HALF_PICOS)
         began, digest = _microseconds(row.charge_period_start), _digest(row.SerializeToString(deterministic=True).hex())
         kept = (
-            tenant, row.x_usage_id, event_id, row.x_model, row.sku_meter, row.sku_price_id,
+            tenant, row.x_usage_id, event_id, row.x_model, row.sku_meter, row.sku_price_id, row.x_corrects_row_id,
             int(row.consumed_quantity or 0), high, low, began, digest,
         )  # fmt: skip
-        if not self._is_new("INSERT OR IGNORE INTO costs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", kept):
+        if not self._is_new("INSERT OR IGNORE INTO costs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", kept):
             self._check("costs", "cost row", tenant, event_id, digest, began)
 
     def tenants(self) -> list[str]:
@@ -100,9 +108,9 @@ class Tally:
         return [tenant for (tenant,) in self.rows(query)]
 
     def usages(self, span: Span) -> Iterator[tuple[str, str, datetime, dict[str, int]]]:
-        """Yield tenant, model, begin and quantities of every usage that began in a span, in order of time."""
+        """Yield tenant, model, begin and quantities of every usage in a span that counts, in order of time."""
         query = """SELECT tenant, usage_id, model, began_us, meter, quantity
-          FROM usages LEFT JOIN used USING (tenant, usage_id)
+          FROM counting LEFT JOIN used USING (tenant, usage_id)
           WHERE began_us >= :since AND began_us < :until ORDER BY began_us, tenant, usage_id"""
         for (tenant, _, model, began_us), parts in groupby(
             self.rows(query, **span.microseconds()), lambda row: row[:4]

@@ -35,12 +35,14 @@ class Announcements:
         """Return the cost row of a charge: its id is derived from the usage's key, the meter and its part."""
         name = self._names.get(usage.tenant, usage.tenant)
         columns = focus_row(usage, charge, self._prices, tenant_name=name)
+        if charge.takes_back is not None:
+            columns["x_CorrectsRowId"] = _row_id(usage, charge.meter, charge.takes_back)
         fields: dict[str, Any] = {_FIELDS[column]: value for column, value in columns.items()}
         row = cost_pb2.CostRecorded(**fields)
         envelope = new_envelope(
             topics.COST_RECORDED,
             source=_SOURCE,
-            id=event_id("/".join(usage.key), f"cost.{charge.meter}", index=charge.part),
+            id=_row_id(usage, charge.meter, charge.part),
             time=self._clock(),
             tenant=usage.tenant,
             correlation_id=usage.request_id or usage.usage_id,
@@ -65,3 +67,7 @@ class Announcements:
             tenant=account.tenant,
         )
         return Outgoing(topics.BUDGET_CROSSED, account.tenant, payload, envelope)
+
+
+def _row_id(usage: Usage, meter: str, part: int) -> str:
+    return event_id("/".join(usage.key), f"cost.{meter}", index=part)

@@ -10,10 +10,11 @@ from sqlalchemy import Select, and_, func, select, union
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, MONTH_COUNTS, OUTCOMES, RESERVATIONS, USAGES
-from headrace_meter.domain import Account, CountKey, Quantities, Reservation, UsageKey
+from headrace_meter.adapters.rows import estimate_of
+from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, ESTIMATES, MONTH_COUNTS, OUTCOMES, RESERVATIONS, USAGES
+from headrace_meter.domain import Account, AttemptKey, CountKey, Quantities, Reservation, UsageKey
 from headrace_meter.facts import RequestKey, Wanted
-from headrace_meter.working_set import Booked, Outcome, WorkingSet
+from headrace_meter.working_set import Booked, Estimate, Outcome, WorkingSet
 
 _CHARGED = and_(CHARGES.c.tenant == USAGES.c.tenant, CHARGES.c.usage_id == USAGES.c.usage_id)
 _EMBED = "embed"
@@ -33,6 +34,8 @@ async def load(connection: AsyncConnection, wanted: Wanted) -> WorkingSet:
         outcomes=outcomes,
         booked=await _booked(connection, ending),
         counts=await _counts(connection, wanted.counts),
+        estimates=await _estimates(connection, wanted.used),
+        known=await _known(connection, wanted.guessed),
     )
 
 
@@ -96,6 +99,26 @@ async def _counts(connection: AsyncConnection, wanted: Collection[CountKey]) -> 
     for row in await connection.execute(select(MONTH_COUNTS).where(of_these)):
         found.setdefault((row.tenant, row.period, row.model), {})[row.meter] = row.quantity
     return found
+
+
+async def _estimates(connection: AsyncConnection, attempts: Collection[AttemptKey]) -> list[Estimate]:
+    if not attempts:
+        return []
+    table = ESTIMATES.c
+    of_these = among(connection, (table.tenant, table.request_id, table.attempt_id), sorted(attempts))
+    same = and_(USAGES.c.tenant == table.tenant, USAGES.c.usage_id == table.usage_id)
+    query = select(USAGES, table.charges_json).join(ESTIMATES, same).where(of_these).order_by(table.usage_id)
+    return [estimate_of(dict(row)) for row in (await connection.execute(query)).mappings()]
+
+
+async def _known(connection: AsyncConnection, attempts: Collection[AttemptKey]) -> list[AttemptKey]:
+    if not attempts:
+        return []
+    usage = USAGES.c
+    key = (usage.tenant, usage.request_id, usage.attempt_id)
+    final = (usage.estimated.is_(False), usage.status != "unknown")
+    query = select(*key).join(CHARGES, _CHARGED).where(among(connection, key, sorted(attempts)), *final).distinct()
+    return [(row.tenant, row.request_id, row.attempt_id) for row in await connection.execute(query)]
 
 
 async def _found(

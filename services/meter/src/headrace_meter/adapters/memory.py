@@ -15,7 +15,7 @@ from headrace_messaging import Event
 from headrace_meter.domain import Account, Charge, CountKey, Quantities, Reservation, Usage, UsageKey
 from headrace_meter.facts import RequestKey, Trace, Wanted
 from headrace_meter.ports import Selection, Sum, UsageReport
-from headrace_meter.working_set import Booked, Changes, Outcome, WorkingSet
+from headrace_meter.working_set import Booked, Changes, Estimate, Outcome, WorkingSet
 
 
 @dataclass
@@ -23,6 +23,7 @@ class _State:
     inbox: set[tuple[str, str]] = field(default_factory=set)
     usages: dict[UsageKey, Usage] = field(default_factory=dict)
     charges: dict[UsageKey, tuple[Charge, ...]] = field(default_factory=dict)
+    estimates: dict[UsageKey, Estimate] = field(default_factory=dict)
     counts: dict[CountKey, Quantities] = field(default_factory=dict)
     unrated: set[UsageKey] = field(default_factory=set)
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
@@ -110,7 +111,11 @@ class MemoryTransaction:
         """Take what changed into the draft."""
         state = self._state
         state.usages |= {usage.key: usage for usage in changes.usages}
-        state.charges |= {use.key: tuple(use.charges) for use in changes.charged}
+        for use in changes.charged:
+            state.charges[use.key] = (*state.charges.get(use.key, ()), *use.charges)
+        for estimate in changes.corrected:
+            del state.estimates[estimate.usage.key]
+        state.estimates |= changes.estimates
         for key, grown in changes.counted.items():
             state.counts[key] = Counter(state.counts.get(key, {})) + grown
         state.unrated |= {use.key for use in changes.unrated}
@@ -142,16 +147,19 @@ def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
     ]
     months = wanted.accounts | {(one.tenant, one.period) for one in reservations}
     booked: dict[RequestKey, Booked] = {}
-    for key in state.charges:
+    for key, charges in state.charges.items():
         usage = state.usages[key]
         if (request := (usage.tenant, usage.request_id)) in ending:
-            booked[request] = booked.get(request, Booked()).and_of(usage)
+            booked[request] = booked.get(request, Booked()).and_of(usage, charges)
     return WorkingSet(
         costs={key: _cost(state, key) for key in wanted.usages & state.usages.keys()},
         reservations=reservations,
         accounts=[state.accounts[month] for month in months & state.accounts.keys()],
         outcomes=outcomes,
         booked=booked,
+        estimates=[one for one in state.estimates.values() if one.usage.attempt_key in wanted.used],
+        known={usage.attempt_key for key in state.charges if not (usage := state.usages[key]).provisional}
+        & wanted.guessed,
         counts={key: state.counts[key] for key in wanted.counts & state.counts.keys()},
     )
 

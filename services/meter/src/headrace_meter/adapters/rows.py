@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headrace_meter.domain import Charge, CountKey, Usage
 from headrace_meter.facts import Close
+from headrace_meter.offers import Price, Terms, UnitPrices
+from headrace_meter.working_set import Estimate
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN = (
@@ -63,6 +66,23 @@ def count_rows(counted: Mapping[CountKey, Mapping[str, int]]) -> list[dict[str, 
     ]
 
 
+def estimate_row(estimate: Estimate) -> dict[str, Any]:
+    """Return an open estimate as a row of `estimates`."""
+    tenant, request_id, attempt_id = estimate.usage.attempt_key
+    return {
+        "tenant": tenant,
+        "request_id": request_id,
+        "attempt_id": attempt_id,
+        "usage_id": estimate.usage.usage_id,
+        "charges_json": json.dumps([asdict(charge) for charge in estimate.charges]),
+    }
+
+
+def estimate_of(row: Mapping[str, Any]) -> Estimate:
+    """Return the estimate of a row that has the columns of its usage, too."""
+    return Estimate(usage_of(row), tuple(_charge_of(each) for each in json.loads(row["charges_json"])))
+
+
 def outcome_row(close: Close) -> dict[str, Any]:
     """Return a request's outcome as a row of `outcomes`."""
     return {
@@ -77,6 +97,16 @@ def outcome_row(close: Close) -> dict[str, Any]:
 def microseconds_of(moment: datetime) -> int:
     """Return microseconds since 1970 in UTC, exactly."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _charge_of(fields: Mapping[str, Any]) -> Charge:
+    price = fields["price"]
+    made = {
+        "unit": UnitPrices(**price["unit"]),
+        "quoted": UnitPrices(**price["quoted"]),
+        "terms": Terms(**price["terms"]),
+    }
+    return Charge(**{**fields, "price": Price(**{**price, **made})})
 
 
 def _moment(microseconds: int) -> datetime:

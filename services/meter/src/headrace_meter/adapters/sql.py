@@ -21,8 +21,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.loading import load
-from headrace_meter.adapters.rows import charge_row, count_rows, outcome_row, usage_of, usage_row
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, MONTH_COUNTS, OUTCOMES, RESERVATIONS, UNRATED, USAGES
+from headrace_meter.adapters.rows import charge_row, count_rows, estimate_row, outcome_row, usage_of, usage_row
+from headrace_meter.adapters.tables import (
+    ACCOUNTS,
+    CHARGES,
+    ESTIMATES,
+    MONTH_COUNTS,
+    OUTCOMES,
+    RESERVATIONS,
+    UNRATED,
+    USAGES,
+)
 from headrace_meter.domain import Charge, Usage, UsageKey
 from headrace_meter.facts import Trace, Wanted
 from headrace_meter.working_set import Changes, WorkingSet
@@ -90,6 +99,12 @@ class SqlLedgerTransaction:
             CHARGES,
             [charge_row(use.usage, charge) for use in changes.charged for charge in use.charges],
         )
+        if changes.corrected:
+            corrected = among(
+                connection, (ESTIMATES.c.tenant, ESTIMATES.c.usage_id), [each.usage.key for each in changes.corrected]
+            )
+            await connection.execute(delete(ESTIMATES).where(corrected))
+        await insert_all(connection, ESTIMATES, [estimate_row(each) for each in changes.estimates.values()])
         await upsert_all(connection, MONTH_COUNTS, count_rows(changes.counted), adding=["quantity"])
         await insert_all(connection, UNRATED, [_unrated_row(use.key, use.unpriced) for use in changes.unrated])
         if changes.rated:

@@ -32,7 +32,7 @@ USAGES = Table(
     Column("day", String(10), nullable=False),
     Column("quantities_json", Text, nullable=False),
 )
-Index("usages_by_request", USAGES.c.tenant, USAGES.c.request_id)
+Index("usages_by_attempt", USAGES.c.tenant, USAGES.c.request_id, USAGES.c.attempt_id)
 Index("usages_by_time", USAGES.c.tenant, USAGES.c.started_us)
 Index("usages_by_day", USAGES.c.day)
 
@@ -50,6 +50,18 @@ CHARGES = Table(
     Column("price_version", String(255), nullable=False),
     Column("cost_picos", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
+    ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
+)
+
+# Charges of provisional usages, in full, until it is known what their attempts used: then they are taken back.
+ESTIMATES = Table(
+    "estimates",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("request_id", String(255), primary_key=True),
+    Column("attempt_id", String(255), primary_key=True),
+    Column("usage_id", String(255), primary_key=True),
+    Column("charges_json", Text, nullable=False),
     ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
 )
 
