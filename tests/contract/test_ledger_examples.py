@@ -13,7 +13,7 @@ from headrace_audit.ocsf import record_of
 from headrace_audit.translation import decision_of, message_of
 from headrace_messaging import Envelope, Event
 from headrace_meter.adapters.announcements import Announcements
-from headrace_meter.domain import rate
+from headrace_meter.charges import rate
 from headrace_meter.entrypoints.translation import usage_of
 from headrace_meter.price_file import read_prices
 

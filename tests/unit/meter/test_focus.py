@@ -9,7 +9,8 @@ from focus_data_toolkit.model.validator import lint_focus_1_4_structure, load_mo
 from google.protobuf import json_format
 from headrace.cost.v1.cost_pb2 import CostRecorded
 from headrace_client.costs import FOCUS_COLUMNS, focus_record
-from headrace_meter.domain import Usage, rate
+from headrace_meter.charges import rate
+from headrace_meter.domain import Usage
 from headrace_meter.focus import focus_row
 from headrace_meter.price_file import read_prices
 

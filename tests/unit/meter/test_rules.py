@@ -7,7 +7,8 @@ import pytest
 from google.protobuf import json_format
 from headrace.cost.v1.cost_pb2 import CostRecorded
 from headrace_errors import QuotaExceeded
-from headrace_meter.domain import Account, RequestProgress, Usage, rate
+from headrace_meter.charges import rate
+from headrace_meter.domain import Account, RequestProgress, Usage
 from headrace_meter.focus import focus_row
 from headrace_meter.price_file import read_prices
 from headrace_meter.prices import ModelUnpriced

@@ -13,16 +13,8 @@ from dataclasses import replace
 
 from headrace_errors import Refused
 
-from headrace_meter.domain import (
-    Account,
-    Quantities,
-    Reservation,
-    ReservationState,
-    Usage,
-    place_of,
-    rate,
-    taken_back,
-)
+from headrace_meter.charges import place_of, rate, taken_back
+from headrace_meter.domain import Account, Quantities, Reservation, ReservationState, Usage
 from headrace_meter.facts import Close, Fact, GiveBack, Hold, RequestKey, Trace, Use
 from headrace_meter.working_set import Crossing, Estimate, WorkingSet
 

@@ -1,4 +1,4 @@
-"""The ledger's values and rules: usage becomes charges, reservations hold budget until a fact ends them.
+"""The ledger's values and rules: usage, reservations that hold budget until a fact ends them, a tenant's months.
 
 Everything here is a value in and a value out. Where it is kept, and that all of one fact is kept at once, is up to the
 port `LedgerTransaction`.
@@ -6,22 +6,17 @@ port `LedgerTransaction`.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Literal
 
 from headrace_errors import QuotaExceeded
 
 from headrace_meter.money import bounded, text_of
-from headrace_meter.offers import Part, Price, Terms, UnitPrices
-from headrace_meter.prices import REQUESTS, PriceList
 
 THRESHOLDS_PERCENT = (50, 80, 100)
 Quantities = Mapping[str, int]
-_NOTHING: Quantities = MappingProxyType({})
 
 UsageKey = tuple[str, str]
 """A tenant and a usage id of its: another tenant may have chosen the same id."""
@@ -81,28 +76,6 @@ class Usage:
     def count_key(self) -> CountKey:
         """Where its quantities count towards tiers."""
         return (self.tenant, self.period, self.model)
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """One meter of one usage, rated: one row of the ledger and one row on the cost topic.
-
-    `part` counts from 0 where the meter crossed from one tier into the next: each part has its own price. `counted` is
-    what the month had before, where tiers decided. A correction either takes back (`takes_back` is the part whose
-    negative it is), or is what was used indeed.
-    """
-
-    usage_id: str
-    meter: str
-    quantity: int
-    price: Price
-    cost_picos: int
-    currency: str
-    price_version: str
-    part: int = 0
-    counted: int | None = None
-    correction: bool = False
-    takes_back: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,62 +189,3 @@ class RequestProgress:
 def period_of(moment: datetime) -> str:
     """Name the month in UTC, for example `2026-11`."""
     return f"{moment.astimezone(UTC):%Y-%m}"
-
-
-def rate(usage: Usage, prices: PriceList, *, counted: Quantities = _NOTHING) -> tuple[Charge, ...]:
-    """Price every meter of a usage as of when its attempt began; ModelUnpriced when one has no price.
-
-    `counted` is what the tenant's month had of each meter of the model before this usage: graduated prices need it.
-    An attempt that used nothing chargeable (it failed before the first token) gives one charge of quantity 0 on the
-    meter `requests`, so that every attempt stands in the ledger.
-    """
-    if not any(usage.quantities.values()):
-        nothing = Price(REQUESTS, f"{usage.model}@none", UnitPrices(), UnitPrices(), Terms())
-        return (_charge(usage, Part(0, nothing), prices),)
-    parts = prices.parts(usage.model, usage.quantities, usage.started_at, tenant=usage.tenant, counted=counted)
-    numbers: Counter[str] = Counter()
-    position = Counter(counted)
-    charges = []
-    for part in parts:
-        meter = part.price.meter
-        before = position[meter] if part.price.terms.tier else None
-        charges.append(_charge(usage, part, prices, number=numbers[meter], counted=before))
-        numbers[meter] += 1
-        position[meter] += part.quantity
-    return tuple(charges)
-
-
-def taken_back(charges: Sequence[Charge]) -> tuple[Charge, ...]:
-    """Return what takes charges back: each at its own price, so that both are nothing together, to the last digit."""
-    parts = Counter(charge.meter for charge in charges)
-    return tuple(
-        replace(
-            charge,
-            quantity=-charge.quantity,
-            cost_picos=-charge.cost_picos,
-            part=charge.part + parts[charge.meter],
-            correction=True,
-            takes_back=charge.part,
-        )
-        for charge in charges
-        if charge.quantity
-    )
-
-
-def place_of(charges: Sequence[Charge]) -> Quantities:
-    """Return where in their month graduated charges begin, by meter."""
-    return {charge.meter: charge.counted for charge in reversed(charges) if charge.counted is not None}
-
-
-def _charge(usage: Usage, part: Part, prices: PriceList, *, number: int = 0, counted: int | None = None) -> Charge:
-    return Charge(
-        usage_id=usage.usage_id,
-        meter=part.price.meter,
-        quantity=part.quantity,
-        price=part.price,
-        cost_picos=part.cost_picos,
-        currency=prices.currency,
-        price_version=prices.version,
-        part=number,
-        counted=counted,
-    )

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from headrace_meter.domain import AttemptKey, Charge, CountKey, Usage, UsageKey
+from headrace_meter.charges import Charge
+from headrace_meter.domain import AttemptKey, CountKey, Usage, UsageKey
 from headrace_meter.prices import PriceList
 
 AccountKey = tuple[str, str]

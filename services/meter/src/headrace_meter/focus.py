@@ -10,7 +10,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from headrace_meter.domain import Charge, Usage
+from headrace_meter.charges import Charge
+from headrace_meter.domain import Usage
 from headrace_meter.money import millionths_text, plain, text_of
 from headrace_meter.offers import UnitPrices
 from headrace_meter.prices import REQUESTS, PriceList

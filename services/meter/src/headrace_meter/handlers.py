@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from headrace_errors import HeadraceError, InvalidMessage
 
 from headrace_meter.booking import Answer, book, use_late
-from headrace_meter.domain import Usage, period_of, rate
+from headrace_meter.charges import rate
+from headrace_meter.domain import Usage, period_of
 from headrace_meter.facts import Close, Fact, GiveBack, Hold, Trace, Use, wanted_by
 from headrace_meter.ports import (
     Budgets,

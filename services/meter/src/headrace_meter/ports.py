@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from headrace_meter.booking import Answer
-from headrace_meter.domain import Charge, RequestProgress, Usage, UsageKey
+from headrace_meter.charges import Charge
+from headrace_meter.domain import RequestProgress, Usage, UsageKey
 from headrace_meter.facts import Fact, Trace, Wanted
 from headrace_meter.working_set import Changes, WorkingSet
 

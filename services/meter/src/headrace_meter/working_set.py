@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from headrace_meter.charges import Charge
 from headrace_meter.domain import (
     Account,
     AttemptKey,
-    Charge,
     CountKey,
     Quantities,
     RequestProgress,

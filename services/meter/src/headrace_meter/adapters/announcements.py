@@ -11,7 +11,8 @@ from headrace.budget.v1 import budget_pb2
 from headrace.cost.v1 import cost_pb2
 from headrace_messaging import Outgoing, event_id, new_envelope
 
-from headrace_meter.domain import Account, Charge, Usage
+from headrace_meter.charges import Charge
+from headrace_meter.domain import Account, Usage
 from headrace_meter.focus import focus_row
 from headrace_meter.money import text_of
 from headrace_meter.ports import Clock

@@ -12,7 +12,8 @@ from typing import Any
 
 from headrace_messaging import Event
 
-from headrace_meter.domain import Account, Charge, CountKey, Quantities, Reservation, Usage, UsageKey
+from headrace_meter.charges import Charge
+from headrace_meter.domain import Account, CountKey, Quantities, Reservation, Usage, UsageKey
 from headrace_meter.facts import RequestKey, Trace, Wanted
 from headrace_meter.ports import Selection, Sum, UsageReport
 from headrace_meter.working_set import Booked, Changes, Estimate, Outcome, WorkingSet

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace_meter.domain import Charge, CountKey, Usage
+from headrace_meter.charges import Charge
+from headrace_meter.domain import CountKey, Usage
 from headrace_meter.facts import Close
 from headrace_meter.offers import Price, Terms, UnitPrices
 from headrace_meter.working_set import Estimate

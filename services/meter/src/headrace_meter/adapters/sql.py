@@ -32,7 +32,8 @@ from headrace_meter.adapters.tables import (
     UNRATED,
     USAGES,
 )
-from headrace_meter.domain import Charge, Usage, UsageKey
+from headrace_meter.charges import Charge
+from headrace_meter.domain import Usage, UsageKey
 from headrace_meter.facts import Trace, Wanted
 from headrace_meter.working_set import Changes, WorkingSet
 
