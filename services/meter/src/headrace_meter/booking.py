@@ -15,7 +15,7 @@ from headrace_errors import Refused
 
 from headrace_meter.charges import place_of, rate, taken_back
 from headrace_meter.domain import Account, Quantities, Reservation, ReservationState, Usage
-from headrace_meter.facts import Close, Fact, GiveBack, Hold, RequestKey, Trace, Use
+from headrace_meter.facts import Close, Fact, GiveBack, Grant, Hold, RequestKey, Trace, Use
 from headrace_meter.working_set import Crossing, Estimate, WorkingSet
 
 Answer = int | None
@@ -39,6 +39,8 @@ def book(fact: Fact, books: WorkingSet) -> Answer:
         return hold(fact, books)
     if isinstance(fact, GiveBack):
         give_back(fact, books)
+    elif isinstance(fact, Grant):
+        grant(fact, books)
     else:
         close(fact, books)
     return None
@@ -100,6 +102,12 @@ def close(fact: Close, books: WorkingSet) -> None:
     if fact.key not in books.outcomes:
         books.add_outcome(fact)
         _close_if_over(fact.key, books)
+
+
+def grant(fact: Grant, books: WorkingSet) -> None:
+    """Book a credit, once by its key. What was used stays used: no month's balance changes."""
+    if fact.key not in books.credits:
+        books.add_credit(fact)
 
 
 def _charge(fact: Use, books: WorkingSet) -> None:

@@ -79,6 +79,24 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """Money that is given back to a tenant, whatever was used: it lowers the bill, and leaves the budget alone."""
+
+    credit_id: str
+    tenant: str
+    amount_picos: int
+    currency: str
+    reason: str
+    granted_by: str
+    granted_at: datetime
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What names it: a tenant and a credit id of its."""
+        return (self.tenant, self.credit_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
     """Budget held for one attempt. `held` and `unknown` count against the month's limit."""
 

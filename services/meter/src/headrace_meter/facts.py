@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from headrace_meter.charges import Charge
-from headrace_meter.domain import AttemptKey, CountKey, Usage, UsageKey
+from headrace_meter.domain import AttemptKey, CountKey, Credit, Usage, UsageKey
 from headrace_meter.prices import PriceList
 
 AccountKey = tuple[str, str]
@@ -20,6 +20,8 @@ ReservationKey = tuple[str, str]
 """A tenant and a reservation id of its."""
 RequestKey = tuple[str, str]
 """A tenant and a request id of its."""
+CreditKey = tuple[str, str]
+"""A tenant and a credit id of its."""
 Trace = Mapping[str, str]
 """The W3C trace context (`traceparent`, `tracestate`) that what follows from a fact belongs to; empty for none."""
 
@@ -108,7 +110,25 @@ class Close:
         return (self.tenant, self.request_id)
 
 
-Fact = Hold | GiveBack | Use | Close
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Somebody gives a tenant money back."""
+
+    credit: Credit
+    trace: Trace = field(default_factory=dict)
+
+    @property
+    def tenant(self) -> str:
+        """Who gets it."""
+        return self.credit.tenant
+
+    @property
+    def key(self) -> CreditKey:
+        """What names the credit."""
+        return self.credit.key
+
+
+Fact = Hold | GiveBack | Use | Close | Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +145,12 @@ class Wanted:
     """Attempts whose open estimates are wanted."""
     guessed: frozenset[AttemptKey] = frozenset()
     """Attempts of which is wanted whether it is known what they used."""
+    credits: frozenset[CreditKey] = frozenset()
 
 
 def wanted_by(facts: Iterable[Fact]) -> Wanted:
     """Return which rows facts touch."""
-    usages, reservations, requests, closing, accounts = (set[tuple[str, str]]() for _ in range(5))
+    usages, reservations, requests, closing, accounts, credits_ = (set[tuple[str, str]]() for _ in range(6))
     counts, used, guessed = set[CountKey](), set[AttemptKey](), set[AttemptKey]()
     for fact in facts:
         if isinstance(fact, Hold):
@@ -149,7 +170,10 @@ def wanted_by(facts: Iterable[Fact]) -> Wanted:
                 reservations.add((fact.tenant, usage.reservation_id))
             if usage.request_id:
                 requests.add((fact.tenant, usage.request_id))
+        elif isinstance(fact, Grant):
+            credits_.add(fact.key)
         else:
             closing.add(fact.key)
     rows = map(frozenset, (usages, reservations, requests | closing, closing, accounts))
-    return Wanted(*rows, counts=frozenset(counts), used=frozenset(used), guessed=frozenset(guessed))
+    of_attempts = {"used": frozenset(used), "guessed": frozenset(guessed)}
+    return Wanted(*rows, counts=frozenset(counts), credits=frozenset(credits_), **of_attempts)

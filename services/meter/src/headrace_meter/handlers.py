@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from headrace_errors import HeadraceError, InvalidMessage
+from headrace_errors import HeadraceError, InvalidMessage, Refused
 
 from headrace_meter.booking import Answer, book, use_late
 from headrace_meter.charges import rate
-from headrace_meter.domain import Usage, period_of
-from headrace_meter.facts import Close, Fact, GiveBack, Hold, Trace, Use, wanted_by
+from headrace_meter.domain import Credit, Usage, period_of
+from headrace_meter.facts import Close, Fact, GiveBack, Grant, Hold, Trace, Use, wanted_by
 from headrace_meter.ports import (
     Budgets,
     Clock,
@@ -100,7 +100,19 @@ async def rated(usage: Usage, *, trace: Trace, rules: Rules) -> Use:
     return Use(usage=usage, prices=rules.prices, charges=charges, cost_rows=rows, limit_picos=limit, trace=trace)
 
 
-async def book_all(facts: Sequence[Use | Close], *, transaction: Transaction, rules: Rules) -> list[Answer]:
+def granted(credit: Credit, *, trace: Trace, rules: Rules) -> Grant:
+    """Return a credit as it is to be booked; InvalidMessage in another currency, or for an undeclared tenant."""
+    currency = rules.prices.currency
+    if credit.currency != currency:
+        raise InvalidMessage(f"a credit in {credit.currency}, the ledger is in {currency}", reason="currency")
+    try:
+        rules.budgets.limit_picos(credit.tenant)
+    except Refused as error:
+        raise InvalidMessage(error.detail, reason=error.reason) from None
+    return Grant(credit=credit, trace=trace)
+
+
+async def book_all(facts: Sequence[Use | Close | Grant], *, transaction: Transaction, rules: Rules) -> list[Answer]:
     """Book the facts of a transaction's deliveries, all of them or none; what came before is answered from the ledger.
 
     A usage is booked whatever its tenant's budget says, for it happened. Of a request's outcomes the first one stays;

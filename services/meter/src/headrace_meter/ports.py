@@ -86,6 +86,8 @@ class UsageReport:
     usages: int
     reserved_picos: int
     progress: RequestProgress
+    credits_picos: int = 0
+    """What was given back within the time asked for; 0 for a request."""
 
 
 class UsageBook(Protocol):

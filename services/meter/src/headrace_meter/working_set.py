@@ -21,7 +21,7 @@ from headrace_meter.domain import (
     Usage,
     UsageKey,
 )
-from headrace_meter.facts import AccountKey, Close, RequestKey, ReservationKey, Trace, Use
+from headrace_meter.facts import AccountKey, Close, CreditKey, Grant, RequestKey, ReservationKey, Trace, Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class Changes:
     counted: dict[CountKey, Counter[str]] = field(default_factory=dict)
     """By how much the months' quantities grow, by meter."""
     crossed: list[Crossing] = field(default_factory=list)
+    credits: list[Grant] = field(default_factory=list)
 
 
 class WorkingSet:
@@ -102,6 +103,7 @@ class WorkingSet:
         counts: Mapping[CountKey, Quantities] = MappingProxyType({}),
         estimates: Iterable[Estimate] = (),
         known: Iterable[AttemptKey] = (),
+        credits_: Iterable[CreditKey] = (),
     ) -> None:
         self.changes = Changes()
         self.costs = dict(costs)
@@ -112,6 +114,7 @@ class WorkingSet:
         for each in estimates:
             self._estimates.setdefault(each.usage.attempt_key, {})[each.usage.key] = each
         self._known = set(known)
+        self.credits = set(credits_)
         self._accounts = {(one.tenant, one.period): one for one in accounts}
         self._reservations: dict[ReservationKey, Reservation] = {}
         self._by_request: dict[RequestKey, dict[str, Reservation]] = {}
@@ -197,6 +200,11 @@ class WorkingSet:
         """Take a request's outcome."""
         self.changes.outcomes.append(close)
         self.outcomes[close.key] = Outcome(close.attempts, close.embedding_tokens)
+
+    def add_credit(self, grant: Grant) -> None:
+        """Take a credit."""
+        self.changes.credits.append(grant)
+        self.credits.add(grant.key)
 
     def _place(self, reservation: Reservation) -> None:
         self._reservations[reservation.tenant, reservation.reservation_id] = reservation

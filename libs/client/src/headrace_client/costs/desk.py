@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from headrace.meter.v1 import meter_service_pb2, meter_service_pb2_grpc
 from headrace_errors import InvalidMessage
-from headrace_messaging import Bus, Codec, Event
+from headrace_messaging import Bus, Codec, Event, Outgoing, Publisher
 from headrace_messaging.consuming.partitions import Place
 from headrace_messaging.consuming.ranges import bounds, read_ranges
 from headrace_runtime import EVERYONE, CallContext, Peer
@@ -53,6 +53,15 @@ class CostDesk:
         context = CallContext(tenant, (EVERYONE,), datetime.now(UTC) + timedelta(seconds=CALL_TIMEOUT_S))
         response: meter_service_pb2.GetUsageResponse = await self._meter.call(stub.GetUsage, request, context)
         return response
+
+    async def publish(self, outgoing: Outgoing) -> None:
+        """Publish one event and wait until the bus has it; Unavailable when it does not take it."""
+        publisher = Publisher(self._bus, self._codec, client_id="costs")
+        await publisher.start()
+        try:
+            await publisher.publish(outgoing)
+        finally:
+            await publisher.stop()
 
     async def read(self, topics: Sequence[str], held: Held) -> AsyncIterator[Event[Any]]:
         """Yield what the topics hold beyond `held`, of any tenant, and note in it what was read.

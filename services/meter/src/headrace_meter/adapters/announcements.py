@@ -1,4 +1,7 @@
-"""What meter publishes: a cost row for every charge, and crossed budgets. Ids derive from facts, never from chance."""
+"""What meter publishes: a cost row for every charge and credit, and crossed budgets.
+
+Ids derive from facts, never from chance.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from types import MappingProxyType
 from typing import Any
 
 from headrace import topics
+from headrace.audit.v1 import events_pb2
 from headrace.budget.v1 import budget_pb2
 from headrace.cost.v1 import cost_pb2
 from headrace_messaging import Outgoing, event_id, new_envelope
 
 from headrace_meter.charges import Charge
-from headrace_meter.domain import Account, Usage
-from headrace_meter.focus import focus_row
+from headrace_meter.domain import Account, Credit, Usage
+from headrace_meter.focus import focus_credit, focus_row, rfc3339
 from headrace_meter.money import text_of
 from headrace_meter.ports import Clock
 from headrace_meter.prices import PriceList
@@ -49,6 +53,42 @@ class Announcements:
             correlation_id=usage.request_id or usage.usage_id,
         )
         return Outgoing(topics.COST_RECORDED, usage.tenant, row, envelope)
+
+    def credit(self, credit: Credit) -> list[Outgoing]:
+        """Return a credit's row for the cost topic and its record for audit, under ids derived from its own."""
+        name = self._names.get(credit.tenant, credit.tenant)
+        columns = focus_credit(credit, self._prices, tenant_name=name)
+        row = cost_pb2.CostRecorded(**{_FIELDS[column]: value for column, value in columns.items()})
+        record = events_pb2.AuditSubmitted(
+            action="credit.granted",
+            service="meter",
+            tenant=credit.tenant,
+            principal=credit.granted_by,
+            disposition="allowed",
+            facts={
+                "credit_id": credit.credit_id,
+                "amount": text_of(credit.amount_picos),
+                "currency": credit.currency,
+                "reason": credit.reason,
+            },
+            decided_at=rfc3339(credit.granted_at),
+        )
+        return [
+            self._of_credit(credit, topics.COST_RECORDED, row),
+            self._of_credit(credit, topics.AUDIT_SUBMITTED, record),
+        ]
+
+    def _of_credit(self, credit: Credit, topic: str, payload: Any) -> Outgoing:
+        envelope = new_envelope(
+            topic,
+            source=_SOURCE,
+            id=event_id("/".join(credit.key), f"credit.{topic}"),
+            time=self._clock(),
+            tenant=credit.tenant,
+            correlation_id=credit.credit_id,
+            auth_id=credit.granted_by,
+        )
+        return Outgoing(topic, credit.tenant, payload, envelope)
 
     def crossed(self, account: Account, limit_picos: int, percent: int) -> Outgoing:
         """Return the crossing of a threshold: one id a tenant, month and threshold."""

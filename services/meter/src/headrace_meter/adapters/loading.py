@@ -11,7 +11,16 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.rows import estimate_of
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, ESTIMATES, MONTH_COUNTS, OUTCOMES, RESERVATIONS, USAGES
+from headrace_meter.adapters.tables import (
+    ACCOUNTS,
+    CHARGES,
+    CREDITS,
+    ESTIMATES,
+    MONTH_COUNTS,
+    OUTCOMES,
+    RESERVATIONS,
+    USAGES,
+)
 from headrace_meter.domain import Account, AttemptKey, CountKey, Quantities, Reservation, UsageKey
 from headrace_meter.facts import RequestKey, Wanted
 from headrace_meter.working_set import Booked, Estimate, Outcome, WorkingSet
@@ -36,6 +45,9 @@ async def load(connection: AsyncConnection, wanted: Wanted) -> WorkingSet:
         counts=await _counts(connection, wanted.counts),
         estimates=await _estimates(connection, wanted.used),
         known=await _known(connection, wanted.guessed),
+        credits_=[
+            (row.tenant, row.credit_id) for row in await _found(connection, select(CREDITS), CREDITS, wanted.credits)
+        ],
     )
 
 

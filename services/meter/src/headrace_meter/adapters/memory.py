@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from headrace_messaging import Event
 
 from headrace_meter.charges import Charge
-from headrace_meter.domain import Account, CountKey, Quantities, Reservation, Usage, UsageKey
+from headrace_meter.domain import Account, CountKey, Credit, Quantities, Reservation, Usage, UsageKey
 from headrace_meter.facts import RequestKey, Trace, Wanted
 from headrace_meter.ports import Selection, Sum, UsageReport
 from headrace_meter.working_set import Booked, Changes, Estimate, Outcome, WorkingSet
@@ -31,6 +31,7 @@ class _State:
     reservations: dict[tuple[str, str], Reservation] = field(default_factory=dict)
     outcomes: dict[RequestKey, Outcome] = field(default_factory=dict)
     costs: list[Charge] = field(default_factory=list)
+    credits: dict[tuple[str, str], Credit] = field(default_factory=dict)
     crossed: list[tuple[str, str, int]] = field(default_factory=list)
 
     def copy(self) -> _State:
@@ -81,7 +82,8 @@ class MemoryLedger:
         )
         request = (selection.tenant, selection.request_id)
         progress = _loaded(state, Wanted(requests=frozenset([request]))).progress(request)
-        return UsageReport(self._sums(chosen, group_by)[: sums_max + 1], len(chosen), sum(held), progress)
+        credits_ = sum(one.amount_picos for one in state.credits.values() if _given(one, selection))
+        return UsageReport(self._sums(chosen, group_by)[: sums_max + 1], len(chosen), sum(held), progress, credits_)
 
     def _sums(self, chosen: Sequence[Usage], group_by: Sequence[str]) -> list[Sum]:
         sums: dict[tuple[tuple[str, ...], str], tuple[int, int]] = {}
@@ -126,6 +128,7 @@ class MemoryTransaction:
         state.reservations |= changes.reservations
         state.accounts |= changes.accounts
         state.costs.extend(row for use in changes.charged for row in use.cost_rows)
+        state.credits |= {grant.key: grant.credit for grant in changes.credits}
         state.crossed.extend((one.account.tenant, one.account.period, one.percent) for one in changes.crossed)
 
     async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
@@ -161,6 +164,7 @@ def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
         estimates=[one for one in state.estimates.values() if one.usage.attempt_key in wanted.used],
         known={usage.attempt_key for key in state.charges if not (usage := state.usages[key]).provisional}
         & wanted.guessed,
+        credits_=wanted.credits & state.credits.keys(),
         counts={key: state.counts[key] for key in wanted.counts & state.counts.keys()},
     )
 
@@ -174,8 +178,17 @@ def _selected(usage: Usage, selection: Selection) -> bool:
     return (
         usage.tenant == selection.tenant
         and selection.request_id in ("", usage.request_id)
-        and (selection.since is None or usage.started_at >= selection.since)
-        and (selection.before is None or usage.started_at < selection.before)
+        and _within(usage.started_at, selection)
+    )
+
+
+def _given(credit: Credit, selection: Selection) -> bool:
+    return credit.tenant == selection.tenant and not selection.request_id and _within(credit.granted_at, selection)
+
+
+def _within(moment: datetime, selection: Selection) -> bool:
+    return (selection.since is None or moment >= selection.since) and (
+        selection.before is None or moment < selection.before
     )
 
 

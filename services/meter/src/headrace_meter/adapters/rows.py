@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headrace_meter.charges import Charge
-from headrace_meter.domain import CountKey, Usage
+from headrace_meter.domain import CountKey, Credit, Usage
 from headrace_meter.facts import Close
 from headrace_meter.offers import Price, Terms, UnitPrices
 from headrace_meter.working_set import Estimate
@@ -82,6 +82,12 @@ def estimate_row(estimate: Estimate) -> dict[str, Any]:
 def estimate_of(row: Mapping[str, Any]) -> Estimate:
     """Return the estimate of a row that has the columns of its usage, too."""
     return Estimate(usage_of(row), tuple(_charge_of(each) for each in json.loads(row["charges_json"])))
+
+
+def credit_row(credit: Credit) -> dict[str, Any]:
+    """Return a credit as a row of `credits`."""
+    names = ("tenant", "credit_id", "amount_picos", "currency", "reason", "granted_by")
+    return {name: getattr(credit, name) for name in names} | {"granted_us": microseconds_of(credit.granted_at)}
 
 
 def outcome_row(close: Close) -> dict[str, Any]:

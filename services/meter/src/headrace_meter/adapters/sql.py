@@ -21,10 +21,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.loading import load
-from headrace_meter.adapters.rows import charge_row, count_rows, estimate_row, outcome_row, usage_of, usage_row
+from headrace_meter.adapters.rows import (
+    charge_row,
+    count_rows,
+    credit_row,
+    estimate_row,
+    outcome_row,
+    usage_of,
+    usage_row,
+)
 from headrace_meter.adapters.tables import (
     ACCOUNTS,
     CHARGES,
+    CREDITS,
     ESTIMATES,
     MONTH_COUNTS,
     OUTCOMES,
@@ -111,6 +120,7 @@ class SqlLedgerTransaction:
         if changes.rated:
             rated = among(connection, (UNRATED.c.tenant, UNRATED.c.usage_id), changes.rated)
             await connection.execute(delete(UNRATED).where(rated))
+        await insert_all(connection, CREDITS, [credit_row(grant.credit) for grant in changes.credits])
         await insert_all(connection, OUTCOMES, [outcome_row(close) for close in changes.outcomes])
         await upsert_all(connection, RESERVATIONS, [asdict(one) for one in changes.reservations.values()])
         await upsert_all(connection, ACCOUNTS, [asdict(one) for one in changes.accounts.values()])
@@ -144,6 +154,8 @@ class _Outgoing:
         for one in changes.crossed:
             crossed = self._announcements.crossed(one.account, one.limit_picos, one.percent)
             rows += await self._encoded([crossed], one.trace)
+        for grant in changes.credits:
+            rows += await self._encoded(self._announcements.credit(grant.credit), grant.trace)
         await self._outbox.store(connection, rows)
 
     async def _encoded(self, outgoing: Sequence[Outgoing], trace: Trace) -> list[OutboxRow]:

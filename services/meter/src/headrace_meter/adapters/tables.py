@@ -76,6 +76,19 @@ MONTH_COUNTS = Table(
     Column("quantity", BigInteger, nullable=False),
 )
 
+# Money that people gave back: it stands beside what was used, and changes no balance.
+CREDITS = Table(
+    "credits",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("credit_id", String(255), primary_key=True),
+    Column("amount_picos", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("granted_by", String(255), nullable=False),
+    Column("granted_us", BigInteger, nullable=False),
+)
+
 # Usages that had no price when they came; a row goes when its usage is booked.
 UNRATED = Table(
     "unrated",

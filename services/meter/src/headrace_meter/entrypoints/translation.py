@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import cast, get_args
 
+from headrace.cost.v1.credit_pb2 import CreditGranted
 from headrace.meter.v1 import meter_service_pb2 as pb
 from headrace.usage.v1 import usage_pb2
 from headrace_errors import InvalidMessage
 
-from headrace_meter.domain import Usage, UsageStatus
-from headrace_meter.money import text_of
+from headrace_meter.domain import Credit, Usage, UsageStatus
+from headrace_meter.money import bounded, decimal_of, picos_of, text_of
 from headrace_meter.ports import UsageReport
 
 _STATUSES: tuple[str, ...] = get_args(UsageStatus)
@@ -47,6 +48,30 @@ def usage_of(message: usage_pb2.UsageRecorded, *, usage_id: str, tenant: str) ->
     )
 
 
+def credit_of(message: CreditGranted, *, credit_id: str, tenant: str) -> Credit:
+    """Read a credit for `tenant`, who is known from outside the message; InvalidMessage names what is wrong."""
+    if message.tenant and message.tenant != tenant:
+        raise InvalidMessage(f"the credit is for tenant {message.tenant!r}, its sender speaks for {tenant!r}")
+    for name in ("reason", "granted_by"):
+        if not getattr(message, name):
+            raise InvalidMessage(f"{name} is missing")
+    try:
+        amount = picos_of(decimal_of(message.amount))
+    except ValueError as error:
+        raise InvalidMessage(f"amount: {error}") from None
+    if amount <= 0:
+        raise InvalidMessage("a credit is above 0")
+    return Credit(
+        credit_id=credit_id,
+        tenant=tenant,
+        amount_picos=bounded(amount),
+        currency=message.currency,
+        reason=message.reason,
+        granted_by=message.granted_by,
+        granted_at=moment_of(message.granted_at, "granted_at"),
+    )
+
+
 def quantities_of(quantities: Iterable[usage_pb2.Quantity]) -> Mapping[str, int]:
     """Sum quantities by meter; InvalidMessage for a negative one."""
     sums: Counter[str] = Counter()
@@ -76,6 +101,7 @@ def usage_response(report: UsageReport, group_by: Sequence[str], *, currency: st
         usages=report.usages,
         reserved=text_of(report.reserved_picos),
         settled=report.progress.settled,
+        credits=text_of(report.credits_picos),
     )
     rows: dict[tuple[str, ...], pb.UsageRow] = {}
     costs: Counter[tuple[str, ...]] = Counter()
