@@ -127,7 +127,8 @@ def told_of(choose, make_usage, length):
     usages, guessed, final = [], defaultdict(int), defaultdict(int)
     for number in range(length):
         attempt, tokens, estimated = choose(range(4)), choose(range(30)), choose((True, True, False))
-        fields = {"tenant": TENANTS[attempt % 2], "status": choose(("completed", "failed"))}
+        began = make_usage().started_at.replace(month=choose((10, 11)))
+        fields = {"tenant": TENANTS[attempt % 2], "status": choose(("completed", "failed")), "started_at": began}
         used = {"input_tokens": tokens}
         one = make_usage(attempt, usage_id=f"u{number}", estimated=estimated, quantities=used, **fields)
         usages.append((one.usage_id, one))
@@ -139,7 +140,8 @@ def told_of(choose, make_usage, length):
 
 async def spent(meter):
     """Return what each tenant has spent, by its balance, and by the rows of the ledger."""
-    balances = [(await meter.account(tenant)).spent_picos for tenant in TENANTS]
+    months = ("2026-10", "2026-11")
+    balances = [sum([(await meter.account(tenant, month)).spent_picos for month in months]) for tenant in TENANTS]
     rows = [sum(each.cost_picos for each in (await meter.report(tenant=tenant)).sums) for tenant in TENANTS]
     assert balances == rows
     return balances

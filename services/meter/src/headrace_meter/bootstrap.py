@@ -22,6 +22,7 @@ from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.books import SqlBookkeeping
 from headrace_meter.adapters.budgets import DeclaredBudgets
 from headrace_meter.adapters.reports import SqlUsageBook
+from headrace_meter.adapters.shelf import SqlShelf
 from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.tables import INBOX, METADATA
 from headrace_meter.booking import Answer
@@ -32,13 +33,16 @@ from headrace_meter.facts import Fact
 from headrace_meter.group_commit import GroupCommit
 from headrace_meter.handlers import Rules, book_each, rate_unrated
 from headrace_meter.metrics import Metrics
+from headrace_meter.price_fields import InvalidPrices
 from headrace_meter.price_file import read_price_file, read_prices
 from headrace_meter.prices import PriceList
+from headrace_meter.published import PricesInForce
 from headrace_meter.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 CALL_LANES = 2  # transactions of callers at a time: the other connections are for what the topics bring
 CALLS_WAITING_MAX = 1_024  # a lane
+PRICES_ASKED_EVERY_S = 1.0
 _log = get_logger()
 
 
@@ -59,9 +63,27 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 
     post = GroupCommit(book_calls, lanes=CALL_LANES, together_max=TOGETHER_MAX, waiting_max=CALLS_WAITING_MAX)
 
+    def take(newer: PriceList) -> None:
+        rules.prices = announcements.prices = newer
+
+    shelf = SqlShelf(database, inbox=inbox, outbox=outbox)
+    in_force = PricesInForce(shelf, take=take, currency=prices.currency)
+
     async def check_and_catch_up() -> None:
         await ledger.check_currency(prices.currency)
+        book = await in_force.refresh()
+        _log.info("prices.in_force", version=rules.prices.version, published=book is not None)
         await rate_unrated(new_transaction=ledger.transaction, rules=rules)
+
+    async def look_for_prices() -> None:
+        try:
+            book = await in_force.refresh()
+        except InvalidPrices as error:
+            _log.error("prices.unusable", detail=str(error), version=rules.prices.version)
+            return
+        if book:
+            _log.info("prices.in_force", version=book.version, published=True)
+            await rate_unrated(new_transaction=ledger.transaction, rules=rules)
 
     monitor = Monitor(
         bookkeeping=SqlBookkeeping(database),
@@ -83,11 +105,17 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
             await lease.release()
 
     return Service(
-        subscriptions=kafka.subscriptions(transaction=ledger.transaction, rules=rules),
+        subscriptions=[
+            *kafka.subscriptions(transaction=ledger.transaction, rules=rules),
+            kafka.prices_subscription(put=shelf.put, rules=rules),
+        ],
         rpcs=[grpc.rpc(post=post, book=SqlUsageBook(database), rules=rules, clock=_now)],
         before_ready=check_and_catch_up,
         tasks=[
-            partial(regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked")
+            partial(
+                regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked"
+            ),
+            partial(regularly, look_for_prices, interval_s=PRICES_ASKED_EVERY_S, missed="prices.unread"),
         ],
         closers=[hand_over],
         offsets=inbox,

@@ -133,7 +133,7 @@ Fact = Hold | GiveBack | Use | Close | Grant
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows facts touch; the accounts of the reservations that are found come with those named here."""
+    """Which rows facts touch; the accounts of reservations and estimates that are found come with those named here."""
 
     usages: frozenset[UsageKey] = frozenset()
     reservations: frozenset[ReservationKey] = frozenset()

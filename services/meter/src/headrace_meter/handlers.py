@@ -35,9 +35,12 @@ SUMS_MAX = 10_000
 RERATED_MAX = 200  # unrated usages a transaction
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rules:
-    """What every booking follows: prices, budgets, how cost rows are made, and who is told."""
+    """What every booking follows: prices, budgets, how cost rows are made, and who is told.
+
+    `prices` is replaced as a whole where a newer book holds; what was rated by the one before is booked as it is.
+    """
 
     prices: PriceList
     budgets: Budgets
@@ -89,15 +92,15 @@ async def rated(usage: Usage, *, trace: Trace, rules: Rules) -> Use:
 
     Where a tier decides, charges and rows wait for the transaction, which knows what the month had before.
     """
-    limit = rules.budgets.limit_picos_if_known(usage.tenant)
+    limit, prices = rules.budgets.limit_picos_if_known(usage.tenant), rules.prices
     try:
-        charges = rate(usage, rules.prices)
+        charges = rate(usage, prices)
     except ModelUnpriced as error:
-        return Use(usage=usage, prices=rules.prices, unpriced=error.detail, limit_picos=limit, trace=trace)
+        return Use(usage=usage, prices=prices, unpriced=error.detail, limit_picos=limit, trace=trace)
     if any(charge.price.terms.tier for charge in charges):
-        return Use(usage=usage, prices=rules.prices, limit_picos=limit, trace=trace)
+        return Use(usage=usage, prices=prices, limit_picos=limit, trace=trace)
     rows = await rules.cost_rows(usage, charges, trace)
-    return Use(usage=usage, prices=rules.prices, charges=charges, cost_rows=rows, limit_picos=limit, trace=trace)
+    return Use(usage=usage, prices=prices, charges=charges, cost_rows=rows, limit_picos=limit, trace=trace)
 
 
 def granted(credit: Credit, *, trace: Trace, rules: Rules) -> Grant:

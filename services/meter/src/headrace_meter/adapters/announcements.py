@@ -6,6 +6,7 @@ Ids derive from facts, never from chance.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,7 @@ from headrace_meter.focus import focus_credit, focus_row, rfc3339
 from headrace_meter.money import text_of
 from headrace_meter.ports import Clock
 from headrace_meter.prices import PriceList
+from headrace_meter.published import PublishedBook
 
 _SOURCE = "/headrace/meter"
 # FOCUS's names to the message's own: json_format would look each up anew, at four times the cost of a row.
@@ -28,18 +30,18 @@ _FIELDS: Mapping[str, str] = {field.json_name: field.name for field in cost_pb2.
 
 
 class Announcements:
-    """Makes the events; putting them into the outbox is the ledger's part."""
+    """Makes the events; putting them into the outbox is the ledger's part. `prices` is the book that holds."""
 
     def __init__(self, prices: PriceList, clock: Clock, names: Mapping[str, str] = MappingProxyType({})) -> None:
         """`names` are the tenants' names; one without a name is called by its id."""
-        self._prices = prices
+        self.prices = prices
         self._clock = clock
         self._names = names
 
     def cost(self, usage: Usage, charge: Charge) -> Outgoing:
         """Return the cost row of a charge: its id is derived from the usage's key, the meter and its part."""
         name = self._names.get(usage.tenant, usage.tenant)
-        columns = focus_row(usage, charge, self._prices, tenant_name=name)
+        columns = focus_row(usage, charge, self.prices, tenant_name=name)
         if charge.takes_back is not None:
             columns["x_CorrectsRowId"] = _row_id(usage, charge.meter, charge.takes_back)
         fields: dict[str, Any] = {_FIELDS[column]: value for column, value in columns.items()}
@@ -57,7 +59,7 @@ class Announcements:
     def credit(self, credit: Credit) -> list[Outgoing]:
         """Return a credit's row for the cost topic and its record for audit, under ids derived from its own."""
         name = self._names.get(credit.tenant, credit.tenant)
-        columns = focus_credit(credit, self._prices, tenant_name=name)
+        columns = focus_credit(credit, self.prices, tenant_name=name)
         row = cost_pb2.CostRecorded(**{_FIELDS[column]: value for column, value in columns.items()})
         record = events_pb2.AuditSubmitted(
             action="credit.granted",
@@ -98,7 +100,7 @@ class Announcements:
             percent=percent,
             limit=text_of(limit_picos),
             spent=text_of(account.committed_picos),
-            currency=self._prices.currency,
+            currency=self.prices.currency,
         )
         envelope = new_envelope(
             topics.BUDGET_CROSSED,
@@ -108,6 +110,27 @@ class Announcements:
             tenant=account.tenant,
         )
         return Outgoing(topics.BUDGET_CROSSED, account.tenant, payload, envelope)
+
+
+def prices_record(cause: str, book: PublishedBook) -> Outgoing:
+    """Return audit's record of a price book that was taken in by the event `cause`: its hash, not its prices."""
+    record = events_pb2.AuditSubmitted(
+        action="prices.published",
+        service="meter",
+        principal=book.published_by,
+        disposition="allowed",
+        facts={"version": book.version},
+        decided_at=rfc3339(book.published_at),
+        content_sha256=sha256(book.text.encode()).hexdigest(),
+    )
+    envelope = new_envelope(
+        topics.AUDIT_SUBMITTED,
+        source=_SOURCE,
+        id=event_id(cause, "prices.audit"),
+        time=book.published_at,
+        auth_id=book.published_by,
+    )
+    return Outgoing(topics.AUDIT_SUBMITTED, "headrace", record, envelope)
 
 
 def _row_id(usage: Usage, meter: str, part: int) -> str:

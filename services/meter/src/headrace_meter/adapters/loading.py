@@ -35,7 +35,9 @@ async def load(connection: AsyncConnection, wanted: Wanted) -> WorkingSet:
     # Only where the outcome is known does it matter what else is booked and held.
     ending = wanted.closing | outcomes.keys()
     reservations = await _reservations(connection, wanted, ending)
+    estimates = await _estimates(connection, wanted.used)
     accounts = wanted.accounts | {(one.tenant, one.period) for one in reservations}
+    accounts |= {(one.usage.tenant, one.usage.period) for one in estimates}
     return WorkingSet(
         costs=await _costs(connection, wanted.usages),
         reservations=reservations,
@@ -43,7 +45,7 @@ async def load(connection: AsyncConnection, wanted: Wanted) -> WorkingSet:
         outcomes=outcomes,
         booked=await _booked(connection, ending),
         counts=await _counts(connection, wanted.counts),
-        estimates=await _estimates(connection, wanted.used),
+        estimates=estimates,
         known=await _known(connection, wanted.guessed),
         credits_=[
             (row.tenant, row.credit_id) for row in await _found(connection, select(CREDITS), CREDITS, wanted.credits)

@@ -149,7 +149,9 @@ def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
         for key, one in state.reservations.items()
         if key in wanted.reservations or ((one.tenant, one.request_id) in ending and one.state == "held")
     ]
+    estimates = [one for one in state.estimates.values() if one.usage.attempt_key in wanted.used]
     months = wanted.accounts | {(one.tenant, one.period) for one in reservations}
+    months |= {(one.usage.tenant, one.usage.period) for one in estimates}
     booked: dict[RequestKey, Booked] = {}
     for key, charges in state.charges.items():
         usage = state.usages[key]
@@ -161,7 +163,7 @@ def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
         accounts=[state.accounts[month] for month in months & state.accounts.keys()],
         outcomes=outcomes,
         booked=booked,
-        estimates=[one for one in state.estimates.values() if one.usage.attempt_key in wanted.used],
+        estimates=estimates,
         known={usage.attempt_key for key in state.charges if not (usage := state.usages[key]).provisional}
         & wanted.guessed,
         credits_=wanted.credits & state.credits.keys(),

@@ -36,8 +36,8 @@ def usage_of(row: Mapping[str, Any]) -> Usage:
     return Usage(
         **{name: row[name] for name in _PLAIN},
         quantities=json.loads(row["quantities_json"]),
-        started_at=_moment(row["started_us"]),
-        ended_at=_moment(row["ended_us"]),
+        started_at=moment_of(row["started_us"]),
+        ended_at=moment_of(row["ended_us"]),
     )
 
 
@@ -116,5 +116,6 @@ def _charge_of(fields: Mapping[str, Any]) -> Charge:
     return Charge(**{**fields, "price": Price(**{**price, **made})})
 
 
-def _moment(microseconds: int) -> datetime:
+def moment_of(microseconds: int) -> datetime:
+    """Return the time of microseconds since 1970 in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)

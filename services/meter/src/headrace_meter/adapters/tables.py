@@ -89,6 +89,18 @@ CREDITS = Table(
     Column("granted_us", BigInteger, nullable=False),
 )
 
+# Price books that were published, in the order in which they came: the last one holds.
+PRICE_BOOKS = Table(
+    "price_books",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("version", String(255), nullable=False, unique=True),
+    Column("book_text", Text, nullable=False),
+    Column("published_by", String(255), nullable=False),
+    Column("published_us", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 # Usages that had no price when they came; a row goes when its usage is booked.
 UNRATED = Table(
     "unrated",

@@ -72,7 +72,7 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
             before=moment_of(request.to, "to") if request.to else None,
         )
         report = await get_usage(selection, request.group_by, book=self._book)
-        return usage_response(report, request.group_by, currency=self._currency)
+        return usage_response(report, request.group_by, prices=self._rules.prices)
 
     async def Price(self, request: pb.PriceRequest, _context: Context) -> pb.PriceResponse:
         """Tell a price."""

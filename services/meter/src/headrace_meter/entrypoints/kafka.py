@@ -1,22 +1,25 @@
-"""The topics that meter consumes: usage, the outcomes that close what is open, and credits."""
+"""The topics that meter consumes: usage, the outcomes that close what is open, credits, and price books."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from headrace import topics
 from headrace.answer.v1.answer_pb2 import AnswerCompleted
 from headrace.cost.v1.credit_pb2 import CreditGranted
+from headrace.prices.v1.prices_pb2 import PricesPublished
 from headrace.usage.v1.usage_pb2 import UsageRecorded
 from headrace_errors import InvalidMessage
 from headrace_messaging import Ending, Event, Outgoing, Subscription
 
-from headrace_meter.entrypoints.translation import credit_of, usage_of
+from headrace_meter.entrypoints.translation import book_of, credit_of, usage_of
 from headrace_meter.facts import Close, Grant, Trace, Use
 from headrace_meter.handlers import Rules, book_all, granted, rated
 from headrace_meter.ports import Transaction
+from headrace_meter.published import PublishedBook, take_in
 
 TOGETHER_MAX = 256
 """Messages that are booked in one transaction: it holds up the calls of their tenants for so long."""
@@ -31,6 +34,16 @@ class NewTransaction(Protocol):
     def __call__(self, events: Sequence[Event[Any]] = (), tenants: Collection[str] = ()) -> Transaction:
         """Open the transaction of delivered events of one partition, or of tenants' calls."""
         ...
+
+
+def prices_subscription(*, put: Callable[[Event[Any], PublishedBook], Awaitable[None]], rules: Rules) -> Subscription:
+    """Return what takes published price books in; one that is no use is left to its dead letter, with the reason."""
+
+    async def prices_published(event: Event[PricesPublished]) -> Sequence[Outgoing]:
+        await take_in(book_of(event.payload), put=partial(put, event), in_force=rules.prices)
+        return ()
+
+    return Subscription(topics.PRICES_PUBLISHED, prices_published, _nothing_to_end, past_deadline="handle")
 
 
 def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscription]:

@@ -9,12 +9,15 @@ from typing import cast, get_args
 
 from headrace.cost.v1.credit_pb2 import CreditGranted
 from headrace.meter.v1 import meter_service_pb2 as pb
+from headrace.prices.v1.prices_pb2 import PricesPublished
 from headrace.usage.v1 import usage_pb2
 from headrace_errors import InvalidMessage
 
 from headrace_meter.domain import Credit, Usage, UsageStatus
 from headrace_meter.money import bounded, decimal_of, picos_of, text_of
 from headrace_meter.ports import UsageReport
+from headrace_meter.prices import PriceList
+from headrace_meter.published import PublishedBook
 
 _STATUSES: tuple[str, ...] = get_args(UsageStatus)
 
@@ -72,6 +75,19 @@ def credit_of(message: CreditGranted, *, credit_id: str, tenant: str) -> Credit:
     )
 
 
+def book_of(message: PricesPublished) -> PublishedBook:
+    """Read a published price book; InvalidMessage names what is wrong with the message, not with the book."""
+    for name in ("version", "book", "published_by"):
+        if not getattr(message, name):
+            raise InvalidMessage(f"{name} is missing")
+    return PublishedBook(
+        version=message.version,
+        text=message.book,
+        published_by=message.published_by,
+        published_at=moment_of(message.published_at, "published_at"),
+    )
+
+
 def quantities_of(quantities: Iterable[usage_pb2.Quantity]) -> Mapping[str, int]:
     """Sum quantities by meter; InvalidMessage for a negative one."""
     sums: Counter[str] = Counter()
@@ -93,11 +109,12 @@ def moment_of(text: str, name: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def usage_response(report: UsageReport, group_by: Sequence[str], *, currency: str) -> pb.GetUsageResponse:
-    """Write a report: one row a group, its meters side by side."""
+def usage_response(report: UsageReport, group_by: Sequence[str], *, prices: PriceList) -> pb.GetUsageResponse:
+    """Write a report: one row a group, its meters side by side. `prices` is the book that holds."""
     response = pb.GetUsageResponse(
         total_cost=text_of(sum(each.cost_picos for each in report.sums)),
-        currency=currency,
+        currency=prices.currency,
+        price_version=prices.version,
         usages=report.usages,
         reserved=text_of(report.reserved_picos),
         settled=report.progress.settled,

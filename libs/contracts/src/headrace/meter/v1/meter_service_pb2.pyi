@@ -223,6 +223,7 @@ class GetUsageResponse(_message.Message):
     USAGES_FIELD_NUMBER: _builtins.int
     RESERVED_FIELD_NUMBER: _builtins.int
     CREDITS_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_FIELD_NUMBER: _builtins.int
     SETTLED_FIELD_NUMBER: _builtins.int
     total_cost: _builtins.str
     """Decimal, in `currency`."""
@@ -234,6 +235,8 @@ class GetUsageResponse(_message.Message):
     """Reserved and not yet settled, decimal."""
     credits: _builtins.str
     """Given back to the tenant in that time, decimal; empty for a request. `total_cost` is before it."""
+    price_version: _builtins.str
+    """The version of the price book that holds now."""
     settled: _builtins.bool
     """True when `request_id` was given, its outcome is known here and no attempt of it is open."""
     @_builtins.property
@@ -249,11 +252,12 @@ class GetUsageResponse(_message.Message):
         usages: _builtins.int = ...,
         reserved: _builtins.str = ...,
         credits: _builtins.str = ...,
+        price_version: _builtins.str = ...,
         settled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credits", b"credits", "currency", b"currency", "reserved", b"reserved", "rows", b"rows", "settled", b"settled", "total_cost", b"total_cost", "usages", b"usages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credits", b"credits", "currency", b"currency", "price_version", b"price_version", "reserved", b"reserved", "rows", b"rows", "settled", b"settled", "total_cost", b"total_cost", "usages", b"usages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
