@@ -124,6 +124,8 @@ class FakeClient:
         """Return what a topic holds now."""
         if topic == topics.USAGE_RECORDED:
             return [usage("acme")]
+        if topic == topics.CREDIT_GRANTED:
+            return []
         self._looks += 1
         return [cost("acme")] if self._cost_comes and self._looks > 1 else []
 

@@ -80,6 +80,8 @@ async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: fl
         with Tally() as tally:
             for event in await client.events_so_far(topics.USAGE_RECORDED):
                 tally.add_usage(client.tenant, event.envelope.id, event.payload)
+            for event in await client.events_so_far(topics.CREDIT_GRANTED):
+                tally.add_credit(client.tenant, event.envelope.id, event.payload)
             for event in await client.events_so_far(topics.COST_RECORDED):
                 tally.add_cost(client.tenant, event.envelope.id, event.payload)
             found = reconcile(tally, client.tenant, await client.usage(group_by=_GROUPS))

@@ -174,6 +174,14 @@ def wanted_by(facts: Iterable[Fact]) -> Wanted:
             credits_.add(fact.key)
         else:
             closing.add(fact.key)
-    rows = map(frozenset, (usages, reservations, requests | closing, closing, accounts))
-    of_attempts = {"used": frozenset(used), "guessed": frozenset(guessed)}
-    return Wanted(*rows, counts=frozenset(counts), credits=frozenset(credits_), **of_attempts)
+    return Wanted(
+        usages=frozenset(usages),
+        reservations=frozenset(reservations),
+        requests=frozenset(requests | closing),
+        closing=frozenset(closing),
+        accounts=frozenset(accounts),
+        counts=frozenset(counts),
+        used=frozenset(used),
+        guessed=frozenset(guessed),
+        credits=frozenset(credits_),
+    )

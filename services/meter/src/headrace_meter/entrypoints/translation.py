@@ -19,6 +19,8 @@ from headrace_meter.ports import UsageReport
 from headrace_meter.prices import PriceList
 from headrace_meter.published import PublishedBook
 
+# So that a month's count of thousands of such attempts is still far from what a BIGINT holds, also where a price is 0.
+QUANTITY_MAX = 10**15
 _STATUSES: tuple[str, ...] = get_args(UsageStatus)
 
 
@@ -89,12 +91,15 @@ def book_of(message: PricesPublished) -> PublishedBook:
 
 
 def quantities_of(quantities: Iterable[usage_pb2.Quantity]) -> Mapping[str, int]:
-    """Sum quantities by meter; InvalidMessage for a negative one."""
+    """Sum quantities by meter; InvalidMessage for a negative one, or for more than an attempt can use."""
     sums: Counter[str] = Counter()
     for each in quantities:
         if each.quantity < 0:
             raise InvalidMessage(f"negative quantity of {each.meter}")
         sums[each.meter] += each.quantity
+    for meter, quantity in sums.items():
+        if quantity > QUANTITY_MAX:
+            raise InvalidMessage(f"{quantity} {meter} are more than an attempt can use", reason="quantity_too_large")
     return dict(sums)
 
 
