@@ -13,15 +13,30 @@ from headrace_errors import Refused
 from headrace_messaging import Bus, Codec, Envelope, Event
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox, outbox_table
+from headrace_meter.accounts import Account
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.memory import MemoryLedger
 from headrace_meter.adapters.reports import SqlUsageBook
 from headrace_meter.adapters.sql import SqlLedger
+from headrace_meter.adapters.standings import SqlBudgetBook
 from headrace_meter.adapters.tables import INBOX, METADATA
-from headrace_meter.domain import Account, Usage
+from headrace_meter.budgets import AccountKey, Budget
+from headrace_meter.declaring import declare_budgets
+from headrace_meter.domain import Usage, day_of
 from headrace_meter.facts import Close, Wanted
 from headrace_meter.group_commit import GroupCommit
-from headrace_meter.handlers import Rules, book_all, book_each, get_usage, rate_unrated, rated, release, reserve, settle
+from headrace_meter.handlers import (
+    Rules,
+    Wish,
+    book_all,
+    book_each,
+    get_usage,
+    rate_unrated,
+    rated,
+    release,
+    reserve,
+    settle,
+)
 from headrace_meter.ports import Selection, UsageReport
 from headrace_meter.price_file import read_prices
 from headrace_storage import Database
@@ -32,19 +47,15 @@ RATES = [{"model": "m", "from": "2026-01-01", "per_million": {"input_tokens": "1
          {"model": "e", "from": "2026-01-01", "per_million": {"embedding_tokens": "1"}}]  # fmt: skip
 
 
-class FakeBudgets:
-    """Limits in picos; tenants that are not here are not declared."""
+class FakeTenants:
+    """The tenants that are declared."""
 
-    def __init__(self, **limits: int | None) -> None:
-        self.limits = limits
+    def __init__(self, *declared: str) -> None:
+        self.declared = declared
 
-    def limit_picos(self, tenant: str) -> int | None:
-        if tenant not in self.limits:
+    def check(self, tenant: str) -> None:
+        if tenant not in self.declared:
             raise Refused(f"tenant {tenant} is not declared", reason="unknown_tenant")
-        return self.limits[tenant]
-
-    def limit_picos_if_known(self, tenant: str) -> int | None:
-        return self.limits.get(tenant)
 
 
 @dataclass
@@ -65,7 +76,7 @@ class MemoryUnderTest(MemoryLedger):
     """The ledger in memory, and what it announced."""
 
     async def published(self):
-        return [(one.usage_id, one.meter) for one in self.costs], [percent for *_, percent in self.crossed]
+        return [(one.usage_id, one.meter) for one in self.costs], [percent for _, percent in self.crossed]
 
 
 class SqlUnderTest:
@@ -74,6 +85,7 @@ class SqlUnderTest:
     def __init__(self, database: Database, table, ledger: SqlLedger) -> None:
         self.database, self.table = database, table
         self.transaction, self.report = ledger.transaction, SqlUsageBook(database).report
+        self.standings = SqlBudgetBook(database).standings
         self.cost_rows = ledger.cost_rows
         self.check_currency = ledger.check_currency
 
@@ -103,19 +115,34 @@ class SqlUnderTest:
 class Meter:
     """The use cases over one implementation of the port."""
 
-    def __init__(self, ledger, **limits: int | None) -> None:
+    def __init__(self, ledger, *budgets: Budget, **limits: int | None) -> None:
+        """Declare monthly `limits` by tenant in picos, None for none, and further budgets, at the first use."""
         self.ledger = ledger
         self.told = Told()
-        self.budgets = FakeBudgets(**(limits or {"acme": 10**9, "globex": None}))
+        limits = limits or {"acme": 10**9, "globex": None}
+        monthly = [Budget(tenant=name, period="month", amount_picos=most) for name, most in limits.items() if most is not None]
+        self.budgets, self._declared = [*monthly, *budgets], False
+        self.tenants = FakeTenants(*limits)
+        self.clock = lambda: NOON
         self.rules = self._rules(RATES, "v1")
         self.post = GroupCommit(self._book_calls, lanes=2, together_max=512, waiting_max=1_024)
 
     def _rules(self, rates, version) -> Rules:
         prices = read_prices({"version": version, "rates": rates}, currency="USD")
-        return Rules(prices, self.budgets, self.ledger.cost_rows, self.told)
+        return Rules(prices, self.tenants, self.ledger.cost_rows, self.told)
+
+    async def declare(self, *budgets: Budget) -> None:
+        """Declare these budgets and no others, as a replica does at its start."""
+        self.budgets, self._declared = list(budgets), True
+        await declare_budgets(budgets, transaction=self.ledger.transaction(), clock=self.clock)
+
+    async def _transaction(self, *args, **options):
+        if not self._declared:
+            await self.declare(*self.budgets)
+        return self.ledger.transaction(*args, **options)
 
     async def _book_calls(self, facts):
-        transaction = self.ledger.transaction(tenants={fact.tenant for fact in facts})
+        transaction = await self._transaction(tenants={fact.tenant for fact in facts})
         return await book_each(facts, transaction=transaction, rules=self.rules)
 
     async def use(self, usage: Usage, event_id: str | None = None) -> int | None:
@@ -127,23 +154,23 @@ class Meter:
         facts = [
             await rated(fact, trace={}, rules=self.rules) if isinstance(fact, Usage) else fact for _, fact in deliveries
         ]
-        return await book_all(facts, transaction=self.ledger.transaction(events), rules=self.rules)
+        return await book_all(facts, transaction=await self._transaction(events), rules=self.rules)
 
     async def settle(self, usage: Usage) -> int | None:
         return await settle(usage, trace={}, post=self.post, rules=self.rules)
 
-    async def reserve(self, reservation_id="a1", *, tenant="acme", request="r1", tokens=100, model="m") -> int:
-        return await reserve(
-            tenant,
-            reservation_id,
-            request,
-            model,
-            {"input_tokens": tokens},
-            trace={},
-            post=self.post,
-            rules=self.rules,
-            clock=lambda: NOON,
+    async def reserve(
+        self, reservation_id="a1", *, tenant="acme", request="r1", tokens=100, model="m", **purpose
+    ) -> int:
+        wish = Wish(
+            tenant=tenant,
+            reservation_id=reservation_id,
+            request_id=request,
+            model=model,
+            quantities={"input_tokens": tokens},
+            **purpose,
         )
+        return await reserve(wish, trace={}, post=self.post, rules=self.rules, clock=self.clock)
 
     async def release(self, reservation_id="a1", *, tenant="acme") -> None:
         await release(tenant, reservation_id, post=self.post)
@@ -159,10 +186,14 @@ class Meter:
     async def report(self, *group_by: str, tenant="acme", **selection) -> UsageReport:
         return await get_usage(Selection(tenant, **selection), group_by, book=self.ledger)
 
-    async def account(self, tenant="acme", period="2026-11") -> Account:
+    async def account(self, tenant="acme", period="2026-11", budget="", subject="") -> Account:
+        key = AccountKey(tenant, period, budget, subject)
         async with self.ledger.transaction() as ledger:
-            books = await ledger.load(Wanted(accounts=frozenset([(tenant, period)])))
-            return books.account(tenant, period)
+            return (await ledger.load(Wanted(accounts=frozenset([key])))).account(key)
+
+    async def standings(self, tenant="acme", *, accounts_max=99) -> dict[str, list[Account]]:
+        found = await self.ledger.standings(tenant, day_of(self.clock()), accounts_max=accounts_max)
+        return {one.budget.name: list(one.accounts) for one in found}
 
 
 def delivery(event_id: str, *, tenant: str, offset: int = 0) -> Event:

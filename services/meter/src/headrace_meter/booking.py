@@ -9,7 +9,9 @@ from dataclasses import replace
 
 from headrace_errors import Refused
 
-from headrace_meter.domain import Account, Reservation, ReservationState
+from headrace_meter.accounts import Account
+from headrace_meter.budgets import Budget, Purpose
+from headrace_meter.domain import Reservation, ReservationState
 from headrace_meter.facts import Close, Fact, GiveBack, Hold, RequestKey, Trace, Use
 from headrace_meter.working_set import Crossing, WorkingSet
 
@@ -40,23 +42,27 @@ def book(fact: Fact, books: WorkingSet) -> Answer:
 
 
 def hold(fact: Hold, books: WorkingSet) -> int:
-    """Keep an amount back; the same id again returns what is held."""
+    """Keep an amount back on every account that counts its purpose; the same id again returns what is held."""
     known = books.reservation(fact.key)
     if known and known.state != "released":
         return known.amount_picos
     if (fact.tenant, fact.request_id) in books.outcomes:
         raise RequestOver(f"request {fact.request_id} has its outcome")
-    account = books.account(fact.tenant, fact.period).hold(fact.amount_picos, fact.limit_picos)
-    _save(account, fact.limit_picos, fact.trace, books)
+    # All of them before any is saved: one hard budget that refuses leaves the others as they are.
+    held = [(account.hold(fact.amount_picos, budget), budget) for account, budget in books.payers(fact.purpose)]
+    for account, budget in held:
+        _save(account, budget, fact.trace, books)
     if known:  # released before: it counts where it is held now
-        books.save_account(books.account(known.tenant, known.period).uncount(known.amount_picos))
+        books.save_account(books.account(known.accounts[0]).uncount(known.amount_picos))
+    (month, *others) = (account.key for account, _ in held)
     books.save_reservation(
         Reservation(
             reservation_id=fact.reservation_id,
             tenant=fact.tenant,
             request_id=fact.request_id,
-            period=fact.period,
+            period=month.period,
             amount_picos=fact.amount_picos,
+            held_on=tuple(others),
         )
     )
     return fact.amount_picos
@@ -97,13 +103,19 @@ def close(fact: Close, books: WorkingSet) -> None:
         _close_if_over(fact.key, books)
 
 
+def spend(purpose: Purpose, picos: int, trace: Trace, books: WorkingSet) -> None:
+    """Count an amount as spent on every account that counts its purpose; InvalidMessage beyond what they hold."""
+    for account, budget in [(account.spend(picos), budget) for account, budget in books.payers(purpose)]:
+        _save(account, budget, trace, books)
+
+
 def _charge(fact: Use, books: WorkingSet) -> None:
-    usage = fact.usage
-    books.account(usage.tenant, usage.period).spend(fact.cost_picos)  # before anything changes: it may be too much
+    purpose = fact.usage.purpose
+    for account, _ in books.payers(purpose):
+        account.spend(fact.cost_picos)  # before anything changes: it may be too much
     books.add_charged(fact)
     _settle(fact, books)
-    account = books.account(usage.tenant, usage.period).spend(fact.cost_picos)
-    _save(account, fact.limit_picos, fact.trace, books)
+    spend(purpose, fact.cost_picos, fact.trace, books)
 
 
 def _settle(fact: Use, books: WorkingSet) -> None:
@@ -124,13 +136,15 @@ def _close_if_over(request: RequestKey, books: WorkingSet) -> None:
 
 
 def _end(reservation: Reservation, state: ReservationState, books: WorkingSet) -> None:
-    account = books.account(reservation.tenant, reservation.period)
-    books.save_account(account.give_back(reservation.amount_picos))
+    for key in reservation.accounts:
+        books.save_account(books.account(key).give_back(reservation.amount_picos))
     books.save_reservation(replace(reservation, state=state))
 
 
-def _save(account: Account, limit_picos: int | None, trace: Trace, books: WorkingSet) -> None:
-    announced, crossed = account.announce(limit_picos)
+def _save(account: Account, budget: Budget | None, trace: Trace, books: WorkingSet) -> None:
+    if budget is None:
+        books.save_account(account)
+        return
+    announced, crossed = account.announce(budget)
     books.save_account(announced)
-    if limit_picos is not None:
-        books.changes.crossed += [Crossing(announced, limit_picos, percent, trace) for percent in crossed]
+    books.changes.crossed += [Crossing(announced, budget, percent, trace) for percent in crossed]

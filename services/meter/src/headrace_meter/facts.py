@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from headrace_meter.budgets import AccountKey, Purpose
 from headrace_meter.domain import Charge, Usage, UsageKey
 
-AccountKey = tuple[str, str]
-"""A tenant and a month."""
 ReservationKey = tuple[str, str]
 """A tenant and a reservation id of its."""
 RequestKey = tuple[str, str]
@@ -24,15 +23,18 @@ Trace = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """An attempt may cost so much at most: it is kept back where the month's limit allows; None is no limit."""
+    """An attempt may cost so much at most: it is kept back where every hard budget for its purpose allows."""
 
-    tenant: str
+    purpose: Purpose
     reservation_id: str
     request_id: str
-    period: str
     amount_picos: int
-    limit_picos: int | None
     trace: Trace = field(default_factory=dict)
+
+    @property
+    def tenant(self) -> str:
+        """Who pays."""
+        return self.purpose.tenant
 
     @property
     def key(self) -> ReservationKey:
@@ -61,7 +63,6 @@ class Use:
     charges: Sequence[Charge] = ()
     cost_rows: Sequence[Any] = ()
     unpriced: str = ""
-    limit_picos: int | None = None
     trace: Trace = field(default_factory=dict)
 
     @property
@@ -101,33 +102,35 @@ Fact = Hold | GiveBack | Use | Close
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows facts touch; the accounts of the reservations that are found come with those named here."""
+    """Which rows facts touch: with the accounts named here come those of the purposes and of the reservations found."""
 
     usages: frozenset[UsageKey] = frozenset()
     reservations: frozenset[ReservationKey] = frozenset()
     requests: frozenset[RequestKey] = frozenset()
     closing: frozenset[RequestKey] = frozenset()
+    purposes: frozenset[Purpose] = frozenset()
     accounts: frozenset[AccountKey] = frozenset()
 
 
 def wanted_by(facts: Iterable[Fact]) -> Wanted:
     """Return which rows facts touch."""
-    usages, reservations, requests, closing, accounts = (set[tuple[str, str]]() for _ in range(5))
+    usages, reservations, requests, closing = (set[tuple[str, str]]() for _ in range(4))
+    purposes: set[Purpose] = set()
     for fact in facts:
         if isinstance(fact, Hold):
             reservations.add(fact.key)
             requests.add((fact.tenant, fact.request_id))
-            accounts.add((fact.tenant, fact.period))
+            purposes.add(fact.purpose)
         elif isinstance(fact, GiveBack):
             reservations.add(fact.key)
         elif isinstance(fact, Use):
             usage = fact.usage
             usages.add(fact.key)
-            accounts.add((fact.tenant, usage.period))
+            purposes.add(usage.purpose)
             if usage.reservation_id:
                 reservations.add((fact.tenant, usage.reservation_id))
             if usage.request_id:
                 requests.add((fact.tenant, usage.request_id))
         else:
             closing.add(fact.key)
-    return Wanted(*map(frozenset, (usages, reservations, requests | closing, closing, accounts)))
+    return Wanted(*map(frozenset, (usages, reservations, requests | closing, closing)), purposes=frozenset(purposes))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from headrace_messaging import Event, Outgoing
@@ -20,9 +20,27 @@ from sqlalchemy import and_, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.announcements import Announcements
+from headrace_meter.adapters.declared import declare, declared
 from headrace_meter.adapters.loading import load
-from headrace_meter.adapters.rows import charge_row, outcome_row, usage_of, usage_row
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, UNRATED, USAGES
+from headrace_meter.adapters.rows import (
+    budget_account_row,
+    charge_row,
+    month_row,
+    outcome_row,
+    reservation_row,
+    usage_of,
+    usage_row,
+)
+from headrace_meter.adapters.tables import (
+    ACCOUNTS,
+    BUDGET_ACCOUNTS,
+    CHARGES,
+    OUTCOMES,
+    RESERVATIONS,
+    UNRATED,
+    USAGES,
+)
+from headrace_meter.budgets import Budget
 from headrace_meter.domain import Charge, Usage, UsageKey
 from headrace_meter.facts import Trace, Wanted
 from headrace_meter.working_set import Changes, WorkingSet
@@ -95,9 +113,19 @@ class SqlLedgerTransaction:
             rated = among(connection, (UNRATED.c.tenant, UNRATED.c.usage_id), changes.rated)
             await connection.execute(delete(UNRATED).where(rated))
         await insert_all(connection, OUTCOMES, [outcome_row(close) for close in changes.outcomes])
-        await upsert_all(connection, RESERVATIONS, [asdict(one) for one in changes.reservations.values()])
-        await upsert_all(connection, ACCOUNTS, [asdict(one) for one in changes.accounts.values()])
+        await upsert_all(connection, RESERVATIONS, [reservation_row(one) for one in changes.reservations.values()])
+        accounts = changes.accounts.values()
+        await upsert_all(connection, ACCOUNTS, [month_row(one) for one in accounts if not one.budget])
+        await upsert_all(connection, BUDGET_ACCOUNTS, [budget_account_row(one) for one in accounts if one.budget])
         await self._outgoing.store(connection, changes)
+
+    async def budgets(self) -> Sequence[Budget]:
+        """Return every budget that is declared."""
+        return await declared(self._connection)
+
+    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
+        """Keep these budgets, and open the accounts of some."""
+        await declare(self._connection, budgets, opening=opening)
 
     async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
         """Return unrated usages in order of key."""
@@ -125,7 +153,7 @@ class _Outgoing:
     async def store(self, connection: AsyncConnection, changes: Changes) -> None:
         rows: list[OutboxRow] = [row for use in changes.charged for row in use.cost_rows]
         for one in changes.crossed:
-            crossed = self._announcements.crossed(one.account, one.limit_picos, one.percent)
+            crossed = self._announcements.crossed(one.account, one.budget, one.percent)
             rows += await self._encoded([crossed], one.trace)
         await self._outbox.store(connection, rows)
 
