@@ -78,6 +78,9 @@ class MemoryUnderTest(MemoryLedger):
     async def published(self):
         return [(one.usage_id, one.meter) for one in self.costs], [percent for _, percent in self.crossed]
 
+    async def crossings(self):
+        return [(key.budget or "month", key.subject, key.period, percent) for key, percent in self.crossed]
+
 
 class SqlUnderTest:
     """The SQL adapters as the service puts them together."""
@@ -104,12 +107,19 @@ class SqlUnderTest:
         )
         return cls(database, outbox, ledger)
 
+    async def crossings(self):
+        fields = ("budget", "subject", "period", "percent")
+        return [tuple(row[name] for name in fields) for topic, row in await self._events() if "budget" in topic]
+
     async def published(self):
-        async with self.database.read() as connection:
-            rows = (await connection.execute(select(self.table).order_by(self.table.c.seq))).all()
-        events = [(row.topic, json.loads(row.value)) for row in rows]
+        events = await self._events()
         costs = [(row["x_UsageId"], row["SkuMeter"]) for topic, row in events if "cost" in topic]
         return costs, [row["percent"] for topic, row in events if "budget" in topic]
+
+    async def _events(self):
+        async with self.database.read() as connection:
+            rows = (await connection.execute(select(self.table).order_by(self.table.c.seq))).all()
+        return [(row.topic, json.loads(row.value)) for row in rows]
 
 
 class Meter:
@@ -188,6 +198,8 @@ class Meter:
 
     async def account(self, tenant="acme", period="2026-11", budget="", subject="") -> Account:
         key = AccountKey(tenant, period, budget, subject)
+        if not self._declared:
+            await self.declare(*self.budgets)
         async with self.ledger.transaction() as ledger:
             return (await ledger.load(Wanted(accounts=frozenset([key])))).account(key)
 

@@ -157,7 +157,7 @@ async def test_a_tenant_sees_its_own_usage_only(meter, make_usage):
 async def test_any_order_and_any_repetition_give_the_same_ledger(meter, make_usage, seed):
     """Deliveries shuffled and repeated, outcomes in between: the sum is that of the distinct facts."""
     rng = random.Random(seed)
-    meter.budgets.limits["acme"] = None
+    await meter.declare()  # no budget
     facts, expected = [], Counter()
     for number in range(12):
         request = f"r{number // 2}"
