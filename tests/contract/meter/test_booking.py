@@ -111,9 +111,7 @@ async def test_an_error_leaves_nothing_behind(meter, make_usage):
 
     async def fail():
         async with meter.ledger.transaction() as ledger:
-            await ledger.keep(
-                Changes(usages=[make_usage()], accounts={MONTH: Account(*MONTH)})
-            )
+            await ledger.keep(Changes(usages=[make_usage()], accounts={MONTH: Account(*MONTH)}))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

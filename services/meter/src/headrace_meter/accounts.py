@@ -46,11 +46,8 @@ class Account:
                 f"budget '{budget.name}'{whose} of {self.tenant} for {self.period}: {text_of(self.committed_picos)} of"
                 f" {text_of(budget.amount_picos)} is spent or held, {text_of(amount_picos)} more is needed"
             )
-        return replace(
-            self,
-            reserved_picos=bounded(self.reserved_picos + amount_picos),
-            reserved_ever_picos=bounded(self.reserved_ever_picos + amount_picos),
-        )
+        ever = self.reserved_ever_picos if self.budget else bounded(self.reserved_ever_picos + amount_picos)
+        return replace(self, reserved_picos=bounded(self.reserved_picos + amount_picos), reserved_ever_picos=ever)
 
     def uncount(self, amount_picos: int) -> Account:
         """Stop counting a released reservation as reserved: it is taken up again, and counts where it is held now."""
