@@ -130,9 +130,8 @@ class Meter:
         self.ledger = ledger
         self.told = Told()
         limits = limits or {"acme": 10**9, "globex": None}
-        monthly = [
-            Budget(tenant=name, period="month", amount_picos=most) for name, most in limits.items() if most is not None
-        ]
+        whole = {name: most for name, most in limits.items() if most is not None}
+        monthly = [Budget(tenant=name, period="month", amount_picos=most) for name, most in whole.items()]
         self.budgets, self._declared = [*monthly, *budgets], False
         self.tenants = FakeTenants(*limits)
         self.clock = lambda: NOON

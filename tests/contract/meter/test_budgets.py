@@ -145,7 +145,7 @@ async def test_a_budget_that_is_declared_later_counts_what_was_spent_in_its_peri
 
 
 async def test_a_budget_goes_on_under_other_terms_and_after_a_pause(meter, make_usage):
-    """Another amount is the same account; declared again, it has what was spent meanwhile and still holds what it held."""
+    """Another amount is the same account; declared again, it has what was spent meanwhile, and holds what it held."""
     chat = budget("month", 100, feature="chat")
     await meter.declare(chat)
     await meter.reserve("a1", tokens=60, feature="chat")

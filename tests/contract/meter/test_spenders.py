@@ -87,9 +87,8 @@ hard_budgets = st.builds(
     principal=st.sampled_from(["", "alice", "*"]),
     model=st.sampled_from(["", "m", "other"]),
 )
-PURPOSES = [
-    {"feature": feature, "principal": asker} for feature in ("", "chat", "search") for asker in ("alice", "bob")
-]
+ASKERS = ("alice", "bob")
+PURPOSES = [{"feature": feature, "principal": asker} for feature in ("", "chat", "search") for asker in ASKERS]
 
 
 @settings(max_examples=60, deadline=None)

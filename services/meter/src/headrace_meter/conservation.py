@@ -1,8 +1,8 @@
 """The conservation of money: what is reserved is held, unknown, settled or released, and what is spent was charged.
 
 Balances are kept as running sums beside the rows that they sum; here both are compared, account by account: each
-tenant's months, and the periods of its budgets. It only looks: a difference is a bug or a meddled ledger, and mending it is for people
-(docs/runbooks/conservation.md).
+tenant's months, and the periods of its budgets. It only looks: a difference is a bug or a meddled ledger, and mending
+it is for people (docs/runbooks/conservation.md).
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ STATES: tuple[ReservationState, ...] = get_args(ReservationState)
 class Books:
     """A tenant's month, or one period of a budget, as one snapshot shows it. Amounts are picos.
 
-    Of a budget, what is held and spent has books; the others are its tenant's. `reserved` and `account_*` are the running sums of the account, `reserved` that of all that was ever reserved;
-    `by_state` is what its rows say became of that, `booked` are usages with charges.
+    Of a budget, what is held and spent has books; the others are its tenant's. `reserved` and `account_*` are the
+    running sums of the account, `reserved` that of all that was ever reserved; `by_state` is what its rows say became
+    of that, `booked` are usages with charges.
     """
 
     tenant: str

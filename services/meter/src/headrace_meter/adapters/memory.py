@@ -91,7 +91,7 @@ class MemoryLedger:
     def _accounts(self, budget: Budget, today: Purpose) -> list[Account]:
         place = (budget.tenant, today.period(budget.period), "" if budget.counts_whole_month else budget.name)
         found = [one for key, one in self._state.accounts.items() if key[:3] == place]
-        return sorted(found, key=lambda one: -one.committed_picos)
+        return sorted(found, key=lambda one: (-one.committed_picos, one.subject))
 
     def _sums(self, chosen: Sequence[Usage], group_by: Sequence[str]) -> list[Sum]:
         sums: dict[tuple[tuple[str, ...], str], tuple[int, int]] = {}

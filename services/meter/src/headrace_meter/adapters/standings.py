@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from headrace_storage import Database
-from sqlalchemy import Table, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.accounts import Account, Standing, standing_of
@@ -34,16 +33,11 @@ class SqlBudgetBook:
 
 
 async def _accounts(connection: AsyncConnection, budget: Budget, today: Purpose, accounts_max: int) -> list[Account]:
-    period = today.period(budget.period)
+    month, other, period = ACCOUNTS.c, BUDGET_ACCOUNTS.c, today.period(budget.period)
     if budget.counts_whole_month:
-        return await _read(connection, ACCOUNTS, tenant=budget.tenant, period=period)
-    found = {"tenant": budget.tenant, "period": period, "budget": budget.name}
-    return await _read(connection, BUDGET_ACCOUNTS, **found, limit=accounts_max)
-
-
-async def _read(connection: AsyncConnection, table: Table, *, limit: int = 1, **values: str) -> list[Account]:
-    columns: Any = table.c
-    fullest = (columns.spent_picos + columns.reserved_picos).desc()
-    query = select(table).where(*(columns[name] == value for name, value in values.items())).order_by(fullest)
-    rows = await connection.execute(query.limit(limit))
-    return [Account(**row._mapping) for row in rows]  # noqa: SLF001 - public
+        query = select(ACCOUNTS).where(month.tenant == budget.tenant, month.period == period)
+    else:
+        its_own = (other.tenant == budget.tenant, other.period == period, other.budget == budget.name)
+        fullest = ((other.spent_picos + other.reserved_picos).desc(), other.subject)
+        query = select(BUDGET_ACCOUNTS).where(*its_own).order_by(*fullest).limit(accounts_max)
+    return [Account(**row._mapping) for row in await connection.execute(query)]  # noqa: SLF001 - public
