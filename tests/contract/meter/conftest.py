@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002 - the ports say what their methods promise
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -132,7 +133,7 @@ class Meter:
         limits = limits or {"acme": 10**9, "globex": None}
         whole = {name: most for name, most in limits.items() if most is not None}
         monthly = [Budget(tenant=name, period="month", amount_picos=most) for name, most in whole.items()]
-        self.budgets, self._declared = [*monthly, *budgets], False
+        self.budgets, self._declared, self._declaring = [*monthly, *budgets], False, asyncio.Lock()
         self.tenants = FakeTenants(*limits)
         self.clock = lambda: NOON
         self.rules = self._rules(RATES, "v1")
@@ -144,12 +145,17 @@ class Meter:
 
     async def declare(self, *budgets: Budget) -> None:
         """Declare these budgets and no others, as a replica does at its start."""
-        self.budgets, self._declared = list(budgets), True
+        self.budgets = list(budgets)
         await declare_budgets(budgets, transaction=self.ledger.transaction(), clock=self.clock)
+        self._declared = True
+
+    async def declare_once(self) -> None:
+        async with self._declaring:
+            if not self._declared:
+                await self.declare(*self.budgets)
 
     async def _transaction(self, *args, **options):
-        if not self._declared:
-            await self.declare(*self.budgets)
+        await self.declare_once()
         return self.ledger.transaction(*args, **options)
 
     async def _book_calls(self, facts):
@@ -199,8 +205,7 @@ class Meter:
 
     async def account(self, tenant="acme", period="2026-11", budget="", subject="") -> Account:
         key = AccountKey(tenant, period, budget, subject)
-        if not self._declared:
-            await self.declare(*self.budgets)
+        await self.declare_once()
         async with self.ledger.transaction() as ledger:
             return (await ledger.load(Wanted(accounts=frozenset([key])))).account(key)
 
