@@ -17,7 +17,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 BudgetPeriod = Literal["day", "month", "lifetime"]
 THRESHOLDS_PERCENT = (50, 80, 100)
@@ -49,7 +49,7 @@ class DeclaredBudget:
 class BudgetEntry(BaseModel):
     """One entry of `budgets:`, read strictly."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     period: BudgetPeriod
     amount: Decimal = Field(ge=0, le=_AMOUNT_MAX, decimal_places=_DECIMALS_MAX)
@@ -59,6 +59,15 @@ class BudgetEntry(BaseModel):
     endpoint: _Value | None = None
     model: _Value | None = None
     principal: _Value | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_other_keys(cls, entry: object) -> object:
+        if not isinstance(entry, Mapping):
+            raise ValueError('a mapping is needed, like {period: day, amount: "5.00"}')  # noqa: TRY004 - pydantic's
+        if unknown := sorted(set(map(str, entry)) - cls.model_fields.keys()):
+            raise ValueError(f"{unknown[0]!r} is not known here; known: {', '.join(cls.model_fields)}")
+        return entry
 
     @field_validator("endpoint")
     @classmethod

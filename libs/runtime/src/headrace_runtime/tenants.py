@@ -73,7 +73,7 @@ class Tenants:
 def _problems(error: yaml.YAMLError | ValidationError) -> str:
     if isinstance(error, yaml.YAMLError):
         return str(error)
-    return "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors())
+    return "; ".join(f"{_place(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors())
 
 
 def _place(keys: tuple[int | str, ...]) -> str:

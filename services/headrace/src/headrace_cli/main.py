@@ -7,6 +7,7 @@ import typer
 from headrace_cli.commands import (
     answers,
     audit,
+    budgets,
     costs,
     dead_letters,
     documents,
@@ -25,7 +26,7 @@ app = typer.Typer(
     help="Run and use Headrace: documents and questions in, moderated, cited and metered answers out.",
     epilog="Exit codes: 0 done, 1 some item failed, 2 usage, 3 platform not running, 4 refused, 5 expired.",
 )
-for group in (platform, documents, answers, explain, costs, prices, tail, audit, models, topics, dead_letters):
+for group in (platform, documents, answers, explain, costs, budgets, prices, tail, audit, models, topics, dead_letters):
     group.register(app)
 
 
