@@ -14,8 +14,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 BudgetPeriod = Literal["day", "month", "lifetime"]
-Dimension = Literal["feature", "endpoint", "model", "principal"]
-DIMENSIONS: tuple[Dimension, ...] = ("feature", "endpoint", "model", "principal")
+DIMENSIONS = ("feature", "endpoint", "model", "principal")
 EACH = "*"
 """Instead of a value: the budget holds for each value by itself."""
 LIFETIME = "lifetime"
@@ -73,9 +72,9 @@ class Budget:
     counted_from: str = ""
 
     @cached_property
-    def scope(self) -> Mapping[Dimension, str]:
+    def scope(self) -> Mapping[str, str]:
         """What it names of each dimension, in their order; a dimension that it leaves open is not here."""
-        declared: dict[Dimension, str] = {name: getattr(self, name) for name in DIMENSIONS}
+        declared: dict[str, str] = {name: getattr(self, name) for name in DIMENSIONS}
         return {name: value for name, value in declared.items() if value}
 
     @cached_property
@@ -88,9 +87,9 @@ class Budget:
         """True where its account is the tenant's month, which is kept whatever is declared."""
         return self.period == "month" and not self.scope
 
-    def scope_of(self, purpose: Purpose) -> Mapping[Dimension, str] | None:
+    def scope_of(self, purpose: Purpose) -> Mapping[str, str] | None:
         """Return what it counts the purpose as: its scope with the values of EACH; None where it is not for it."""
-        values: dict[Dimension, str] = {}
+        values: dict[str, str] = {}
         for name, wanted in self.scope.items():
             value = getattr(purpose, name)
             if value != wanted and (wanted != EACH or not value):
@@ -118,7 +117,7 @@ def accounts_for(purpose: Purpose, budgets: Iterable[Budget]) -> Mapping[Account
     return found
 
 
-def written(values: Mapping[Dimension, str]) -> str:
+def written(values: Mapping[str, str]) -> str:
     """Write a scope on one line, as `feature=chat model=m`; two scopes are never written alike."""
     return " ".join(f"{name}={_quoted(value)}" for name, value in values.items())
 

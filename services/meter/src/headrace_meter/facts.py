@@ -133,4 +133,10 @@ def wanted_by(facts: Iterable[Fact]) -> Wanted:
                 requests.add((fact.tenant, usage.request_id))
         else:
             closing.add(fact.key)
-    return Wanted(*map(frozenset, (usages, reservations, requests | closing, closing)), purposes=frozenset(purposes))
+    return Wanted(
+        usages=frozenset(usages),
+        reservations=frozenset(reservations),
+        requests=frozenset(requests | closing),
+        closing=frozenset(closing),
+        purposes=frozenset(purposes),
+    )

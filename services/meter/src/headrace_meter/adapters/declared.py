@@ -20,7 +20,7 @@ _SAME = and_(USAGES.c.tenant == CHARGES.c.tenant, USAGES.c.usage_id == CHARGES.c
 
 async def declared(connection: AsyncConnection) -> Sequence[Budget]:
     """Return every budget."""
-    return [budget_of(row) for row in (await connection.execute(select(BUDGETS))).mappings()]
+    return [budget_of(dict(row)) for row in (await connection.execute(select(BUDGETS))).mappings()]
 
 
 async def declare(connection: AsyncConnection, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:

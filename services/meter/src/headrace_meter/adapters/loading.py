@@ -56,7 +56,7 @@ async def _budgets(connection: AsyncConnection, tenants: Collection[str]) -> Map
     if tenants:
         query = select(BUDGETS).where(among(connection, (BUDGETS.c.tenant,), [(one,) for one in sorted(tenants)]))
         for row in (await connection.execute(query)).mappings():
-            found[row["tenant"]].append(budget_of(row))
+            found[row["tenant"]].append(budget_of(dict(row)))
     return found
 
 
@@ -85,7 +85,7 @@ async def _reservations(
     if not found:
         return []
     # A union and not one condition or the other: so each has its index.
-    return [reservation_of(row) for row in (await connection.execute(union(*found))).mappings()]
+    return [reservation_of(dict(row)) for row in (await connection.execute(union(*found))).mappings()]
 
 
 async def _costs(connection: AsyncConnection, usages: Collection[UsageKey]) -> Mapping[UsageKey, int | None]:

@@ -25,7 +25,7 @@ class SqlBudgetBook:
         today = Purpose(tenant=tenant, day=day)
         async with self._database.read() as connection:
             rows = await connection.execute(select(BUDGETS).where(BUDGETS.c.tenant == tenant))
-            budgets = sorted((budget_of(row) for row in rows.mappings()), key=lambda one: one.name)
+            budgets = sorted((budget_of(dict(row)) for row in rows.mappings()), key=lambda one: one.name)
             return [
                 standing_of(budget, await _accounts(connection, budget, today, accounts_max), today)
                 for budget in budgets
