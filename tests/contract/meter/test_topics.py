@@ -42,6 +42,7 @@ def used(number, *, model="m", tokens=10):
 async def booked(open_sql, make_meter):
     """Return the use cases on SQL, acme with a limit that a few hundred tokens reach, and meter's two subscriptions."""
     meter = make_meter(await open_sql(), acme=400 * 10**6)
+    await meter.declare(*meter.budgets)
     by_topic = {each.topic: each for each in subscriptions(transaction=meter.ledger.transaction, rules=meter.rules)}
     return meter, by_topic[topics.USAGE_RECORDED], by_topic[topics.ANSWER_COMPLETED]
 

@@ -4,6 +4,7 @@ A service is `run(Settings, build)`; what it does with messages and calls is its
 """
 
 from headrace_runtime.blobs import open_blobs
+from headrace_runtime.budgets import DeclaredBudget
 from headrace_runtime.context import CallContext, current_call
 from headrace_runtime.grpc_client import Peer
 from headrace_runtime.grpc_server import Rpc
@@ -30,6 +31,7 @@ __all__ = [
     "Build",
     "CallContext",
     "Chassis",
+    "DeclaredBudget",
     "EmbeddedTokens",
     "GrpcSettings",
     "KafkaSettings",

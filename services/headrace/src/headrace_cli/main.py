@@ -7,6 +7,7 @@ import typer
 from headrace_cli.commands import (
     answers,
     audit,
+    budgets,
     costs,
     dead_letters,
     documents,
@@ -32,6 +33,7 @@ for group in (
     answers,
     explain,
     costs,
+    budgets,
     prices,
     publish_prices,
     tail,

@@ -13,8 +13,10 @@ from dataclasses import replace
 
 from headrace_errors import Refused
 
+from headrace_meter.accounts import Account
+from headrace_meter.budgets import Budget, Purpose
 from headrace_meter.charges import place_of, rate, taken_back
-from headrace_meter.domain import Account, Quantities, Reservation, ReservationState, Usage
+from headrace_meter.domain import Quantities, Reservation, ReservationState, Usage
 from headrace_meter.facts import Close, Fact, GiveBack, Grant, Hold, RequestKey, Trace, Use
 from headrace_meter.working_set import Crossing, Estimate, WorkingSet
 
@@ -47,23 +49,27 @@ def book(fact: Fact, books: WorkingSet) -> Answer:
 
 
 def hold(fact: Hold, books: WorkingSet) -> int:
-    """Keep an amount back; the same id again returns what is held."""
+    """Keep an amount back on every account that counts its purpose; the same id again returns what is held."""
     known = books.reservation(fact.key)
     if known and known.state != "released":
         return known.amount_picos
     if (fact.tenant, fact.request_id) in books.outcomes:
         raise RequestOver(f"request {fact.request_id} has its outcome")
-    account = books.account(fact.tenant, fact.period).hold(fact.amount_picos, fact.limit_picos)
-    _save(account, fact.limit_picos, fact.trace, books)
+    # All of them before any is saved: one hard budget that refuses leaves the others as they are.
+    held = [(account.hold(fact.amount_picos, budget), budget) for account, budget in books.payers(fact.purpose)]
+    for account, budget in held:
+        _save(account, budget, fact.trace, books)
     if known:  # released before: it counts where it is held now
-        books.save_account(books.account(known.tenant, known.period).uncount(known.amount_picos))
+        books.save_account(books.account(known.accounts[0]).uncount(known.amount_picos))
+    (month, *others) = (account.key for account, _ in held)
     books.save_reservation(
         Reservation(
             reservation_id=fact.reservation_id,
             tenant=fact.tenant,
             request_id=fact.request_id,
-            period=fact.period,
+            period=month.period,
             amount_picos=fact.amount_picos,
+            held_on=tuple(others),
         )
     )
     return fact.amount_picos
@@ -105,16 +111,23 @@ def close(fact: Close, books: WorkingSet) -> None:
 
 
 def grant(fact: Grant, books: WorkingSet) -> None:
-    """Book a credit, once by its key. What was used stays used: no month's balance changes."""
+    """Book a credit, once by its key. What was used stays used: no account changes."""
     if fact.key not in books.credits:
         books.add_credit(fact)
+
+
+def spend(purpose: Purpose, picos: int, trace: Trace, books: WorkingSet) -> None:
+    """Count an amount as spent on every account that counts its purpose; InvalidMessage beyond what they hold."""
+    for account, budget in [(account.spend(picos), budget) for account, budget in books.payers(purpose)]:
+        _save(account, budget, trace, books)
 
 
 def _charge(fact: Use, books: WorkingSet) -> None:
     usage = fact.usage
     estimates = [] if usage.provisional else books.estimates(usage.attempt_key)
     fact = _rated(fact, estimates, books)
-    books.account(usage.tenant, usage.period).spend(fact.cost_picos)  # before anything changes: it may be too much
+    for account, _ in books.payers(usage.purpose):
+        account.spend(fact.cost_picos)  # before anything changes: it may be too much
     for estimate in estimates:
         _take_back(estimate, fact, books)
     books.add_charged(fact)
@@ -123,8 +136,7 @@ def _charge(fact: Use, books: WorkingSet) -> None:
     elif any(charge.quantity for charge in fact.charges):
         books.add_estimate(Estimate(usage, tuple(fact.charges)))
     _settle(fact, books)
-    account = books.account(usage.tenant, usage.period).spend(fact.cost_picos)
-    _save(account, fact.limit_picos, fact.trace, books)
+    spend(usage.purpose, fact.cost_picos, fact.trace, books)
 
 
 def _rated(fact: Use, estimates: Sequence[Estimate], books: WorkingSet) -> Use:
@@ -156,8 +168,7 @@ def _counted(usage: Usage, estimates: Sequence[Estimate], books: WorkingSet) -> 
 def _take_back(estimate: Estimate, fact: Use, books: WorkingSet) -> None:
     back = Use(usage=estimate.usage, prices=fact.prices, charges=taken_back(estimate.charges), trace=fact.trace)
     books.add_charged(back)
-    account = books.account(estimate.usage.tenant, estimate.usage.period)
-    books.save_account(account.spend(back.cost_picos))
+    spend(estimate.usage.purpose, back.cost_picos, fact.trace, books)
 
 
 def _settle(fact: Use, books: WorkingSet) -> None:
@@ -178,13 +189,15 @@ def _close_if_over(request: RequestKey, books: WorkingSet) -> None:
 
 
 def _end(reservation: Reservation, state: ReservationState, books: WorkingSet) -> None:
-    account = books.account(reservation.tenant, reservation.period)
-    books.save_account(account.give_back(reservation.amount_picos))
+    for key in reservation.accounts:
+        books.save_account(books.account(key).give_back(reservation.amount_picos))
     books.save_reservation(replace(reservation, state=state))
 
 
-def _save(account: Account, limit_picos: int | None, trace: Trace, books: WorkingSet) -> None:
-    announced, crossed = account.announce(limit_picos)
+def _save(account: Account, budget: Budget | None, trace: Trace, books: WorkingSet) -> None:
+    if budget is None:
+        books.save_account(account)
+        return
+    announced, crossed = account.announce(budget)
     books.save_account(announced)
-    if limit_picos is not None:
-        books.changes.crossed += [Crossing(announced, limit_picos, percent, trace) for percent in crossed]
+    books.changes.crossed += [Crossing(announced, budget, percent, trace) for percent in crossed]

@@ -20,13 +20,15 @@ from sqlalchemy import MetaData
 
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.books import SqlBookkeeping
-from headrace_meter.adapters.budgets import DeclaredBudgets
+from headrace_meter.adapters.budgets import DeclaredTenants, declared_budgets
 from headrace_meter.adapters.reports import SqlUsageBook
 from headrace_meter.adapters.shelf import SqlShelf
 from headrace_meter.adapters.sql import SqlLedger
+from headrace_meter.adapters.standings import SqlBudgetBook
 from headrace_meter.adapters.tables import INBOX, METADATA
 from headrace_meter.booking import Answer
 from headrace_meter.conservation import Monitor
+from headrace_meter.declaring import declare_budgets
 from headrace_meter.entrypoints import grpc, kafka
 from headrace_meter.entrypoints.kafka import TOGETHER_MAX
 from headrace_meter.facts import Fact
@@ -55,7 +57,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     names = {tenant.id: tenant.name for tenant in chassis.tenants.by_id.values()}
     announcements = Announcements(prices, _now, names)
     ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=announcements)
-    rules = Rules(prices, DeclaredBudgets(chassis.tenants), ledger.cost_rows, metrics)
+    rules = Rules(prices, DeclaredTenants(chassis.tenants), ledger.cost_rows, metrics)
+    budgets = declared_budgets(chassis.tenants)
 
     async def book_calls(facts: Sequence[Fact]) -> Sequence[Answer | HeadraceError]:
         tenants = {fact.tenant for fact in facts}
@@ -73,6 +76,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         await ledger.check_currency(prices.currency)
         book = await in_force.refresh()
         _log.info("prices.in_force", version=rules.prices.version, published=book is not None)
+        await declare_budgets(budgets, transaction=ledger.transaction(), clock=_now)
         await rate_unrated(new_transaction=ledger.transaction, rules=rules)
 
     async def look_for_prices() -> None:
@@ -109,7 +113,15 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
             *kafka.subscriptions(transaction=ledger.transaction, rules=rules),
             kafka.prices_subscription(put=shelf.put, rules=rules),
         ],
-        rpcs=[grpc.rpc(post=post, book=SqlUsageBook(database), rules=rules, clock=_now)],
+        rpcs=[
+            grpc.rpc(
+                post=post,
+                book=SqlUsageBook(database),
+                budgets=SqlBudgetBook(database),
+                rules=rules,
+                clock=_now,
+            )
+        ],
         before_ready=check_and_catch_up,
         tasks=[
             partial(

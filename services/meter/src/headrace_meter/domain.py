@@ -11,11 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from headrace_errors import QuotaExceeded
+from headrace_meter.budgets import AccountKey, Purpose
 
-from headrace_meter.money import bounded, text_of
-
-THRESHOLDS_PERCENT = (50, 80, 100)
 Quantities = Mapping[str, int]
 
 UsageKey = tuple[str, str]
@@ -47,6 +44,7 @@ class Usage:
     ended_at: datetime
     request_id: str = ""
     feature: str = ""
+    principal: str = ""
     document: str = ""
     reservation_id: str = ""
     attempt: int = 1
@@ -58,9 +56,16 @@ class Usage:
         return (self.tenant, self.usage_id)
 
     @property
-    def period(self) -> str:
-        """The month that pays, by when the attempt began."""
-        return period_of(self.started_at)
+    def purpose(self) -> Purpose:
+        """What it was spent for: which budgets count it, in the periods in which the attempt began."""
+        return Purpose(
+            tenant=self.tenant,
+            day=day_of(self.started_at),
+            feature=self.feature,
+            endpoint=self.operation,
+            model=self.model,
+            principal=self.principal,
+        )
 
     @property
     def attempt_key(self) -> AttemptKey:
@@ -75,7 +80,7 @@ class Usage:
     @property
     def count_key(self) -> CountKey:
         """Where its quantities count towards tiers."""
-        return (self.tenant, self.period, self.model)
+        return (self.tenant, period_of(self.started_at), self.model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,10 @@ class Credit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """Budget held for one attempt. `held` and `unknown` count against the month's limit."""
+    """Budget held for one attempt. `held` and `unknown` count against the budgets.
+
+    `held_on` names the budgets' accounts on which it is held besides its tenant's month, whatever is declared later.
+    """
 
     reservation_id: str
     tenant: str
@@ -106,6 +114,12 @@ class Reservation:
     period: str
     amount_picos: int
     state: ReservationState = "held"
+    held_on: tuple[AccountKey, ...] = ()
+
+    @property
+    def accounts(self) -> tuple[AccountKey, ...]:
+        """Every account on which it is held, or was."""
+        return (AccountKey(self.tenant, self.period), *self.held_on)
 
     @property
     def holds(self) -> bool:
@@ -115,65 +129,6 @@ class Reservation:
     def ended_by(self, status: UsageStatus) -> Reservation:
         """Return the reservation after its attempt's usage: settled, or held as unknown until a correction."""
         return replace(self, state="unknown" if status == "unknown" else "settled")
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A tenant's month: what is held, what is spent, and the highest threshold already announced, in percent.
-
-    `reserved_ever_picos` counts every reservation once, whatever became of it: what its rows are checked against.
-    """
-
-    tenant: str
-    period: str
-    reserved_picos: int = 0
-    spent_picos: int = 0
-    announced_percent: int = 0
-    reserved_ever_picos: int = 0
-
-    @property
-    def committed_picos(self) -> int:
-        """What counts against the limit."""
-        return self.reserved_picos + self.spent_picos
-
-    def hold(self, amount_picos: int, limit_picos: int | None) -> Account:
-        """Keep an amount back; QuotaExceeded when the month's limit does not allow it, None is no limit."""
-        if limit_picos is not None and self.committed_picos + amount_picos > limit_picos:
-            raise QuotaExceeded(
-                f"budget of {self.tenant} for {self.period}: {text_of(self.committed_picos)} of {text_of(limit_picos)}"
-                f" is spent or held, {text_of(amount_picos)} more is needed"
-            )
-        return replace(
-            self,
-            reserved_picos=bounded(self.reserved_picos + amount_picos),
-            reserved_ever_picos=bounded(self.reserved_ever_picos + amount_picos),
-        )
-
-    def uncount(self, amount_picos: int) -> Account:
-        """Stop counting a released reservation as reserved: it is taken up again, and counts where it is held now."""
-        return replace(self, reserved_ever_picos=self.reserved_ever_picos - amount_picos)
-
-    def give_back(self, amount_picos: int) -> Account:
-        """Stop keeping an amount back."""
-        return replace(self, reserved_picos=self.reserved_picos - amount_picos)
-
-    def spend(self, amount_picos: int) -> Account:
-        """Book what was used; never refused, for it happened."""
-        return replace(self, spent_picos=bounded(self.spent_picos + amount_picos))
-
-    def announce(self, limit_picos: int | None) -> tuple[Account, tuple[int, ...]]:
-        """Return the account and the thresholds that it crossed for the first time, in percent."""
-        if limit_picos is None:
-            return self, ()
-        crossed = tuple(
-            percent
-            for percent in THRESHOLDS_PERCENT
-            if percent > self.announced_percent and self.committed_picos * 100 >= limit_picos * percent
-        )
-        # A limit of 0 is crossed by the first cost, not by nothing.
-        if not crossed or not self.committed_picos:
-            return self, ()
-        return replace(self, announced_percent=crossed[-1]), crossed
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +157,11 @@ class RequestProgress:
     def settled(self) -> bool:
         """True when no further cost of the request is to come."""
         return self.all_booked and self.attempts_held == 0
+
+
+def day_of(moment: datetime) -> str:
+    """Name the day in UTC, for example `2026-11-21`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"
 
 
 def period_of(moment: datetime) -> str:

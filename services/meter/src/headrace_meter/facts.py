@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from headrace_meter.budgets import AccountKey, Purpose
 from headrace_meter.charges import Charge
 from headrace_meter.domain import AttemptKey, CountKey, Credit, Usage, UsageKey
 from headrace_meter.prices import PriceList
 
-AccountKey = tuple[str, str]
-"""A tenant and a month."""
 ReservationKey = tuple[str, str]
 """A tenant and a reservation id of its."""
 RequestKey = tuple[str, str]
@@ -28,15 +27,18 @@ Trace = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """An attempt may cost so much at most: it is kept back where the month's limit allows; None is no limit."""
+    """An attempt may cost so much at most: it is kept back where every hard budget for its purpose allows."""
 
-    tenant: str
+    purpose: Purpose
     reservation_id: str
     request_id: str
-    period: str
     amount_picos: int
-    limit_picos: int | None
     trace: Trace = field(default_factory=dict)
+
+    @property
+    def tenant(self) -> str:
+        """Who pays."""
+        return self.purpose.tenant
 
     @property
     def key(self) -> ReservationKey:
@@ -70,7 +72,6 @@ class Use:
     charges: Sequence[Charge] = ()
     cost_rows: Sequence[Any] = ()
     unpriced: str = ""
-    limit_picos: int | None = None
     trace: Trace = field(default_factory=dict)
 
     @property
@@ -133,12 +134,13 @@ Fact = Hold | GiveBack | Use | Close | Grant
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows facts touch; the accounts of reservations and estimates that are found come with those named here."""
+    """Which rows facts touch: accounts named here, and those of purposes and of reservations and estimates found."""
 
     usages: frozenset[UsageKey] = frozenset()
     reservations: frozenset[ReservationKey] = frozenset()
     requests: frozenset[RequestKey] = frozenset()
     closing: frozenset[RequestKey] = frozenset()
+    purposes: frozenset[Purpose] = frozenset()
     accounts: frozenset[AccountKey] = frozenset()
     counts: frozenset[CountKey] = frozenset()
     used: frozenset[AttemptKey] = frozenset()
@@ -150,19 +152,20 @@ class Wanted:
 
 def wanted_by(facts: Iterable[Fact]) -> Wanted:
     """Return which rows facts touch."""
-    usages, reservations, requests, closing, accounts, credits_ = (set[tuple[str, str]]() for _ in range(6))
+    usages, reservations, requests, closing, credits_ = (set[tuple[str, str]]() for _ in range(5))
     counts, used, guessed = set[CountKey](), set[AttemptKey](), set[AttemptKey]()
+    purposes: set[Purpose] = set()
     for fact in facts:
         if isinstance(fact, Hold):
             reservations.add(fact.key)
             requests.add((fact.tenant, fact.request_id))
-            accounts.add((fact.tenant, fact.period))
+            purposes.add(fact.purpose)
         elif isinstance(fact, GiveBack):
             reservations.add(fact.key)
         elif isinstance(fact, Use):
             usage = fact.usage
             usages.add(fact.key)
-            accounts.add((fact.tenant, usage.period))
+            purposes.add(usage.purpose)
             (guessed if usage.provisional else used).add(usage.attempt_key)
             if fact.graduated:
                 counts.add(usage.count_key)
@@ -179,7 +182,7 @@ def wanted_by(facts: Iterable[Fact]) -> Wanted:
         reservations=frozenset(reservations),
         requests=frozenset(requests | closing),
         closing=frozenset(closing),
-        accounts=frozenset(accounts),
+        purposes=frozenset(purposes),
         counts=frozenset(counts),
         used=frozenset(used),
         guessed=frozenset(guessed),

@@ -10,18 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from headrace_meter.accounts import Account
+from headrace_meter.budgets import AccountKey, Budget, Purpose, accounts_for
 from headrace_meter.charges import Charge
-from headrace_meter.domain import (
-    Account,
-    AttemptKey,
-    CountKey,
-    Quantities,
-    RequestProgress,
-    Reservation,
-    Usage,
-    UsageKey,
-)
-from headrace_meter.facts import AccountKey, Close, CreditKey, Grant, RequestKey, ReservationKey, Trace, Use
+from headrace_meter.domain import AttemptKey, CountKey, Quantities, RequestProgress, Reservation, Usage, UsageKey
+from headrace_meter.facts import Close, CreditKey, Grant, RequestKey, ReservationKey, Trace, Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +49,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """A month that reached a percentage of its limit, in the trace of what made it so."""
+    """An account that reached a percentage of its budget, in the trace of what made it so."""
 
     account: Account
-    limit_picos: int
+    budget: Budget
     percent: int
     trace: Trace
 
@@ -97,6 +90,7 @@ class WorkingSet:
         *,
         costs: Mapping[UsageKey, int | None],
         reservations: Iterable[Reservation],
+        budgets: Iterable[Budget],
         accounts: Iterable[Account],
         outcomes: Mapping[RequestKey, Outcome],
         booked: Mapping[RequestKey, Booked],
@@ -115,15 +109,25 @@ class WorkingSet:
             self._estimates.setdefault(each.usage.attempt_key, {})[each.usage.key] = each
         self._known = set(known)
         self.credits = set(credits_)
-        self._accounts = {(one.tenant, one.period): one for one in accounts}
+        self._accounts = {one.key: one for one in accounts}
+        self._budgets: dict[str, list[Budget]] = {}
+        for budget in budgets:
+            self._budgets.setdefault(budget.tenant, []).append(budget)
+        self._payers: dict[Purpose, Mapping[AccountKey, Budget | None]] = {}
         self._reservations: dict[ReservationKey, Reservation] = {}
         self._by_request: dict[RequestKey, dict[str, Reservation]] = {}
         for one in reservations:
             self._place(one)
 
-    def account(self, tenant: str, period: str) -> Account:
-        """Return a tenant's month; an empty one where there is none."""
-        return self._accounts.get((tenant, period)) or Account(tenant, period)
+    def account(self, key: AccountKey) -> Account:
+        """Return an account; an empty one where there is none."""
+        return self._accounts.get(key) or Account(*key)
+
+    def payers(self, purpose: Purpose) -> list[tuple[Account, Budget | None]]:
+        """Return every account that counts a purpose, with its budget: first the tenant's month, budget or not."""
+        if purpose not in self._payers:
+            self._payers[purpose] = accounts_for(purpose, self._budgets.get(purpose.tenant, ()))
+        return [(self.account(key), budget) for key, budget in self._payers[purpose].items()]
 
     def reservation(self, key: ReservationKey) -> Reservation | None:
         """Return a reservation."""
@@ -151,9 +155,8 @@ class WorkingSet:
         return Counter(self._counts.get(usage.count_key, {})) + self.changes.counted.get(usage.count_key, Counter())
 
     def save_account(self, account: Account) -> None:
-        """Change a month."""
-        self._accounts[account.tenant, account.period] = account
-        self.changes.accounts[account.tenant, account.period] = account
+        """Change an account."""
+        self._accounts[account.key] = self.changes.accounts[account.key] = account
 
     def save_reservation(self, reservation: Reservation) -> None:
         """Add or change a reservation."""

@@ -11,7 +11,7 @@ from typing import Any
 from headrace_client import CostDesk
 
 TENANT = "tenant"
-LEDGER_GROUPS = ("model", "feature", "operation", "request", "meter", "day")
+LEDGER_GROUPS = ("model", "feature", "operation", "principal", "request", "meter", "day")
 MONTH = "month"
 GROUPS = (TENANT, *LEDGER_GROUPS, MONTH)
 GROUPS_DEFAULT = ("operation", "model")

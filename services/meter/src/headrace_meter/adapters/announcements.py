@@ -16,8 +16,10 @@ from headrace.budget.v1 import budget_pb2
 from headrace.cost.v1 import cost_pb2
 from headrace_messaging import Outgoing, event_id, new_envelope
 
+from headrace_meter.accounts import Account
+from headrace_meter.budgets import Budget
 from headrace_meter.charges import Charge
-from headrace_meter.domain import Account, Credit, Usage
+from headrace_meter.domain import Credit, Usage
 from headrace_meter.focus import focus_credit, focus_row, rfc3339
 from headrace_meter.money import text_of
 from headrace_meter.ports import Clock
@@ -92,20 +94,26 @@ class Announcements:
         )
         return Outgoing(topic, credit.tenant, payload, envelope)
 
-    def crossed(self, account: Account, limit_picos: int, percent: int) -> Outgoing:
-        """Return the crossing of a threshold: one id a tenant, month and threshold."""
+    def crossed(self, account: Account, budget: Budget, percent: int) -> Outgoing:
+        """Return the crossing of a threshold: one id a budget, period and threshold."""
         payload = budget_pb2.BudgetCrossed(
             tenant=account.tenant,
             period=account.period,
             percent=percent,
-            limit=text_of(limit_picos),
+            limit=text_of(budget.amount_picos),
             spent=text_of(account.committed_picos),
             currency=self.prices.currency,
+            budget=budget.name,
+            subject=account.subject,
+            scope=dict(budget.scope),
+            hard=budget.hard,
         )
+        # Of a tenant's month it is the id of before there were other budgets.
+        of = "/".join(part for part in (account.tenant, account.period, account.budget, account.subject) if part)
         envelope = new_envelope(
             topics.BUDGET_CROSSED,
             source=_SOURCE,
-            id=event_id(f"{account.tenant}/{account.period}", "budget", index=percent),
+            id=event_id(of, "budget", index=percent),
             time=self._clock(),
             tenant=account.tenant,
         )

@@ -1,4 +1,4 @@
-"""The books of every tenant's months, summed by the database from the ledger's rows."""
+"""The books of every tenant's months and budgets, summed from the ledger's rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from headrace_storage import Database
 from sqlalchemy import Select, and_, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headrace_meter.adapters.budget_books import budget_books
 from headrace_meter.adapters.rows import microseconds_of
 from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, UNRATED, USAGES
 from headrace_meter.conservation import Books
@@ -30,7 +31,7 @@ class SqlBookkeeping:
         self._database = database
 
     async def books(self, since: str) -> Sequence[Books]:
-        """Return every tenant's months from `since` on."""
+        """Return every tenant's months and its budgets' periods from `since` on."""
         async with self._database.read() as connection:
             accounts = await _by_month(connection, _accounts(since))
             charges = await _by_month(connection, _charges(since))
@@ -39,7 +40,8 @@ class SqlBookkeeping:
             states: dict[Key, dict[str, int]] = {}
             for tenant, period, state, amount in await connection.execute(_states(since)):
                 states.setdefault((tenant, period), {})[state] = int(amount)
-        return [
+            of_budgets = await budget_books(connection, since)
+        of_months = [
             Books(
                 tenant=key[0],
                 period=key[1],
@@ -54,6 +56,7 @@ class SqlBookkeeping:
             )
             for key in sorted(accounts.keys() | charges.keys() | usages.keys() | states.keys())
         ]
+        return [*of_months, *of_budgets]
 
     async def leaked(self, closed_before: datetime) -> Mapping[str, int]:
         """Count held reservations whose request had its outcome before then. Looks at held ones only: they are few."""

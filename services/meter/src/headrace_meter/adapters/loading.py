@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from headrace_storage import among
@@ -10,9 +10,12 @@ from sqlalchemy import Select, and_, func, select, union
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_meter.adapters.rows import estimate_of
+from headrace_meter.accounts import Account
+from headrace_meter.adapters.rows import budget_of, estimate_of, reservation_of
 from headrace_meter.adapters.tables import (
     ACCOUNTS,
+    BUDGET_ACCOUNTS,
+    BUDGETS,
     CHARGES,
     CREDITS,
     ESTIMATES,
@@ -21,7 +24,8 @@ from headrace_meter.adapters.tables import (
     RESERVATIONS,
     USAGES,
 )
-from headrace_meter.domain import Account, AttemptKey, CountKey, Quantities, Reservation, UsageKey
+from headrace_meter.budgets import AccountKey, Budget, accounts_for
+from headrace_meter.domain import AttemptKey, CountKey, Quantities, Reservation, UsageKey
 from headrace_meter.facts import RequestKey, Wanted
 from headrace_meter.working_set import Booked, Estimate, Outcome, WorkingSet
 
@@ -36,12 +40,17 @@ async def load(connection: AsyncConnection, wanted: Wanted) -> WorkingSet:
     ending = wanted.closing | outcomes.keys()
     reservations = await _reservations(connection, wanted, ending)
     estimates = await _estimates(connection, wanted.used)
-    accounts = wanted.accounts | {(one.tenant, one.period) for one in reservations}
-    accounts |= {(one.usage.tenant, one.usage.period) for one in estimates}
+    purposes = wanted.purposes | {one.usage.purpose for one in estimates}
+    budgets = await _budgets(connection, {one.tenant for one in purposes})
+    accounts = wanted.accounts.union(
+        *(accounts_for(purpose, budgets[purpose.tenant]) for purpose in purposes),
+        *(one.accounts for one in reservations),
+    )
     return WorkingSet(
         costs=await _costs(connection, wanted.usages),
         reservations=reservations,
-        accounts=[Account(**row._mapping) for row in await _found(connection, select(ACCOUNTS), ACCOUNTS, accounts)],  # noqa: SLF001 - public
+        budgets=[one for each in budgets.values() for one in each],
+        accounts=await _accounts(connection, accounts),
         outcomes=outcomes,
         booked=await _booked(connection, ending),
         counts=await _counts(connection, wanted.counts),
@@ -51,6 +60,22 @@ async def load(connection: AsyncConnection, wanted: Wanted) -> WorkingSet:
             (row.tenant, row.credit_id) for row in await _found(connection, select(CREDITS), CREDITS, wanted.credits)
         ],
     )
+
+
+async def _budgets(connection: AsyncConnection, tenants: Collection[str]) -> Mapping[str, Sequence[Budget]]:
+    found: dict[str, list[Budget]] = {tenant: [] for tenant in tenants}
+    if tenants:
+        query = select(BUDGETS).where(among(connection, (BUDGETS.c.tenant,), [(one,) for one in sorted(tenants)]))
+        for row in (await connection.execute(query)).mappings():
+            found[row["tenant"]].append(budget_of(dict(row)))
+    return found
+
+
+async def _accounts(connection: AsyncConnection, keys: Collection[AccountKey]) -> list[Account]:
+    months = {(key.tenant, key.period) for key in keys if not key.budget}
+    rows = await _found(connection, select(ACCOUNTS), ACCOUNTS, months)
+    rows += await _found(connection, select(BUDGET_ACCOUNTS), BUDGET_ACCOUNTS, {key for key in keys if key.budget})
+    return [Account(**row._mapping) for row in rows]  # noqa: SLF001 - public
 
 
 async def _outcomes(connection: AsyncConnection, requests: Collection[RequestKey]) -> Mapping[RequestKey, Outcome]:
@@ -71,7 +96,7 @@ async def _reservations(
     if not found:
         return []
     # A union and not one condition or the other: so each has its index.
-    return [Reservation(**row) for row in (await connection.execute(union(*found))).mappings()]
+    return [reservation_of(dict(row)) for row in (await connection.execute(union(*found))).mappings()]
 
 
 async def _costs(connection: AsyncConnection, usages: Collection[UsageKey]) -> Mapping[UsageKey, int | None]:
@@ -136,7 +161,7 @@ async def _known(connection: AsyncConnection, attempts: Collection[AttemptKey]) 
 
 
 async def _found(
-    connection: AsyncConnection, query: Select[Any], table: Any, keys: Collection[tuple[str, str]]
+    connection: AsyncConnection, query: Select[Any], table: Any, keys: Collection[tuple[str, ...]]
 ) -> list[Row[Any]]:
     """Return the rows of a query over a table whose primary key is one of `keys`."""
     if not keys:

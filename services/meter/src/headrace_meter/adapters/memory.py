@@ -12,8 +12,10 @@ from typing import Any
 
 from headrace_messaging import Event
 
+from headrace_meter.accounts import Account, Standing, opened, standing_of
+from headrace_meter.budgets import AccountKey, Budget, Purpose, accounts_for
 from headrace_meter.charges import Charge
-from headrace_meter.domain import Account, CountKey, Credit, Quantities, Reservation, Usage, UsageKey
+from headrace_meter.domain import CountKey, Credit, Quantities, Reservation, Usage, UsageKey
 from headrace_meter.facts import RequestKey, Trace, Wanted
 from headrace_meter.ports import Selection, Sum, UsageReport
 from headrace_meter.working_set import Booked, Changes, Estimate, Outcome, WorkingSet
@@ -27,12 +29,13 @@ class _State:
     estimates: dict[UsageKey, Estimate] = field(default_factory=dict)
     counts: dict[CountKey, Quantities] = field(default_factory=dict)
     unrated: set[UsageKey] = field(default_factory=set)
-    accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
+    budgets: list[Budget] = field(default_factory=list)
+    accounts: dict[AccountKey, Account] = field(default_factory=dict)
     reservations: dict[tuple[str, str], Reservation] = field(default_factory=dict)
     outcomes: dict[RequestKey, Outcome] = field(default_factory=dict)
     costs: list[Charge] = field(default_factory=list)
     credits: dict[tuple[str, str], Credit] = field(default_factory=dict)
-    crossed: list[tuple[str, str, int]] = field(default_factory=list)
+    crossed: list[tuple[AccountKey, int]] = field(default_factory=list)
 
     def copy(self) -> _State:
         return _State(**{each.name: getattr(self, each.name).copy() for each in fields(self)})
@@ -51,8 +54,8 @@ class MemoryLedger:
         return self._state.costs
 
     @property
-    def crossed(self) -> Sequence[tuple[str, str, int]]:
-        """The thresholds announced: tenant, period, percent."""
+    def crossed(self) -> Sequence[tuple[AccountKey, int]]:
+        """The thresholds announced: account and percent."""
         return self._state.crossed
 
     @asynccontextmanager
@@ -84,6 +87,17 @@ class MemoryLedger:
         progress = _loaded(state, Wanted(requests=frozenset([request]))).progress(request)
         credits_ = sum(one.amount_picos for one in state.credits.values() if _given(one, selection))
         return UsageReport(self._sums(chosen, group_by)[: sums_max + 1], len(chosen), sum(held), progress, credits_)
+
+    async def standings(self, tenant: str, day: str, *, accounts_max: int) -> Sequence[Standing]:
+        """Return how a tenant's budgets stand."""
+        today = Purpose(tenant=tenant, day=day)
+        budgets = sorted((one for one in self._state.budgets if one.tenant == tenant), key=lambda one: one.name)
+        return [standing_of(budget, self._accounts(budget, today)[:accounts_max], today) for budget in budgets]
+
+    def _accounts(self, budget: Budget, today: Purpose) -> list[Account]:
+        place = (budget.tenant, today.period(budget.period), "" if budget.counts_whole_month else budget.name)
+        found = [one for key, one in self._state.accounts.items() if key[:3] == place]
+        return sorted(found, key=lambda one: (-one.committed_picos, one.subject))
 
     def _sums(self, chosen: Sequence[Usage], group_by: Sequence[str]) -> list[Sum]:
         sums: dict[tuple[tuple[str, ...], str], tuple[int, int]] = {}
@@ -129,7 +143,18 @@ class MemoryTransaction:
         state.accounts |= changes.accounts
         state.costs.extend(row for use in changes.charged for row in use.cost_rows)
         state.credits |= {grant.key: grant.credit for grant in changes.credits}
-        state.crossed.extend((one.account.tenant, one.account.period, one.percent) for one in changes.crossed)
+        state.crossed.extend((one.account.key, one.percent) for one in changes.crossed)
+
+    async def budgets(self) -> Sequence[Budget]:
+        """Return every budget that is declared."""
+        return self._state.budgets
+
+    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
+        """Keep these budgets, and open the accounts of some."""
+        state = self._state
+        spent = ((state.usages[key].purpose, _cost(state, key) or 0) for key in state.charges)
+        state.budgets = list(budgets)
+        state.accounts |= {one.key: one for one in opened(opening, spent, state.accounts)}
 
     async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
         """Return unrated usages in order of key."""
@@ -150,8 +175,12 @@ def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
         if key in wanted.reservations or ((one.tenant, one.request_id) in ending and one.state == "held")
     ]
     estimates = [one for one in state.estimates.values() if one.usage.attempt_key in wanted.used]
-    months = wanted.accounts | {(one.tenant, one.period) for one in reservations}
-    months |= {(one.usage.tenant, one.usage.period) for one in estimates}
+    purposes = wanted.purposes | {one.usage.purpose for one in estimates}
+    budgets = [one for one in state.budgets if one.tenant in {purpose.tenant for purpose in purposes}]
+    accounts = wanted.accounts.union(
+        *(accounts_for(one, [each for each in budgets if each.tenant == one.tenant]) for one in purposes),
+        *(one.accounts for one in reservations),
+    )
     booked: dict[RequestKey, Booked] = {}
     for key, charges in state.charges.items():
         usage = state.usages[key]
@@ -160,7 +189,8 @@ def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
     return WorkingSet(
         costs={key: _cost(state, key) for key in wanted.usages & state.usages.keys()},
         reservations=reservations,
-        accounts=[state.accounts[month] for month in months & state.accounts.keys()],
+        budgets=budgets,
+        accounts=[state.accounts[key] for key in accounts & state.accounts.keys()],
         outcomes=outcomes,
         booked=booked,
         estimates=estimates,
@@ -199,6 +229,7 @@ def _label(usage: Usage, charge: Charge, name: str) -> str:
         "model": usage.model,
         "feature": usage.feature,
         "operation": usage.operation,
+        "principal": usage.principal,
         "request": usage.request_id,
         "meter": charge.meter,
         "day": f"{usage.started_at.astimezone(UTC):%Y-%m-%d}",

@@ -17,6 +17,7 @@ _COLUMNS = {
     "model": USAGES.c.model,
     "feature": USAGES.c.feature,
     "operation": USAGES.c.operation,
+    "principal": USAGES.c.principal,
     "request": USAGES.c.request_id,
     "meter": CHARGES.c.meter,
     "day": USAGES.c.day,

@@ -8,16 +8,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from headrace_meter.accounts import Account
+from headrace_meter.budgets import AccountKey, Budget
 from headrace_meter.charges import Charge
-from headrace_meter.domain import CountKey, Credit, Usage
+from headrace_meter.domain import CountKey, Credit, Reservation, Usage
 from headrace_meter.facts import Close
 from headrace_meter.offers import Price, Terms, UnitPrices
 from headrace_meter.working_set import Estimate
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BUDGET = ("tenant", "name", "period", "feature", "endpoint", "model", "principal", "amount_picos", "hard")
 _PLAIN = (
     "usage_id", "attempt_id", "tenant", "request_id", "feature", "operation", "model", "provider", "document", "status",
-    "attempt", "estimated", "reservation_id",
+    "attempt", "estimated", "reservation_id", "principal",
 )  # fmt: skip
 
 
@@ -88,6 +91,73 @@ def credit_row(credit: Credit) -> dict[str, Any]:
     """Return a credit as a row of `credits`."""
     names = ("tenant", "credit_id", "amount_picos", "currency", "reason", "granted_by")
     return {name: getattr(credit, name) for name in names} | {"granted_us": microseconds_of(credit.granted_at)}
+
+
+def reservation_row(reservation: Reservation) -> dict[str, Any]:
+    """Return a reservation as a row of `reservations`."""
+    held_on = [key[1:] for key in reservation.held_on]  # of its tenant, like itself
+    return {
+        "tenant": reservation.tenant,
+        "reservation_id": reservation.reservation_id,
+        "request_id": reservation.request_id,
+        "period": reservation.period,
+        "amount_picos": reservation.amount_picos,
+        "state": reservation.state,
+        "held_on_json": json.dumps(held_on, ensure_ascii=False) if held_on else "[]",
+    }
+
+
+def reservation_of(row: Mapping[str, Any]) -> Reservation:
+    """Return the reservation of a row."""
+    plain = {name: value for name, value in row.items() if name != "held_on_json"}
+    return Reservation(**plain, held_on=held_on_of(row["tenant"], row["held_on_json"]))
+
+
+def held_on_of(tenant: str, held_on_json: str) -> tuple[AccountKey, ...]:
+    """Return the accounts of budgets that a tenant's reservation is held on."""
+    return tuple(AccountKey(tenant, *key) for key in json.loads(held_on_json)) if held_on_json != "[]" else ()
+
+
+def month_row(account: Account) -> dict[str, Any]:
+    """Return a tenant's month as a row of `accounts`."""
+    return {
+        "tenant": account.tenant,
+        "period": account.period,
+        "reserved_picos": account.reserved_picos,
+        "spent_picos": account.spent_picos,
+        "announced_percent": account.announced_percent,
+        "reserved_ever_picos": account.reserved_ever_picos,
+    }
+
+
+def budget_account_row(account: Account) -> dict[str, Any]:
+    """Return a budget's account as a row of `budget_accounts`."""
+    return {
+        "tenant": account.tenant,
+        "period": account.period,
+        "budget": account.budget,
+        "subject": account.subject,
+        "reserved_picos": account.reserved_picos,
+        "spent_picos": account.spent_picos,
+        "announced_percent": account.announced_percent,
+    }
+
+
+def budget_row(budget: Budget) -> dict[str, Any]:
+    """Return a budget as a row of `budgets`."""
+    return {name: getattr(budget, name) for name in _BUDGET} | {
+        "thresholds_json": json.dumps(budget.thresholds_percent),
+        "counted_from": budget.counted_from,
+    }
+
+
+def budget_of(row: Mapping[str, Any]) -> Budget:
+    """Return the budget of a row."""
+    return Budget(
+        **{name: row[name] for name in _BUDGET if name != "name"},
+        thresholds_percent=tuple(json.loads(row["thresholds_json"])),
+        counted_from=row["counted_from"],
+    )
 
 
 def outcome_row(close: Close) -> dict[str, Any]:

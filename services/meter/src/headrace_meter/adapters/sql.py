@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from headrace_messaging import Event, Outgoing
@@ -20,18 +20,23 @@ from sqlalchemy import and_, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.announcements import Announcements
+from headrace_meter.adapters.declared import declare, declared
 from headrace_meter.adapters.loading import load
 from headrace_meter.adapters.rows import (
+    budget_account_row,
     charge_row,
     count_rows,
     credit_row,
     estimate_row,
+    month_row,
     outcome_row,
+    reservation_row,
     usage_of,
     usage_row,
 )
 from headrace_meter.adapters.tables import (
     ACCOUNTS,
+    BUDGET_ACCOUNTS,
     CHARGES,
     CREDITS,
     ESTIMATES,
@@ -41,6 +46,7 @@ from headrace_meter.adapters.tables import (
     UNRATED,
     USAGES,
 )
+from headrace_meter.budgets import Budget
 from headrace_meter.charges import Charge
 from headrace_meter.domain import Usage, UsageKey
 from headrace_meter.facts import Trace, Wanted
@@ -122,9 +128,19 @@ class SqlLedgerTransaction:
             await connection.execute(delete(UNRATED).where(rated))
         await insert_all(connection, CREDITS, [credit_row(grant.credit) for grant in changes.credits])
         await insert_all(connection, OUTCOMES, [outcome_row(close) for close in changes.outcomes])
-        await upsert_all(connection, RESERVATIONS, [asdict(one) for one in changes.reservations.values()])
-        await upsert_all(connection, ACCOUNTS, [asdict(one) for one in changes.accounts.values()])
+        await upsert_all(connection, RESERVATIONS, [reservation_row(one) for one in changes.reservations.values()])
+        accounts = changes.accounts.values()
+        await upsert_all(connection, ACCOUNTS, [month_row(one) for one in accounts if not one.budget])
+        await upsert_all(connection, BUDGET_ACCOUNTS, [budget_account_row(one) for one in accounts if one.budget])
         await self._outgoing.store(connection, changes)
+
+    async def budgets(self) -> Sequence[Budget]:
+        """Return every budget that is declared."""
+        return await declared(self._connection)
+
+    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
+        """Keep these budgets, and open the accounts of some."""
+        await declare(self._connection, budgets, opening=opening)
 
     async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
         """Return unrated usages in order of key."""
@@ -152,7 +168,7 @@ class _Outgoing:
     async def store(self, connection: AsyncConnection, changes: Changes) -> None:
         rows: list[OutboxRow] = [row for use in changes.charged for row in use.cost_rows]
         for one in changes.crossed:
-            crossed = self._announcements.crossed(one.account, one.limit_picos, one.percent)
+            crossed = self._announcements.crossed(one.account, one.budget, one.percent)
             rows += await self._encoded([crossed], one.trace)
         for grant in changes.credits:
             rows += await self._encoded(self._announcements.credit(grant.credit), grant.trace)

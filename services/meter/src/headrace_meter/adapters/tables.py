@@ -31,6 +31,7 @@ USAGES = Table(
     Column("ended_us", BigInteger, nullable=False),
     Column("day", String(10), nullable=False),
     Column("quantities_json", Text, nullable=False),
+    Column("principal", String(255), nullable=False, server_default=""),
 )
 Index("usages_by_attempt", USAGES.c.tenant, USAGES.c.request_id, USAGES.c.attempt_id)
 Index("usages_by_time", USAGES.c.tenant, USAGES.c.started_us)
@@ -111,6 +112,7 @@ UNRATED = Table(
     ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
 )
 
+# A tenant's months, kept whatever budgets are declared.
 ACCOUNTS = Table(
     "accounts",
     METADATA,
@@ -123,6 +125,36 @@ ACCOUNTS = Table(
     Column("reserved_ever_picos", BigInteger, nullable=False, server_default="0"),
 )
 
+# What is declared: every replica goes by it, whichever tenants file it started with.
+BUDGETS = Table(
+    "budgets",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("period", String(16), nullable=False),
+    Column("feature", String(255), nullable=False),
+    Column("endpoint", String(255), nullable=False),
+    Column("model", String(255), nullable=False),
+    Column("principal", String(255), nullable=False),
+    Column("amount_picos", BigInteger, nullable=False),
+    Column("hard", Boolean, nullable=False),
+    Column("thresholds_json", Text, nullable=False),
+    Column("counted_from", String(10), nullable=False),
+)
+
+# What the budgets count, but for those of a tenant's whole month.
+BUDGET_ACCOUNTS = Table(
+    "budget_accounts",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("period", String(10), primary_key=True),
+    Column("budget", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("reserved_picos", BigInteger, nullable=False),
+    Column("spent_picos", BigInteger, nullable=False),
+    Column("announced_percent", Integer, nullable=False),
+)
+
 RESERVATIONS = Table(
     "reservations",
     METADATA,
@@ -132,6 +164,7 @@ RESERVATIONS = Table(
     Column("period", String(7), nullable=False),
     Column("amount_picos", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
+    Column("held_on_json", Text, nullable=False, server_default="[]"),  # the accounts of budgets, but for the month
 )
 Index("reservations_by_request", RESERVATIONS.c.tenant, RESERVATIONS.c.request_id)
 Index("reservations_by_state", RESERVATIONS.c.tenant, RESERVATIONS.c.state)

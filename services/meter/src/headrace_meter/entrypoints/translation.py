@@ -13,7 +13,10 @@ from headrace.prices.v1.prices_pb2 import PricesPublished
 from headrace.usage.v1 import usage_pb2
 from headrace_errors import InvalidMessage
 
+from headrace_meter.accounts import Account, Standing
+from headrace_meter.budgets import Budget
 from headrace_meter.domain import Credit, Usage, UsageStatus
+from headrace_meter.handlers import Wish
 from headrace_meter.money import bounded, decimal_of, picos_of, text_of
 from headrace_meter.ports import UsageReport
 from headrace_meter.prices import PriceList
@@ -39,6 +42,7 @@ def usage_of(message: usage_pb2.UsageRecorded, *, usage_id: str, tenant: str) ->
         tenant=tenant,
         request_id=message.request_id,
         feature=message.feature,
+        principal=message.principal,
         operation=message.operation,
         model=message.model,
         provider=message.provider,
@@ -90,6 +94,23 @@ def book_of(message: PricesPublished) -> PublishedBook:
     )
 
 
+def wish_of(message: pb.ReserveRequest, *, tenant: str) -> Wish:
+    """Read what is to be held; InvalidMessage names what is wrong."""
+    if not message.reservation_id or not message.model:
+        raise InvalidMessage("reservation_id and model are needed")
+    return Wish(
+        tenant=tenant,
+        reservation_id=message.reservation_id,
+        request_id=message.request_id,
+        model=message.model,
+        quantities=quantities_of(message.quantities),
+        feature=message.feature,
+        operation=message.operation or "generate",
+        principal=message.principal,
+        started_at=moment_of(message.started_at, "started_at") if message.started_at else None,
+    )
+
+
 def quantities_of(quantities: Iterable[usage_pb2.Quantity]) -> Mapping[str, int]:
     """Sum quantities by meter; InvalidMessage for a negative one, or for more than an attempt can use."""
     sums: Counter[str] = Counter()
@@ -135,3 +156,25 @@ def usage_response(report: UsageReport, group_by: Sequence[str], *, prices: Pric
         row.cost = text_of(costs[group])
     response.rows.extend(rows.values())
     return response
+
+
+def budgets_response(standings: Sequence[Standing], *, currency: str) -> pb.ListBudgetsResponse:
+    """Write how budgets stand: an entry an account."""
+    budgets = [_standing(one.budget, account) for one in standings for account in one.accounts]
+    return pb.ListBudgetsResponse(budgets=budgets, currency=currency)
+
+
+def _standing(budget: Budget, account: Account) -> pb.BudgetStanding:
+    return pb.BudgetStanding(
+        budget=budget.name,
+        subject=account.subject,
+        scope=dict(budget.scope),
+        period=account.period,
+        hard=budget.hard,
+        limit=text_of(budget.amount_picos),
+        spent=text_of(account.spent_picos),
+        reserved=text_of(account.reserved_picos),
+        left=text_of(budget.amount_picos - account.committed_picos),
+        thresholds_percent=budget.thresholds_percent,
+        announced_percent=account.announced_percent,
+    )
