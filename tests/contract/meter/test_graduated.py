@@ -114,7 +114,6 @@ async def test_a_usage_across_a_boundary_is_a_charge_and_a_cost_row_a_tier(open_
 
 async def test_what_counts_is_the_tenants_own_month_model_and_meter(meter, make_usage):
     """Not another tenant's, another month's, another meter's; and all sizes of prompt count together."""
-    meter.budgets.limits["acme"] = None
     october = make_usage().started_at.replace(month=10)
     await meter.use(graduated(make_usage, 1, tokens=30, tenant="globex"))
     await meter.use(graduated(make_usage, 2, tokens=30, started_at=october))

@@ -62,7 +62,7 @@ class Announcements:
         """Return a credit's row for the cost topic and its record for audit, under ids derived from its own."""
         name = self._names.get(credit.tenant, credit.tenant)
         columns = focus_credit(credit, self.prices, tenant_name=name)
-        row = cost_pb2.CostRecorded(**{_FIELDS[column]: value for column, value in columns.items()})
+        fields: dict[str, Any] = {_FIELDS[column]: value for column, value in columns.items()}
         record = events_pb2.AuditSubmitted(
             action="credit.granted",
             service="meter",
@@ -78,7 +78,7 @@ class Announcements:
             decided_at=rfc3339(credit.granted_at),
         )
         return [
-            self._of_credit(credit, topics.COST_RECORDED, row),
+            self._of_credit(credit, topics.COST_RECORDED, cost_pb2.CostRecorded(**fields)),
             self._of_credit(credit, topics.AUDIT_SUBMITTED, record),
         ]
 
