@@ -79,23 +79,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         await declare_budgets(budgets, transaction=ledger.transaction(), clock=_now)
         await rate_unrated(new_transaction=ledger.transaction, rules=rules)
 
-    async def look_for_prices() -> None:
-        try:
-            book = await in_force.refresh()
-        except InvalidPrices as error:
-            _log.error("prices.unusable", detail=str(error), version=rules.prices.version)
-            return
-        if book:
-            _log.info("prices.in_force", version=book.version, published=True)
-            await rate_unrated(new_transaction=ledger.transaction, rules=rules)
-
-    monitor = Monitor(
-        bookkeeping=SqlBookkeeping(database),
-        watchers=metrics,
-        clock=_now,
-        whole_every=timedelta(seconds=settings.conservation_whole_interval_s),
-        leak_after=timedelta(seconds=settings.leaked_after_s),
-    )
+    monitor = _monitor_of(database, metrics, settings)
     lease = _lease_of_the_monitor(database, settings)
 
     async def check_once() -> None:
@@ -127,7 +111,12 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
             partial(
                 regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked"
             ),
-            partial(regularly, look_for_prices, interval_s=PRICES_ASKED_EVERY_S, missed="prices.unread"),
+            partial(
+                regularly,
+                partial(_look_for_prices, in_force, ledger, rules),
+                interval_s=PRICES_ASKED_EVERY_S,
+                missed="prices.unread",
+            ),
         ],
         closers=[hand_over],
         offsets=inbox,
@@ -139,6 +128,28 @@ def price_book(settings: Settings, tenants: Tenants) -> PriceList:
     book = settings.prices_file or (settings.tenants_file if tenants.prices else None)
     currency = tenants.currency
     return read_price_file(book, currency=currency) if book else read_prices(tenants.prices, currency=currency)
+
+
+async def _look_for_prices(in_force: PricesInForce, ledger: SqlLedger, rules: Rules) -> None:
+    """Let a newer published book hold, and book what had no price before; one that is no use is told once."""
+    try:
+        book = await in_force.refresh()
+    except InvalidPrices as error:
+        _log.error("prices.unusable", detail=str(error), version=rules.prices.version)
+        return
+    if book:
+        _log.info("prices.in_force", version=book.version, published=True)
+        await rate_unrated(new_transaction=ledger.transaction, rules=rules)
+
+
+def _monitor_of(database: Database, metrics: Metrics, settings: Settings) -> Monitor:
+    return Monitor(
+        bookkeeping=SqlBookkeeping(database),
+        watchers=metrics,
+        clock=_now,
+        whole_every=timedelta(seconds=settings.conservation_whole_interval_s),
+        leak_after=timedelta(seconds=settings.leaked_after_s),
+    )
 
 
 def _lease_of_the_monitor(database: Database, settings: Settings) -> Lease:
