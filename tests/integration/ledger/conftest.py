@@ -15,7 +15,7 @@ from headrace_client import Client, Endpoints
 from headrace_messaging import Codec, Outgoing, Publisher, new_envelope
 from headrace_testkit import embedded_bus
 
-READY_S = 30
+READY_S = 120  # on a busy machine; else it is some seconds
 TENANT = "acme"
 
 
@@ -98,8 +98,8 @@ class Outside:
 def running(name, data_dir, bus, **environment):
     """Run a service for a block."""
     service = Process(name, data_dir, bus, environment)
-    service.start()
     try:
+        service.start()
         yield service
     finally:
         service.kill()
