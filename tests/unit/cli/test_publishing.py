@@ -83,6 +83,15 @@ async def test_nothing_wrong_is_published(write, price, said):
     assert len(desk.published) == 1
 
 
+async def test_a_version_that_holds_from_a_file_is_not_published(write):
+    """Meter would say that it holds, whatever became of what was published."""
+    desk = FakeDesk()
+
+    with pytest.raises(ValueError, match="version file is in force from meter's own file"):
+        await publish_book(desk, write(version="file"), actor="alice")
+    assert desk.published == []
+
+
 async def test_a_book_that_meter_does_not_take_is_told(write):
     """What it rates by is told instead."""
     made = await publish_book(FakeDesk(deaf=True), write(), actor="alice", wait_s=0, poll_s=0)

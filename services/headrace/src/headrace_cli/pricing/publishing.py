@@ -44,12 +44,16 @@ async def publish_book(
     ValueError names a mistake in it by file, line and key, or a version that means other prices already. Nothing is
     published then.
     """
-    currency = (await desk.usage(desk.tenants[0])).currency
+    now = await desk.usage(desk.tenants[0])
+    currency = now.currency
     prices = read_price_file(file, currency=currency)
     text = _text_of(file, prices, currency)
     before = await _published_before(desk, prices.version)
     if before is not None and read_prices(yaml.safe_load(before)["prices"], currency=currency) != prices:
         raise ValueError(f"{file}: version {prices.version} was published with other prices: give it another one")
+    if before is None and now.price_version == prices.version:
+        # Nobody could tell whether meter takes it: the version is what it says of its file's book.
+        raise ValueError(f"{file}: version {prices.version} is in force from meter's own file: give it another one")
     if before is None:
         await desk.publish(_event(prices.version, text, actor))
     until = asyncio.get_running_loop().time() + (0 if before else wait_s)
