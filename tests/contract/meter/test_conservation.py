@@ -14,7 +14,7 @@ from headrace_messaging.outbox import Outbox, outbox_table
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.books import SqlBookkeeping
 from headrace_meter.adapters.sql import SqlLedger
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, INBOX, METADATA, RESERVATIONS, UNRATED
+from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, INBOX, METADATA, MONTH_COUNTS, RESERVATIONS, UNRATED
 from headrace_meter.conservation import Books, Monitor
 from headrace_meter.price_file import read_prices
 from sqlalchemy import MetaData, delete, update
@@ -23,7 +23,7 @@ RATE = {"model": "new", "from": "2026-01-01", "per_million": {"input_tokens": "1
 PRICES = read_prices({"version": "v1", "rates": [RATE]}, currency="USD")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)  # when everything here happens
 LATER = NOON + timedelta(days=1)
-NOTHING_OFF = {"reservations": 0, "holds": 0, "spending": 0, "usages": 0}
+NOTHING_OFF = {"reservations": 0, "holds": 0, "spending": 0, "counts": 0, "usages": 0}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -123,7 +123,8 @@ async def test_an_empty_ledger_has_nothing_to_tell(ledger):
         ),
         (lambda: update(ACCOUNTS).values(reserved_picos=0), {"holds": -100_000_000}),
         (lambda: update(ACCOUNTS).values(spent_picos=ACCOUNTS.c.spent_picos + 7), {"spending": 7}),
-        (lambda: delete(CHARGES), {"spending": 20_000_000, "usages": 1}),
+        (lambda: delete(CHARGES), {"spending": 20_000_000, "usages": 1, "counts": 15}),
+        (lambda: update(MONTH_COUNTS).values(quantity=MONTH_COUNTS.c.quantity + 1), {"counts": 2}),
         (lambda: delete(UNRATED), {"usages": 1}),
     ],
     ids=[
@@ -133,6 +134,7 @@ async def test_an_empty_ledger_has_nothing_to_tell(ledger):
         "hold forgotten",
         "money made up",
         "charges deleted",
+        "counts changed",
         "usage forgotten",
     ],
 )
