@@ -20,6 +20,7 @@ from headrace_meter.adapters.tables import (
     CHARGES,
     INBOX,
     METADATA,
+    MONTH_COUNTS,
     RESERVATIONS,
     UNRATED,
     USAGES,
@@ -33,7 +34,7 @@ RATE = {"model": "new", "from": "2026-01-01", "per_million": {"input_tokens": "1
 PRICES = read_prices({"version": "v1", "rates": [RATE]}, currency="USD")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)  # when everything here happens
 LATER = NOON + timedelta(days=1)
-NOTHING_OFF = {"reservations": 0, "holds": 0, "spending": 0, "usages": 0}
+NOTHING_OFF = {"reservations": 0, "holds": 0, "spending": 0, "counts": 0, "usages": 0}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -177,7 +178,8 @@ async def test_an_empty_ledger_has_nothing_to_tell(ledger):
         ),
         (lambda: update(ACCOUNTS).values(reserved_picos=0), {"holds": -100_000_000}),
         (lambda: update(ACCOUNTS).values(spent_picos=ACCOUNTS.c.spent_picos + 7), {"spending": 7}),
-        (lambda: delete(CHARGES), {"spending": 20_000_000, "usages": 1}),
+        (lambda: delete(CHARGES), {"spending": 20_000_000, "usages": 1, "counts": 15}),
+        (lambda: update(MONTH_COUNTS).values(quantity=MONTH_COUNTS.c.quantity + 1), {"counts": 2}),
         (lambda: delete(UNRATED), {"usages": 1}),
     ],
     ids=[
@@ -187,6 +189,7 @@ async def test_an_empty_ledger_has_nothing_to_tell(ledger):
         "hold forgotten",
         "money made up",
         "charges deleted",
+        "counts changed",
         "usage forgotten",
     ],
 )

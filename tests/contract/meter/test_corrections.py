@@ -122,6 +122,16 @@ async def test_a_correction_pays_the_tiers_in_which_the_estimate_stood(meter, ma
     assert await meter.use(make_usage(3, quantities={"input_tokens": 10}, **tiered)) == price
 
 
+async def test_what_was_used_takes_the_place_of_the_first_of_several_estimates(meter, make_usage):
+    """As one attempt it stands where the first of them began."""
+    tiered = {"model": "tiered", "reservation_id": ""}
+    await meter.use(estimate(make_usage, tokens=10, **tiered))
+    await meter.use(make_usage(1, usage_id="a-later-guess", estimated=True, quantities={"input_tokens": 20}, **tiered))
+
+    assert await meter.use(known(make_usage, tokens=30, **tiered)) == (25 * 3 + 5 * 2) * MICRO
+    assert (await meter.account()).spent_picos == (25 * 3 + 5 * 2) * MICRO
+
+
 def told_of(choose, make_usage, length):
     """Return usages of some attempts of both tenants, guessed or known, several an attempt; and what counts of them."""
     usages, guessed, final = [], defaultdict(int), defaultdict(int)

@@ -8,6 +8,7 @@ comes first, what stands in the end is what was used.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -153,16 +154,14 @@ def _rated(fact: Use, estimates: Sequence[Estimate], books: WorkingSet) -> Use:
 
 
 def _counted(usage: Usage, estimates: Sequence[Estimate], books: WorkingSet) -> Quantities:
-    """Return what the month had before: where an estimate stood, for what was used takes its place."""
-    counted = dict(books.counted(usage))
-    for estimate in estimates:
-        if estimate.usage.count_key == usage.count_key:
-            for charge in estimate.charges:
-                counted[charge.meter] = counted.get(charge.meter, 0) - charge.quantity
-    for estimate in estimates:
-        if estimate.usage.count_key == usage.count_key:
-            counted |= place_of(estimate.charges)
-    return counted
+    """Return what the month had before: where estimates began to stand, for what was used takes their place."""
+    counted, taken = Counter(books.counted(usage)), dict[str, int]()
+    for charges in (one.charges for one in estimates if one.usage.count_key == usage.count_key):
+        for charge in charges:
+            counted[charge.meter] -= charge.quantity
+        for meter, place in place_of(charges).items():
+            taken[meter] = min(place, taken.get(meter, place))
+    return dict(counted) | taken
 
 
 def _take_back(estimate: Estimate, fact: Use, books: WorkingSet) -> None:

@@ -24,7 +24,8 @@ class Books:
 
     Of a budget, what is held and spent has books; the others are its tenant's. `reserved` and `account_*` are the
     running sums of the account, `reserved` that of all that was ever reserved; `by_state` is what its rows say became
-    of that, `booked` are usages with charges.
+    of that, `booked` are usages with charges. Of all meters together `counted` is the running count, which tiers go by,
+    and `charged` what charges say.
     """
 
     tenant: str
@@ -36,17 +37,20 @@ class Books:
     account_reserved_picos: int = 0
     account_spent_picos: int = 0
     charged_picos: int = 0
+    counted: int = 0
+    charged: int = 0
     usages: int = 0
     booked: int = 0
     unrated: int = 0
 
     def differences(self) -> Mapping[str, int]:
-        """Return by how much each book is off: money in picos, usages counted; all 0 in a ledger that conserves."""
+        """Return by how much each book is off: money in picos, others counted; all 0 in a ledger that conserves."""
         state = {name: self.by_state_picos.get(name, 0) for name in STATES}
         return {
             "reservations": self.reserved_picos - sum(state.values()),
             "holds": self.account_reserved_picos - state["held"] - state["unknown"],
             "spending": self.account_spent_picos - self.charged_picos,
+            "counts": self.counted - self.charged,
             "usages": self.usages - self.booked - self.unrated,
         }
 

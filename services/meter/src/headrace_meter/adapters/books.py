@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.budget_books import budget_books
 from headrace_meter.adapters.rows import microseconds_of
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, UNRATED, USAGES
+from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, MONTH_COUNTS, OUTCOMES, RESERVATIONS, UNRATED, USAGES
 from headrace_meter.conservation import Books
 
 Key = tuple[str, str]
@@ -35,6 +35,7 @@ class SqlBookkeeping:
         async with self._database.read() as connection:
             accounts = await _by_month(connection, _accounts(since))
             charges = await _by_month(connection, _charges(since))
+            counts = await _by_month(connection, _counts(since))
             usages = await _by_month(connection, _usages(since))
             unrated = await _by_month(connection, _unrated(since))
             states: dict[Key, dict[str, int]] = {}
@@ -49,9 +50,11 @@ class SqlBookkeeping:
                 by_state_picos=states.get(key, {}),
                 account_reserved_picos=accounts.get(key, (0, 0, 0))[1],
                 account_spent_picos=accounts.get(key, (0, 0, 0))[2],
-                charged_picos=charges.get(key, (0, 0))[0],
+                charged_picos=charges.get(key, (0, 0, 0))[0],
+                counted=counts.get(key, (0,))[0],
+                charged=charges.get(key, (0, 0, 0))[2],
                 usages=usages.get(key, (0,))[0],
-                booked=charges.get(key, (0, 0))[1],
+                booked=charges.get(key, (0, 0, 0))[1],
                 unrated=unrated.get(key, (0,))[0],
             )
             for key in sorted(accounts.keys() | charges.keys() | usages.keys() | states.keys())
@@ -88,9 +91,15 @@ def _states(since: str) -> Select[Any]:
 
 
 def _charges(since: str) -> Select[Any]:
-    sums = (func.sum(CHARGES.c.cost_picos), func.count(CHARGES.c.usage_id.distinct()))
+    sums = (func.sum(CHARGES.c.cost_picos), func.count(CHARGES.c.usage_id.distinct()), func.sum(CHARGES.c.quantity))
     query = select(USAGES.c.tenant, _MONTH, *sums).join(CHARGES, _SAME_CHARGED)
     return query.where(USAGES.c.day >= since).group_by(USAGES.c.tenant, _MONTH)
+
+
+def _counts(since: str) -> Select[Any]:
+    table = MONTH_COUNTS.c
+    key = (table.tenant, table.period)
+    return select(*key, func.sum(table.quantity)).where(table.period >= since).group_by(*key)
 
 
 def _usages(since: str) -> Select[Any]:
