@@ -71,6 +71,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 
     shelf = SqlShelf(database, inbox=inbox, outbox=outbox)
     in_force = PricesInForce(shelf, take=take, currency=prices.currency)
+    look_for_prices = partial(_look_for_prices, in_force, ledger, rules)
 
     async def check_and_catch_up() -> None:
         await ledger.check_currency(prices.currency)
@@ -111,12 +112,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
             partial(
                 regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked"
             ),
-            partial(
-                regularly,
-                partial(_look_for_prices, in_force, ledger, rules),
-                interval_s=PRICES_ASKED_EVERY_S,
-                missed="prices.unread",
-            ),
+            partial(regularly, look_for_prices, interval_s=PRICES_ASKED_EVERY_S, missed="prices.unread"),
         ],
         closers=[hand_over],
         offsets=inbox,
