@@ -4,13 +4,14 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 from headrace.usage.v1.usage_pb2 import UsageRecorded
-from headrace_errors import Refused
+from headrace_errors import Refused, Unavailable
 from headrace_messaging import Bus, Codec, Envelope, Event
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox, outbox_table
@@ -272,6 +273,19 @@ def open_sql(request, databases):
 def make_meter():
     """Return the use cases' class."""
     return Meter
+
+
+@pytest.fixture(scope="session")
+def patiently():
+    """Return what does a job again where a lock was waited for too long, as consumers and callers do."""
+
+    async def until_done(job):
+        for _ in range(60):
+            with suppress(Unavailable):
+                return await job()
+        raise AssertionError("nobody gave the lock back")
+
+    return until_done
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -176,7 +177,7 @@ def test_any_order_cut_and_repetition_leaves_what_was_used(make_meter, make_usag
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_replicas_leave_what_was_used_too(open_sql, make_meter, make_usage, seed):
+async def test_replicas_leave_what_was_used_too(open_sql, make_meter, make_usage, patiently, seed):
     """By events in parts and by calls, each usage twice, on three replicas at once; and the rows add up to it."""
     chance = random.Random(seed)
     replicas = [make_meter(await open_sql(), acme=None, globex=None) for _ in range(3)]
@@ -186,7 +187,10 @@ async def test_replicas_leave_what_was_used_too(open_sql, make_meter, make_usage
 
     async def book(at, part):
         meter = replicas[at % 3]
-        await (meter.book(part) if at % 2 else asyncio.gather(*(meter.settle(one) for _, one in part)))
+        if at % 2:
+            await patiently(lambda: meter.book(part))
+        else:
+            await asyncio.gather(*(patiently(partial(meter.settle, one)) for _, one in part))
 
     await asyncio.gather(*(book(at, told[begin : begin + 6]) for at, begin in enumerate(range(0, len(told), 6))))
     assert await spent(replicas[0]) == expected
