@@ -9,6 +9,7 @@ from focus_data_toolkit.model.validator import lint_focus_1_4_structure
 from google.protobuf import json_format
 from headrace.audit.v1.events_pb2 import AuditRecorded, AuditSubmitted
 from headrace.cost.v1.cost_pb2 import CostRecorded
+from headrace.cost.v1.credit_pb2 import CreditGranted
 from headrace.usage.v1.usage_pb2 import UsageRecorded
 from headrace_audit.domain import Head, next_link
 from headrace_audit.ocsf import record_of
@@ -16,8 +17,8 @@ from headrace_audit.translation import decision_of, message_of
 from headrace_client.costs import focus_record
 from headrace_messaging import Envelope, Event
 from headrace_meter.adapters.announcements import Announcements
-from headrace_meter.domain import rate
-from headrace_meter.entrypoints.translation import usage_of
+from headrace_meter.charges import rate, taken_back
+from headrace_meter.entrypoints.translation import credit_of, usage_of
 from headrace_meter.price_file import read_prices
 
 EXAMPLES = Path(__file__).parents[2] / "proto" / "examples"
@@ -52,6 +53,38 @@ def test_the_cost_example_is_a_focus_row():
     report = lint_focus_1_4_structure("Cost and Usage", [row], supported_conditions=KNOWN_CONDITIONS)
 
     assert [(one.column, one.message) for one in report.violations] == []
+
+
+def made_of_costs(name: str) -> dict:
+    """Return an example of a further kind of row on the cost topic."""
+    return json.loads((EXAMPLES / "cost.recorded" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_correction_example_takes_the_cost_example_back():
+    """It names that row, and is its negative: what a correction publishes where the usage was an estimate."""
+    source, original, wanted = example("usage.recorded"), example("cost.recorded"), made_of_costs("correction")
+    message = json_format.ParseDict(source["payload"], UsageRecorded())
+    usage = usage_of(message, usage_id=source["headers"]["ce_id"], tenant="acme")
+    prices = read_prices({}, currency="USD")
+
+    back = taken_back(rate(usage, prices))[0]
+    made = Announcements(prices, lambda: time_of(wanted)).cost(usage, back)
+
+    assert json_format.ParseDict(wanted["payload"], CostRecorded()) == made.payload
+    assert made.envelope.id == wanted["headers"]["ce_id"]
+    assert wanted["payload"]["x_CorrectsRowId"] == original["headers"]["ce_id"]
+
+
+def test_the_credit_s_cost_example_is_the_row_of_the_credit_example():
+    """Below zero, once, under the id that is derived from the credit's."""
+    source, wanted = example("credit.granted"), made_of_costs("credit")
+    message = json_format.ParseDict(source["payload"], CreditGranted())
+    credit = credit_of(message, credit_id=source["headers"]["ce_id"], tenant="acme")
+
+    made, _ = Announcements(read_prices({}, currency="USD"), lambda: time_of(wanted)).credit(credit)
+
+    assert json_format.ParseDict(wanted["payload"], CostRecorded()) == made.payload
+    assert made.envelope.id == wanted["headers"]["ce_id"]
 
 
 def test_the_audit_example_is_the_first_link_of_the_decision_example():

@@ -64,6 +64,18 @@ async def test_rows_are_inserted_as_they_are(database):
         assert [dict(row) for row in found] == rows
 
 
+async def test_what_is_added_to_grows_by_the_new_and_the_rest_is_replaced(database):
+    """Nobody needs to read a sum to let it grow, and a statement does it for all rows."""
+    for size in (5, 7):
+        async with database.write() as connection:
+            rows = [part(1, size=size, label=b"%d" % size), part(size, size=size)]
+            await upsert_all(connection, PARTS, rows, adding=["size"])
+
+    assert await sizes(database) == {("acme", "p1"): 12, ("acme", "p5"): 5, ("acme", "p7"): 7}
+    async with database.read() as connection:
+        assert b"7" in list(await connection.scalars(select(PARTS.c.label)))
+
+
 async def test_numbers_follow_the_order_of_the_rows(database):
     """An outbox keeps the order of what follows from its causes."""
     names = [f"{number * 7919 % 1000}" for number in range(1000)]

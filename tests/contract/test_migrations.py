@@ -111,7 +111,7 @@ async def test_replicas_that_start_at_once_make_the_tables_once(opening, kind):
     """One does it, the others find it done."""
     replicas = await asyncio.gather(*(opening(kind, "meter") for _ in range(4)))
     async with replicas[0].read() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0004",)]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0008",)]
 
 
 @SERVICES
@@ -140,7 +140,8 @@ KEPT = {
     },
     "meter": {
         "SELECT tenant, usage_id, status, day FROM usages": [("acme", "u1", "completed", "d")],
-        "SELECT tenant, usage_id, cost_picos FROM charges": [("acme", "u1", 3)],
+        "SELECT tenant, usage_id, part, cost_picos FROM charges": [("acme", "u1", 0, 3)],
+        "SELECT tenant, period, model, meter, quantity FROM month_counts": [("acme", "d", "m", "input_tokens", 1)],
         "SELECT tenant, usage_id, reason FROM unrated": [("acme", "u1", "why")],
         "SELECT tenant, event_id FROM inbox_events": [("acme", "u1")],
         "SELECT period, reserved_ever_picos FROM accounts ORDER BY 1": [("2026-10", 0), ("2026-11", 11)],

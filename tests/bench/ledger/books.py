@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +25,8 @@ from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.tables import INBOX, METADATA
 from headrace_meter.booking import Answer
 from headrace_meter.bootstrap import CALL_LANES, CALLS_WAITING_MAX, MIGRATIONS
+from headrace_meter.budgets import Budget
+from headrace_meter.declaring import declare_budgets
 from headrace_meter.domain import Usage
 from headrace_meter.entrypoints import kafka
 from headrace_meter.facts import Fact
@@ -38,19 +39,11 @@ from sqlalchemy import MetaData
 _GENERATION = "bench"
 
 
-@dataclass(frozen=True)
-class Limits:
-    """One monthly limit for every tenant, in picos; None is none."""
+class Everybody:
+    """Whoever spends is declared."""
 
-    each_picos: int | None
-
-    def limit_picos(self, _tenant: str) -> int | None:
-        """Return the limit."""
-        return self.each_picos
-
-    def limit_picos_if_known(self, _tenant: str) -> int | None:
-        """Return the limit."""
-        return self.each_picos
+    def check(self, tenant: str) -> None:
+        """Refuse nobody."""
 
 
 class Nobody:
@@ -67,12 +60,12 @@ class Nobody:
 class Books:
     """The ledger, its topics' processing, and its callers' group commit."""
 
-    def __init__(self, database: Database, outbox: Outbox, limit_picos: int | None) -> None:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
         self.database = database
         prices = read_prices(PRICES, currency=CURRENCY)
         inbox = Inbox(database, INBOX, generation=_GENERATION)
         self._ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=Announcements(prices, _now))
-        self.rules = Rules(prices, Limits(limit_picos), self._ledger.cost_rows, Nobody())
+        self.rules = Rules(prices, Everybody(), self._ledger.cost_rows, Nobody())
         self.post = GroupCommit(
             self._book_calls, lanes=CALL_LANES, together_max=kafka.TOGETHER_MAX, waiting_max=CALLS_WAITING_MAX
         )
@@ -90,6 +83,10 @@ class Books:
     def clock() -> datetime:
         """Return the time."""
         return _now()
+
+    async def declare(self, budgets: Sequence[Budget]) -> None:
+        """Declare budgets, as meter does at its start."""
+        await declare_budgets(budgets, transaction=self._ledger.transaction(), clock=_now)
 
     async def take(self, records: Sequence[Received], progress: Progress) -> None:
         """Bring usages of a partition to their end, as many together as meter takes."""
@@ -112,7 +109,7 @@ def progress_of(partition: int) -> Progress:
 
 
 @asynccontextmanager
-async def open_books(place: str, *, limit_picos: int | None = None) -> AsyncIterator[Books]:
+async def open_books(place: str, *, budgets: Sequence[Budget] = ()) -> AsyncIterator[Books]:
     """Open the ledger at a PostgreSQL URL or in a SQLite file, made where it is missing by meter's own migrations."""
     tables = MetaData()
     for table in METADATA.sorted_tables:
@@ -124,7 +121,9 @@ async def open_books(place: str, *, limit_picos: int | None = None) -> AsyncIter
     else:
         database = await Database.open(Path(place), tables, migrations=MIGRATIONS)
     try:
-        yield Books(database, outbox, limit_picos)
+        books = Books(database, outbox)
+        await books.declare(budgets)
+        yield books
     finally:
         await database.close()
 

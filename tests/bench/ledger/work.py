@@ -16,7 +16,8 @@ from bench.ledger.books import Books, open_books, progress_of
 from bench.ledger.stream import MODEL, Stream, parts, tenants_of
 from headrace_messaging.consuming.partitions import Progress
 from headrace_messaging.event import Received
-from headrace_meter.handlers import release, reserve
+from headrace_meter.budgets import Budget
+from headrace_meter.handlers import Wish, release, reserve
 
 _LANES = 4
 """Partitions that are booked side by side, as meter does by default."""
@@ -57,7 +58,7 @@ async def _book(case: Booking, place: str, name: str, replica: int) -> list[Wind
     tenants = tenants_of(case.tenants, replica=replica, replicas=case.replicas)
     stream, windows = Stream(f"{name}-{replica}", tenants), []
     done = 0
-    async with open_books(place, limit_picos=_NO_LIMIT_REACHED) as books:
+    async with open_books(place, budgets=_budgets_of(tenants_of(case.tenants))) as books:
         partitions = [(progress_of(replica * _LANES + lane), lane) for lane in range(_LANES)]
         for mark in case.marks:
             share = mark // case.replicas
@@ -89,7 +90,7 @@ async def _take(
 async def _reserve_for(case: Reserving, place: str, seconds: float) -> tuple[list[float], float]:
     budgets = tenants_of(case.budgets)
     took_ms: list[float] = []
-    async with open_books(place, limit_picos=_NO_LIMIT_REACHED) as books:
+    async with open_books(place, budgets=_budgets_of(budgets)) as books:
         # Connections are opened and statements are prepared before anything is due.
         await asyncio.gather(*(_reserve(books, budgets[one % len(budgets)], f"warm-{one}") for one in range(64)))
         began = time.perf_counter()
@@ -115,4 +116,9 @@ async def _reserve_for(case: Reserving, place: str, seconds: float) -> tuple[lis
 
 
 async def _reserve(books: Books, tenant: str, name: str) -> None:
-    await reserve(tenant, name, name, MODEL, _TOKENS, trace={}, post=books.post, rules=books.rules, clock=books.clock)
+    wish = Wish(tenant=tenant, reservation_id=name, request_id=name, model=MODEL, quantities=_TOKENS)
+    await reserve(wish, trace={}, post=books.post, rules=books.rules, clock=books.clock)
+
+
+def _budgets_of(tenants: Sequence[str]) -> list[Budget]:
+    return [Budget(tenant=tenant, period="month", amount_picos=_NO_LIMIT_REACHED) for tenant in tenants]

@@ -50,6 +50,21 @@ async def test_a_budget_that_changes_is_recorded_with_both_amounts(audit):
     assert (await audit.verified(audit.seal.key.verifier)).verified
 
 
+async def test_a_budget_by_scope_is_told_by_its_name_whether_it_comes_changes_or_goes(audit):
+    """Of a tenant that is known; with a new tenant it comes in the file whose hash is recorded."""
+    daily = "budget/acme/for day feature=chat"
+    await declare(audit)
+    for part, value in ((daily, "5.00 USD"), (daily, "6.00 USD soft"), (daily, None)):
+        await declare(audit, **{part: value})
+    await declare(audit, **{"budget/new": "none", "budget/new/for day": "1.00 USD"})
+
+    before, told = "none", (await recorded(audit))[1:]
+    for (action, tenant, facts), amount in zip(told, ("5.00 USD", "6.00 USD soft", "none"), strict=True):
+        assert (action, tenant) == ("budget.changed", "acme")
+        assert facts == {"budget": "day feature=chat", "amount": amount, "amount_before": before}
+        before = amount
+
+
 async def test_a_tenant_that_is_declared_no_more_has_no_budget(audit):
     """It is told as such, once."""
     await declare(audit)

@@ -2,26 +2,43 @@
 
 # ruff: noqa: ARG002 - the ports say what their methods promise
 
+import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 from headrace.usage.v1.usage_pb2 import UsageRecorded
-from headrace_errors import Refused
+from headrace_errors import Refused, Unavailable
 from headrace_messaging import Bus, Codec, Envelope, Event
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox, outbox_table
+from headrace_meter.accounts import Account
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.memory import MemoryLedger
 from headrace_meter.adapters.reports import SqlUsageBook
 from headrace_meter.adapters.sql import SqlLedger
+from headrace_meter.adapters.standings import SqlBudgetBook
 from headrace_meter.adapters.tables import INBOX, METADATA
-from headrace_meter.domain import Account, Usage
+from headrace_meter.budgets import AccountKey, Budget
+from headrace_meter.declaring import declare_budgets
+from headrace_meter.domain import Usage, day_of
 from headrace_meter.facts import Close, Wanted
 from headrace_meter.group_commit import GroupCommit
-from headrace_meter.handlers import Rules, book_all, book_each, get_usage, rate_unrated, rated, release, reserve, settle
+from headrace_meter.handlers import (
+    Rules,
+    Wish,
+    book_all,
+    book_each,
+    get_usage,
+    rate_unrated,
+    rated,
+    release,
+    reserve,
+    settle,
+)
 from headrace_meter.ports import Selection, UsageReport
 from headrace_meter.price_file import read_prices
 from headrace_storage import Database
@@ -29,22 +46,23 @@ from sqlalchemy import MetaData, select
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 RATES = [{"model": "m", "from": "2026-01-01", "per_million": {"input_tokens": "1", "output_tokens": "2"}},
-         {"model": "e", "from": "2026-01-01", "per_million": {"embedding_tokens": "1"}}]  # fmt: skip
+         {"model": "e", "from": "2026-01-01", "per_million": {"embedding_tokens": "1"}},
+         {"model": "tiered", "from": "2026-01-01",
+          "per_million": {"input_tokens": [{"up_to": 25, "price": "3"}, {"up_to": 70, "price": "2"}, {"price": "1"}],
+                          "output_tokens": "2"},
+          "instead": [{"when": {"prompt_above_tokens": 40},
+                       "per_million": {"input_tokens": [{"up_to": 100, "price": "6"}, {"price": "4"}]}}]}]  # fmt: skip
 
 
-class FakeBudgets:
-    """Limits in picos; tenants that are not here are not declared."""
+class FakeTenants:
+    """The tenants that are declared."""
 
-    def __init__(self, **limits: int | None) -> None:
-        self.limits = limits
+    def __init__(self, *declared: str) -> None:
+        self.declared = declared
 
-    def limit_picos(self, tenant: str) -> int | None:
-        if tenant not in self.limits:
+    def check(self, tenant: str) -> None:
+        if tenant not in self.declared:
             raise Refused(f"tenant {tenant} is not declared", reason="unknown_tenant")
-        return self.limits[tenant]
-
-    def limit_picos_if_known(self, tenant: str) -> int | None:
-        return self.limits.get(tenant)
 
 
 @dataclass
@@ -65,7 +83,10 @@ class MemoryUnderTest(MemoryLedger):
     """The ledger in memory, and what it announced."""
 
     async def published(self):
-        return [(one.usage_id, one.meter) for one in self.costs], [percent for *_, percent in self.crossed]
+        return [(one.usage_id, one.meter) for one in self.costs], [percent for _, percent in self.crossed]
+
+    async def crossings(self):
+        return [(key.budget or "month", key.subject, key.period, percent) for key, percent in self.crossed]
 
 
 class SqlUnderTest:
@@ -74,6 +95,7 @@ class SqlUnderTest:
     def __init__(self, database: Database, table, ledger: SqlLedger) -> None:
         self.database, self.table = database, table
         self.transaction, self.report = ledger.transaction, SqlUsageBook(database).report
+        self.standings = SqlBudgetBook(database).standings
         self.cost_rows = ledger.cost_rows
         self.check_currency = ledger.check_currency
 
@@ -92,30 +114,58 @@ class SqlUnderTest:
         )
         return cls(database, outbox, ledger)
 
-    async def published(self):
+    async def told(self, topic):
+        """Return the ids and contents of what leaves for the topics whose name has this word, in order."""
         async with self.database.read() as connection:
             rows = (await connection.execute(select(self.table).order_by(self.table.c.seq))).all()
-        events = [(row.topic, json.loads(row.value)) for row in rows]
-        costs = [(row["x_UsageId"], row["SkuMeter"]) for topic, row in events if "cost" in topic]
-        return costs, [row["percent"] for topic, row in events if "budget" in topic]
+        return [(dict(json.loads(row.headers))["ce_id"], json.loads(row.value)) for row in rows if topic in row.topic]
+
+    async def crossings(self):
+        fields = ("budget", "subject", "period", "percent")
+        return [tuple(row[name] for name in fields) for _, row in await self.told("budget")]
+
+    async def published(self):
+        costs = [(row["x_UsageId"], row["SkuMeter"]) for _, row in await self.told("cost")]
+        return costs, [row["percent"] for _, row in await self.told("budget")]
 
 
 class Meter:
     """The use cases over one implementation of the port."""
 
-    def __init__(self, ledger, **limits: int | None) -> None:
+    def __init__(self, ledger, *budgets: Budget, **limits: int | None) -> None:
+        """Declare monthly `limits` by tenant in picos, None for none, and further budgets, at the first use."""
         self.ledger = ledger
         self.told = Told()
-        self.budgets = FakeBudgets(**(limits or {"acme": 10**9, "globex": None}))
+        limits = limits or {"acme": 10**9, "globex": None}
+        whole = {name: most for name, most in limits.items() if most is not None}
+        monthly = [Budget(tenant=name, period="month", amount_picos=most) for name, most in whole.items()]
+        self.budgets, self._declared, self._declaring = [*monthly, *budgets], False, asyncio.Lock()
+        self.tenants = FakeTenants(*limits)
+        self.clock = lambda: NOON
         self.rules = self._rules(RATES, "v1")
         self.post = GroupCommit(self._book_calls, lanes=2, together_max=512, waiting_max=1_024)
 
     def _rules(self, rates, version) -> Rules:
         prices = read_prices({"version": version, "rates": rates}, currency="USD")
-        return Rules(prices, self.budgets, self.ledger.cost_rows, self.told)
+        return Rules(prices, self.tenants, self.ledger.cost_rows, self.told)
+
+    async def declare(self, *budgets: Budget) -> None:
+        """Declare these budgets and no others, as a replica does at its start."""
+        self.budgets = list(budgets)
+        await declare_budgets(budgets, transaction=self.ledger.transaction(), clock=self.clock)
+        self._declared = True
+
+    async def declare_once(self) -> None:
+        async with self._declaring:
+            if not self._declared:
+                await self.declare(*self.budgets)
+
+    async def _transaction(self, *args, **options):
+        await self.declare_once()
+        return self.ledger.transaction(*args, **options)
 
     async def _book_calls(self, facts):
-        transaction = self.ledger.transaction(tenants={fact.tenant for fact in facts})
+        transaction = await self._transaction(tenants={fact.tenant for fact in facts})
         return await book_each(facts, transaction=transaction, rules=self.rules)
 
     async def use(self, usage: Usage, event_id: str | None = None) -> int | None:
@@ -127,23 +177,23 @@ class Meter:
         facts = [
             await rated(fact, trace={}, rules=self.rules) if isinstance(fact, Usage) else fact for _, fact in deliveries
         ]
-        return await book_all(facts, transaction=self.ledger.transaction(events), rules=self.rules)
+        return await book_all(facts, transaction=await self._transaction(events), rules=self.rules)
 
     async def settle(self, usage: Usage) -> int | None:
         return await settle(usage, trace={}, post=self.post, rules=self.rules)
 
-    async def reserve(self, reservation_id="a1", *, tenant="acme", request="r1", tokens=100, model="m") -> int:
-        return await reserve(
-            tenant,
-            reservation_id,
-            request,
-            model,
-            {"input_tokens": tokens},
-            trace={},
-            post=self.post,
-            rules=self.rules,
-            clock=lambda: NOON,
+    async def reserve(
+        self, reservation_id="a1", *, tenant="acme", request="r1", tokens=100, model="m", **purpose
+    ) -> int:
+        wish = Wish(
+            tenant=tenant,
+            reservation_id=reservation_id,
+            request_id=request,
+            model=model,
+            quantities={"input_tokens": tokens},
+            **purpose,
         )
+        return await reserve(wish, trace={}, post=self.post, rules=self.rules, clock=self.clock)
 
     async def release(self, reservation_id="a1", *, tenant="acme") -> None:
         await release(tenant, reservation_id, post=self.post)
@@ -159,10 +209,15 @@ class Meter:
     async def report(self, *group_by: str, tenant="acme", **selection) -> UsageReport:
         return await get_usage(Selection(tenant, **selection), group_by, book=self.ledger)
 
-    async def account(self, tenant="acme", period="2026-11") -> Account:
+    async def account(self, tenant="acme", period="2026-11", budget="", subject="") -> Account:
+        key = AccountKey(tenant, period, budget, subject)
+        await self.declare_once()
         async with self.ledger.transaction() as ledger:
-            books = await ledger.load(Wanted(accounts=frozenset([(tenant, period)])))
-            return books.account(tenant, period)
+            return (await ledger.load(Wanted(accounts=frozenset([key])))).account(key)
+
+    async def standings(self, tenant="acme", *, accounts_max=99) -> dict[str, list[Account]]:
+        found = await self.ledger.standings(tenant, day_of(self.clock()), accounts_max=accounts_max)
+        return {one.budget.name: list(one.accounts) for one in found}
 
 
 def delivery(event_id: str, *, tenant: str, offset: int = 0) -> Event:
@@ -218,6 +273,19 @@ def open_sql(request, databases):
 def make_meter():
     """Return the use cases' class."""
     return Meter
+
+
+@pytest.fixture(scope="session")
+def patiently():
+    """Return what does a job again where a lock was waited for too long, as consumers and callers do."""
+
+    async def until_done(job):
+        for _ in range(60):
+            with suppress(Unavailable):
+                return await job()
+        raise AssertionError("nobody gave the lock back")
+
+    return until_done
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from headrace_errors import InvalidMessage
-from headrace_meter.domain import Account
+from headrace_meter.accounts import Account
+from headrace_meter.budgets import AccountKey
 from headrace_meter.working_set import Changes
 
+MONTH = AccountKey("acme", "2026-11")
 COST = 20 * 10**6  # 10 input tokens at 1 and 5 output tokens at 2 a million
 
 
@@ -109,9 +111,7 @@ async def test_an_error_leaves_nothing_behind(meter, make_usage):
 
     async def fail():
         async with meter.ledger.transaction() as ledger:
-            await ledger.keep(
-                Changes(usages=[make_usage()], accounts={("acme", "2026-11"): Account("acme", "2026-11")})
-            )
+            await ledger.keep(Changes(usages=[make_usage()], accounts={MONTH: Account(*MONTH)}))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -122,7 +122,7 @@ async def test_an_error_leaves_nothing_behind(meter, make_usage):
 
 
 async def test_sums_are_grouped_and_filtered(meter, make_usage):
-    """By any of the six groups, within a time, and never over meters."""
+    """By any of the groups, within a time, and never over meters."""
     await meter.use(make_usage(1, feature="search"))
     await meter.use(
         make_usage(2, feature="chat", request_id="r2", started_at=make_usage().started_at + timedelta(days=1))
@@ -155,7 +155,7 @@ async def test_a_tenant_sees_its_own_usage_only(meter, make_usage):
 async def test_any_order_and_any_repetition_give_the_same_ledger(meter, make_usage, seed):
     """Deliveries shuffled and repeated, outcomes in between: the sum is that of the distinct facts."""
     rng = random.Random(seed)
-    meter.budgets.limits["acme"] = None
+    await meter.declare()  # no budget
     facts, expected = [], Counter()
     for number in range(12):
         request = f"r{number // 2}"

@@ -14,7 +14,18 @@ from headrace_messaging.outbox import Outbox, outbox_table
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.books import SqlBookkeeping
 from headrace_meter.adapters.sql import SqlLedger
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, INBOX, METADATA, RESERVATIONS, UNRATED
+from headrace_meter.adapters.tables import (
+    ACCOUNTS,
+    BUDGET_ACCOUNTS,
+    CHARGES,
+    INBOX,
+    METADATA,
+    MONTH_COUNTS,
+    RESERVATIONS,
+    UNRATED,
+    USAGES,
+)
+from headrace_meter.budgets import Budget
 from headrace_meter.conservation import Books, Monitor
 from headrace_meter.price_file import read_prices
 from sqlalchemy import MetaData, delete, update
@@ -23,7 +34,7 @@ RATE = {"model": "new", "from": "2026-01-01", "per_million": {"input_tokens": "1
 PRICES = read_prices({"version": "v1", "rates": [RATE]}, currency="USD")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)  # when everything here happens
 LATER = NOON + timedelta(days=1)
-NOTHING_OFF = {"reservations": 0, "holds": 0, "spending": 0, "usages": 0}
+NOTHING_OFF = {"reservations": 0, "holds": 0, "spending": 0, "counts": 0, "usages": 0}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -68,8 +79,9 @@ async def differences(ledger) -> dict[str, dict[str, int]]:
     """Check the books and return what was told, by tenant; there is one month."""
     watchers = Watchers()
     await monitor_of(SqlBookkeeping(ledger.database), watchers).check()
-    assert {books.period for books in watchers.told} <= {"2026-11"}
-    return {books.tenant: dict(books.differences()) for books in watchers.told}
+    assert {books.period for books in watchers.told if not books.budget} <= {"2026-11"}
+    # A budget's books are told beside its tenant's.
+    return {books.budget or books.tenant: dict(books.differences()) for books in watchers.told}
 
 
 async def leaked(ledger, now) -> Mapping[str, int]:
@@ -86,11 +98,14 @@ async def busy(meter, make_usage, steps: int, seed: int) -> None:
         tenant, number = chance.choice(["acme", "globex"]), chance.randrange(steps // 4)
         request = f"r{number % 5}"
         status = chance.choice(["completed", "completed", "failed", "unknown"])
-        used = make_usage(number, tenant=tenant, request_id=request, status=status, model=chance.choice(["m", "new"]))
+        purpose = {"model": chance.choice(["m", "new"]), "feature": chance.choice(["chat", "search"])}
+        used = make_usage(number, tenant=tenant, request_id=request, status=status, **purpose)
         with suppress(Refused):
             match chance.randrange(6):
                 case 0 | 1:
-                    await meter.reserve(f"a{number}", tenant=tenant, request=request, tokens=chance.randrange(1, 99))
+                    feature = chance.choice(["chat", "search"])
+                    tokens = chance.randrange(1, 99)
+                    await meter.reserve(f"a{number}", tenant=tenant, request=request, tokens=tokens, feature=feature)
                 case 2 | 3:
                     await meter.settle(used)
                 case 4:
@@ -102,9 +117,49 @@ async def busy(meter, make_usage, steps: int, seed: int) -> None:
 
 async def test_a_ledger_conserves_whatever_happens(ledger, make_meter, make_usage):
     """Reservations, bookings, repeats, releases, outcomes and late prices in any order leave every book balanced."""
-    await busy(make_meter(ledger, acme=10**12, globex=None), make_usage, steps=120, seed=4)
+    names = ["day feature=chat", "month feature=search", "lifetime feature=*"]
+    await busy(make_meter(ledger, *budgets(), acme=10**12, globex=None), make_usage, steps=120, seed=4)
 
-    assert await differences(ledger) == {"acme": NOTHING_OFF, "globex": NOTHING_OFF}
+    assert await differences(ledger) == dict.fromkeys(["acme", "globex", *names], NOTHING_OFF)
+
+
+async def test_budgets_that_come_and_go_conserve(ledger, make_meter, make_usage):
+    """Declared in the middle, dropped, changed and declared again: what they count is what the ledger has."""
+    meter = make_meter(ledger, acme=None, globex=None)
+    for seed, declared in enumerate([[], budgets(), budgets()[:1], [], budgets(amount_picos=5 * 10**11)]):
+        await meter.declare(*declared)
+        await busy(meter, make_usage, steps=40, seed=seed)
+        assert {**await differences(ledger)} == dict.fromkeys(await differences(ledger), NOTHING_OFF)
+
+
+@pytest.mark.parametrize(
+    ("meddling", "off"),
+    [
+        (lambda: update(BUDGET_ACCOUNTS).values(reserved_picos=0), {"holds": -100_000_000}),
+        (lambda: update(BUDGET_ACCOUNTS).values(spent_picos=0), {"spending": -20_000_000}),
+        (lambda: delete(BUDGET_ACCOUNTS), {"holds": -100_000_000, "spending": -20_000_000}),
+        (lambda: update(RESERVATIONS).values(held_on_json="[]"), {"holds": 100_000_000}),
+        (lambda: update(USAGES).values(feature="other"), {"spending": 20_000_000}),
+    ],
+    ids=["hold forgotten", "spending forgotten", "account deleted", "hold unnamed", "usage of another feature"],
+)
+async def test_a_violation_of_a_budgets_books_is_told_by_its_name(ledger, make_meter, make_usage, meddling, off):
+    """The budget's own account is off, the tenant's month is not."""
+    meter = make_meter(ledger, budgets()[0], acme=None)
+    await meter.reserve("open", feature="chat")
+    await meter.settle(make_usage(1, feature="chat"))
+    assert await differences(ledger) == {"acme": NOTHING_OFF, "day feature=chat": NOTHING_OFF}
+
+    async with ledger.database.write() as connection:
+        await connection.execute(meddling())
+
+    assert await differences(ledger) == {"acme": NOTHING_OFF, "day feature=chat": NOTHING_OFF | off}
+
+
+def budgets(amount_picos=10**11) -> list[Budget]:
+    """Return acme's budgets of each period."""
+    each = [("day", "chat"), ("month", "search"), ("lifetime", "*")]
+    return [Budget(tenant="acme", period=kind, amount_picos=amount_picos, feature=name) for kind, name in each]
 
 
 async def test_an_empty_ledger_has_nothing_to_tell(ledger):
@@ -123,7 +178,8 @@ async def test_an_empty_ledger_has_nothing_to_tell(ledger):
         ),
         (lambda: update(ACCOUNTS).values(reserved_picos=0), {"holds": -100_000_000}),
         (lambda: update(ACCOUNTS).values(spent_picos=ACCOUNTS.c.spent_picos + 7), {"spending": 7}),
-        (lambda: delete(CHARGES), {"spending": 20_000_000, "usages": 1}),
+        (lambda: delete(CHARGES), {"spending": 20_000_000, "usages": 1, "counts": 15}),
+        (lambda: update(MONTH_COUNTS).values(quantity=MONTH_COUNTS.c.quantity + 1), {"counts": 2}),
         (lambda: delete(UNRATED), {"usages": 1}),
     ],
     ids=[
@@ -133,6 +189,7 @@ async def test_an_empty_ledger_has_nothing_to_tell(ledger):
         "hold forgotten",
         "money made up",
         "charges deleted",
+        "counts changed",
         "usage forgotten",
     ],
 )

@@ -2,10 +2,13 @@
 
 import asyncio
 import random
+from contextlib import asynccontextmanager
 
 import pytest
 from headrace_errors import QuotaExceeded
+from headrace_meter.accounts import Account, spent_on
 from headrace_meter.adapters.memory import MemoryLedger
+from headrace_meter.budgets import AccountKey, Budget
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,20 +16,22 @@ SPENDERS = 64
 LIMIT = 1_000 * 10**6  # a thousand input tokens
 
 
-async def spend(meter, make_usage, spender, *, attempts, chance):
+NOBODY = {"feature": "", "principal": ""}
+
+
+async def spend(meter, make_usage, spender, *, attempts, chance, purposes=(NOBODY,)):
     """Reserve, run, tell: each attempt is used up in part, given back, or ends its request; return what was spent."""
     spent = 0
     for attempt in range(attempts):
-        name, tokens = f"{spender}-{attempt}", chance.randrange(1, 40)
+        name, tokens, purpose = f"{spender}-{attempt}", chance.randrange(1, 40), chance.choice(purposes)
         try:
-            await meter.reserve(name, request=name, tokens=tokens)
+            await meter.reserve(name, request=name, tokens=tokens, **purpose)
         except QuotaExceeded:
             continue
         end = chance.choice(("usage event", "settled", "given back", "never started"))
         used = chance.randrange(tokens + 1)
-        ran = make_usage(
-            usage_id=name, attempt_id=name, reservation_id=name, request_id=name, quantities={"input_tokens": used}
-        )
+        names = dict.fromkeys(("usage_id", "attempt_id", "reservation_id", "request_id"), name)
+        ran = make_usage(**names, **purpose, quantities={"input_tokens": used})
         if end in ("usage event", "settled"):
             spent += await (meter.use(ran) if end == "usage event" else meter.settle(ran))
         elif end == "given back":
@@ -71,6 +76,101 @@ def test_no_interleaving_overspends_or_leaks(make_meter, make_usage, seed, spend
     spent, account = asyncio.run(run())
     assert account.spent_picos == spent <= LIMIT // 4
     assert account.reserved_picos == 0
+
+
+hard_budgets = st.builds(
+    Budget,
+    tenant=st.just("acme"),
+    period=st.sampled_from(["day", "month", "lifetime"]),
+    amount_picos=st.integers(0, LIMIT // 4),
+    feature=st.sampled_from(["", "chat", "search", "*"]),
+    principal=st.sampled_from(["", "alice", "*"]),
+    model=st.sampled_from(["", "m", "other"]),
+)
+ASKERS = ("alice", "bob")
+PURPOSES = [{"feature": feature, "principal": asker} for feature in ("", "chat", "search") for asker in ASKERS]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    budgets=st.lists(hard_budgets, max_size=6, unique_by=lambda one: one.name),
+    seed=st.integers(0, 2**32),
+    spenders=st.integers(1, 16),
+    attempts=st.integers(1, 4),
+)
+def test_no_interleaving_overspends_any_of_many_budgets(make_meter, make_usage, budgets, seed, spenders, attempts):
+    """Of any scope and period, at no time: and in the end none holds anything, and each has what it counts."""
+
+    async def run():
+        meter, chance = make_meter(Watched(), *budgets, acme=None), random.Random(seed)
+        spending = (
+            spend(meter, make_usage, one, attempts=attempts, chance=chance, purposes=PURPOSES)
+            for one in range(spenders)
+        )
+        return meter.ledger, sum(await asyncio.gather(*spending))
+
+    ledger, spent = asyncio.run(run())
+    assert ledger.overspent == []
+    assert {key for key, one in ledger.accounts.items() if one.reserved_picos} == set()
+    assert ledger.accounts.get(AccountKey("acme", "2026-11"), NOTHING).spent_picos == spent
+    counted = spent_on(budgets, [(usage.purpose, cost) for usage, cost in ledger.booked()])
+    assert {key: one.spent_picos for key, one in ledger.accounts.items() if one.spent_picos and key.budget} == {
+        key: picos for key, picos in counted.items() if picos and key.budget
+    }
+
+
+NOTHING = Account("acme", "2026-11")
+
+
+class Watched(MemoryLedger):
+    """The ledger in memory, looked at after each transaction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overspent: list[Account] = []
+
+    @property
+    def accounts(self):
+        return self._state.accounts
+
+    def booked(self):
+        return [
+            (self._state.usages[key], sum(one.cost_picos for one in charges))
+            for key, charges in self._state.charges.items()
+        ]
+
+    @asynccontextmanager
+    async def transaction(self, events=(), tenants=()):
+        async with super().transaction(events, tenants) as opened:
+            yield opened
+        limits = {one.name: one.amount_picos for one in self._state.budgets}
+        for account in self._state.accounts.values():
+            if account.committed_picos > limits.get(account.budget or "month", LIMIT * 100):
+                self.overspent.append(account)
+
+
+async def test_many_spenders_on_two_replicas_never_pass_any_of_many_budgets(open_sql, make_meter, make_usage):
+    """64 at once on two databases' connections, and budgets that cut across each other."""
+    budgets = [
+        Budget(tenant="acme", period="day", amount_picos=LIMIT // 2, feature="chat"),
+        Budget(tenant="acme", period="lifetime", amount_picos=LIMIT // 3, principal="*"),
+        Budget(tenant="acme", period="month", amount_picos=LIMIT // 4, feature="*", principal="bob"),
+    ]
+    replicas = [make_meter(await open_sql(), *budgets, acme=LIMIT) for _ in range(2)]
+    await replicas[0].declare(*replicas[0].budgets)
+    spending = (
+        spend(replicas[one % 2], make_usage, one, attempts=3, chance=random.Random(one), purposes=PURPOSES)
+        for one in range(SPENDERS)
+    )
+    spent = sum(await asyncio.gather(*spending))
+
+    standings = await replicas[1].standings()
+    limits = {one.name: one.amount_picos for one in replicas[0].budgets}
+    for name, accounts in standings.items():
+        for account in accounts:
+            assert account.reserved_picos == 0
+            assert 0 < account.spent_picos <= limits[name], name
+    assert standings["month"][0].spent_picos == spent
 
 
 async def test_a_refusal_is_the_one_callers_own(meter):

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from headrace_errors import InvalidMessage
 from headrace_meter.adapters.memory import MemoryLedger
+from headrace_meter.budgets import Budget
 from headrace_meter.domain import Usage
 from headrace_meter.facts import Close
 from hypothesis import given, settings
@@ -15,6 +16,11 @@ from hypothesis import strategies as st
 COST = 20 * 10**6  # 10 input tokens at 1 and 5 output tokens at 2 a million
 TENANTS = ("acme", "globex")
 LIMITS = {"acme": 3 * 10**8, "globex": None}
+BUDGETS = [
+    Budget(tenant=tenant, period=period, amount_picos=10**8, **scope)
+    for tenant in TENANTS
+    for period, scope in (("day", {"feature": "chat"}), ("lifetime", {"principal": "*"}), ("month", {"model": "new"}))
+]
 RATE = {"model": "new", "from": "2026-01-01", "per_million": {"input_tokens": "1", "output_tokens": "2"}}
 
 
@@ -22,7 +28,10 @@ class Memory(MemoryLedger):
     """The ledger in memory, and what it announced."""
 
     async def published(self):
-        return [(one.usage_id, one.meter) for one in self.costs], [percent for *_, percent in self.crossed]
+        return [(one.usage_id, one.meter) for one in self.costs], [percent for _, percent in self.crossed]
+
+    async def crossings(self):
+        return [(key.budget or "month", key.subject, key.period, percent) for key, percent in self.crossed]
 
 
 def stream(choose, make_usage, noon, length):
@@ -30,7 +39,7 @@ def stream(choose, make_usage, noon, length):
     deliveries: list[tuple[str, Usage | Close]] = []
     for number in range(length):
         tenant, request = choose(TENANTS), f"r{number % 4}"
-        kind = choose(("answer", "answer", "embed", "unpriced", "outcome", "again", "told by another"))
+        kind = choose(("answer", "answer", "tiered", "embed", "unpriced", "outcome", "again", "told by another"))
         if kind in ("again", "told by another") and deliveries:
             id_, fact = choose(deliveries)
             deliveries.append((id_ if kind == "again" else f"{id_}-{number}", fact))
@@ -40,7 +49,9 @@ def stream(choose, make_usage, noon, length):
             deliveries.append((f"outcome-{tenant}-{number}", outcome))
         else:
             embed = {"operation": "embed", "model": "e", "quantities": {"embedding_tokens": 7}, "reservation_id": ""}
-            fields = {"embed": embed, "unpriced": {"model": "new"}}.get(kind, {})
+            tiered = {"model": "tiered", "quantities": {"input_tokens": choose((0, 10, 45)), "output_tokens": 5}}
+            fields = {"embed": embed, "unpriced": {"model": "new"}, "tiered": tiered}.get(kind, {})
+            fields |= {"feature": choose(("", "chat", "search")), "principal": choose(("", "alice", "bob"))}
             status = choose(("completed", "failed", "unknown"))
             used = make_usage(number, tenant=tenant, request_id=request, **{"status": status} | fields)
             deliveries.append((used.usage_id, used))
@@ -51,7 +62,8 @@ async def books_of(meter, deliveries, cuts):
     """Hold budget, book a stream cut in parts, rate what had no price; return all that the ledger tells after it."""
     for tenant in TENANTS:
         for number in range(0, 24, 3):
-            await meter.reserve(f"a{number}", tenant=tenant, request=f"r{number % 4}", tokens=10)
+            feature = ("chat", "search")[number % 2]
+            await meter.reserve(f"a{number}", tenant=tenant, request=f"r{number % 4}", tokens=10, feature=feature)
     edges = [0, *sorted(set(cuts)), len(deliveries)]
     for begin, end in pairwise(edges):
         if begin < end:
@@ -61,6 +73,8 @@ async def books_of(meter, deliveries, cuts):
     return {
         "published": await meter.ledger.published(),
         "accounts": [await meter.account(tenant) for tenant in TENANTS],
+        "budgets": [await meter.standings(tenant) for tenant in TENANTS],
+        "crossings": await meter.ledger.crossings(),
         "sums": [(await meter.report("request", tenant=tenant)).sums for tenant in TENANTS],
         "progress": [(await meter.report(tenant=tenant, request_id=request)).progress for tenant, request in asked],
         "unrated": meter.told.unrated_ids,
@@ -79,8 +93,8 @@ def test_any_split_of_a_stream_gives_the_same_books(make_meter, make_usage, noon
     deliveries = stream(lambda these: data.draw(st.sampled_from(these)), make_usage, noon, length)
     cuts = data.draw(st.lists(st.integers(0, length), max_size=5))
 
-    alone = asyncio.run(books_of(make_meter(Memory(), **LIMITS), deliveries, range(length)))
-    assert asyncio.run(books_of(make_meter(Memory(), **LIMITS), deliveries, cuts)) == alone
+    alone = asyncio.run(books_of(make_meter(Memory(), *BUDGETS, **LIMITS), deliveries, range(length)))
+    assert asyncio.run(books_of(make_meter(Memory(), *BUDGETS, **LIMITS), deliveries, cuts)) == alone
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -90,8 +104,8 @@ async def test_every_database_keeps_what_memory_keeps(open_sql, make_meter, make
     deliveries = stream(chance.choice, make_usage, noon, 40)
     cuts = chance.sample(range(40), 4)
 
-    alone = await books_of(make_meter(Memory(), **LIMITS), deliveries, range(40))
-    assert await books_of(make_meter(await open_sql(), **LIMITS), deliveries, cuts) == alone
+    alone = await books_of(make_meter(Memory(), *BUDGETS, **LIMITS), deliveries, range(40))
+    assert await books_of(make_meter(await open_sql(), *BUDGETS, **LIMITS), deliveries, cuts) == alone
 
 
 async def test_a_delivery_that_comes_twice_in_one_part_is_booked_once(meter, make_usage):

@@ -42,8 +42,19 @@ def used(number, *, model="m", tokens=10):
 async def booked(open_sql, make_meter):
     """Return the use cases on SQL, acme with a limit that a few hundred tokens reach, and meter's two subscriptions."""
     meter = make_meter(await open_sql(), acme=400 * 10**6)
+    await meter.declare(*meter.budgets)
     by_topic = {each.topic: each for each in subscriptions(transaction=meter.ledger.transaction, rules=meter.rules)}
     return meter, by_topic[topics.USAGE_RECORDED], by_topic[topics.ANSWER_COMPLETED]
+
+
+async def test_more_than_an_attempt_can_use_is_refused(booked, noon):
+    """A month's count must not pass what a column holds, also where a price is 0."""
+    meter, usages, _ = booked
+    with pytest.raises(InvalidMessage) as refused:
+        await usages.handler(delivered(topics.USAGE_RECORDED, "u", used(0, tokens=10**15 + 1), noon, offset=0))
+
+    assert refused.value.reason == "quantity_too_large"
+    assert (await meter.account()).spent_picos == 0
 
 
 async def test_each_cost_row_stays_in_the_trace_of_its_usage(booked, noon):

@@ -15,19 +15,20 @@ from headrace_client import Client, Endpoints
 from headrace_messaging import Codec, Outgoing, Publisher, new_envelope
 from headrace_testkit import embedded_bus
 
-READY_S = 30
+READY_S = 120  # on a busy machine; else it is some seconds
 TENANT = "acme"
 
 
 class Process:
     """One service, restarted by hand; `port` is that of its latest life."""
 
-    def __init__(self, name, data_dir, bus) -> None:
+    def __init__(self, name, data_dir, bus, environment) -> None:
         self.name, self.data_dir = name, data_dir
         self.environment = os.environ | {
             "HEADRACE_DATA_DIR": str(data_dir),
             "HEADRACE_KAFKA__BOOTSTRAP": bus.bootstrap,
             "HEADRACE_KAFKA__GENERATION": bus.generation,
+            **environment,
         }
         self.log = data_dir / f"{name}.log"
         self.process = None
@@ -94,11 +95,11 @@ class Outside:
 
 
 @contextmanager
-def running(name, data_dir, bus):
+def running(name, data_dir, bus, **environment):
     """Run a service for a block."""
-    service = Process(name, data_dir, bus)
-    service.start()
+    service = Process(name, data_dir, bus, environment)
     try:
+        service.start()
         yield service
     finally:
         service.kill()
@@ -132,7 +133,7 @@ async def outside(bus):
 @pytest.fixture
 def service(tmp_path, bus):
     """Return the runner of a service on the test's bus and data-dir."""
-    return lambda name, on=bus: running(name, tmp_path, on)
+    return lambda name, on=bus, **environment: running(name, tmp_path, on, **environment)
 
 
 @pytest.fixture

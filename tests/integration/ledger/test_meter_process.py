@@ -9,8 +9,10 @@ from decimal import Decimal
 import pytest
 from headrace import topics
 from headrace.answer.v1.answer_pb2 import AnswerCompleted
+from headrace.cost.v1.credit_pb2 import CreditGranted
 from headrace.meter.v1 import meter_service_pb2 as pb
 from headrace.meter.v1 import meter_service_pb2_grpc as pb_grpc
+from headrace.prices.v1.prices_pb2 import PricesPublished
 from headrace.usage.v1.usage_pb2 import Quantity, UsageRecorded
 from headrace_errors import QuotaExceeded, Refused
 from headrace_runtime import CallContext, Peer
@@ -114,3 +116,61 @@ async def test_a_reservation_lives_until_its_usage_or_outcome(outside, service):
                 await asyncio.sleep(0.05)
         assert (report.reserved, report.total_cost) == ("0", "0.0000013")
         await peer.close()
+
+
+BOOK = """prices:
+  version: "{version}"
+  rates:
+    - {{model: smollm2-135m-instruct, from: 2026-01-01, per_million: {{input_tokens: {price}}}}}
+"""
+
+
+async def test_a_published_book_holds_without_restart_and_after_one(outside, service):
+    """Tiers, a correction and a credit, too: what the cost topic says adds up to what the ledger does."""
+
+    async def published(version: str, price: str) -> None:
+        book = PricesPublished(
+            version=version,
+            book=BOOK.format(version=version, price=price),
+            published_by="alice",
+            published_at="2026-11-21T09:00:00Z",
+        )
+        await outside.publish(topics.PRICES_PUBLISHED, book, f"prices-{version}", key=version)
+
+    async def until_version(version: str, port: int) -> None:
+        async with outside.client(meter=port) as client, asyncio.timeout(60):
+            while (await client.usage()).price_version != version:  # noqa: ASYNC110 - a process elsewhere
+                await asyncio.sleep(0.05)
+
+    guess = usage(2, input_tokens=70)
+    guess.estimated = True
+    with service("meter") as meter:
+        await published("tiered", "[{up_to: 100, price: '3'}, {price: '1'}]")
+        await until_version("tiered", meter.port)
+        await published("wrong", "'-1'")
+        await outside.publish(topics.USAGE_RECORDED, usage(1, input_tokens=90), "u1")
+        await outside.publish(topics.USAGE_RECORDED, guess, "guess")
+        await asyncio.to_thread(meter.kill)
+        await asyncio.to_thread(meter.start)
+        await until_version("tiered", meter.port)
+        await outside.publish(topics.USAGE_RECORDED, usage(2, input_tokens=20), "known")
+        credit = CreditGranted(
+            amount="0.00001", currency="USD", reason="outage", granted_by="alice", granted_at="2026-11-21T09:00:00Z"
+        )
+        await outside.publish(topics.CREDIT_GRANTED, credit, "credit")
+        rows = [event.payload for event in await outside.until(8, topics.COST_RECORDED)]
+        async with outside.client(meter=meter.port) as client, asyncio.timeout(60):
+            while not Decimal((ledger := await client.usage()).credits):  # noqa: ASYNC110 - a process elsewhere
+                await asyncio.sleep(0.05)
+
+    paid = [(row.x_usage_id, row.consumed_quantity, row.charge_class) for row in rows if not row.x_credit_id]
+    assert Counter(paid) == Counter(
+        {("u1", "90", ""): 1, ("guess", "10", ""): 1, ("guess", "60", ""): 1, ("known", "10", "Correction"): 2}
+        | {("guess", "-10", "Correction"): 1, ("guess", "-60", "Correction"): 1}
+    )
+    assert (
+        Decimal(ledger.total_cost)
+        == Decimal("0.00031")
+        == sum(Decimal(row.billed_cost) for row in rows if not row.x_credit_id)
+    )
+    assert (ledger.price_version, ledger.credits) == ("tiered", "0.00001")

@@ -46,11 +46,10 @@ class FakeDesk:
         if self._lost_before:
             held.extend({(names[0], 0): (7, 9)})
             held.saw(SimpleNamespace(topic=names[0], partition=0, timestamp_ms=self._lost_before.timestamp() * 1000))
-        of_usage = names == [topics.USAGE_RECORDED]
         for event in self._readings[0] if self._readings else ():
-            if isinstance(event.payload, UsageRecorded) == of_usage:
+            if isinstance(event.payload, topics.topic(names[0]).message):
                 yield event
-        if not of_usage and self._readings:
+        if names == [topics.COST_RECORDED] and self._readings:
             self._readings.pop(0)
 
     async def usage(self, tenant, **question):
@@ -125,6 +124,8 @@ class FakeClient:
         """Return what a topic holds now."""
         if topic == topics.USAGE_RECORDED:
             return [usage("acme")]
+        if topic == topics.CREDIT_GRANTED:
+            return []
         self._looks += 1
         return [cost("acme")] if self._cost_comes and self._looks > 1 else []
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from headrace.meter.v1.meter_service_pb2 import GetUsageResponse, UsageRow
 from headrace.usage.v1.usage_pb2 import Quantity, UsageRecorded
 from headrace_cli.costing.repricing import ShadowLedger, reprice
-from headrace_meter.domain import Usage, rate
+from headrace_meter.charges import rate
+from headrace_meter.domain import Usage
 from headrace_meter.price_file import read_prices
 from hypothesis import given
 from hypothesis import strategies as st

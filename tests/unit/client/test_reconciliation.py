@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from headrace.cost.v1.cost_pb2 import CostRecorded
+from headrace.cost.v1.credit_pb2 import CreditGranted
 from headrace.meter.v1.meter_service_pb2 import GetUsageResponse, UsageRow
 from headrace.usage.v1.usage_pb2 import Quantity, UsageRecorded
 from headrace_client import Tally, reconcile
@@ -99,6 +100,94 @@ def test_another_tenant_s_usage_is_not_this_one_s():
     found = compared(USAGES, COSTS, GetUsageResponse(), tenant="globex")
 
     assert (found.equal, found.usages) == (True, 0)
+
+
+def guessed(number: int, **quantities: int) -> tuple[str, UsageRecorded]:
+    """Make the estimate of the n-th usage's attempt."""
+    _, payload = usage(number, **quantities)
+    payload.attempt_id, payload.estimated = f"a{number}", True
+    return f"g{number}", payload
+
+
+def taken_back(event_id: str, row: CostRecorded) -> tuple[str, CostRecorded]:
+    """Make the row that takes another one back."""
+    back = deepcopy(row)
+    back.x_corrects_row_id, back.charge_class = event_id, "Correction"
+    back.consumed_quantity, back.billed_cost = f"-{row.consumed_quantity}", f"-{row.billed_cost}"
+    return f"{event_id}-back", back
+
+
+def corrected() -> tuple[list, list]:
+    """Make the events of an attempt that was estimated at 25 and used 10."""
+    known, row = deepcopy(USAGES[0]), cost(1, "input_tokens", 25, "0.25")
+    known[1].attempt_id, row[1].x_usage_id = "a1", "g1"
+    estimate = (f"{row[0]}-estimate", row[1])
+    return [known, USAGES[1], guessed(1, input_tokens=25)], [*COSTS, estimate, taken_back(*estimate)]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_an_estimate_that_was_corrected_does_not_count(step):
+    """Whichever the topic tells first; the rows of it are nothing together."""
+    usages, costs = corrected()
+
+    assert compared(usages[::step], costs[::step], ledger(usages=3)).equal
+
+
+def test_an_estimate_counts_as_long_as_nothing_better_is_known():
+    """Of its own attempt: another one's usage says nothing about it."""
+    row = cost(3, "input_tokens", 5, "0.1")
+    row[1].x_usage_id = "g3"
+
+    assert compared([*USAGES, guessed(3, input_tokens=5)], [*COSTS, row], ledger("0.4", 3, input_tokens=35)).equal
+
+
+def test_a_correction_that_takes_back_something_else_is_named():
+    """Another amount than its original's, or the row of nobody."""
+    usages, costs = corrected()
+    costs[-1][1].billed_cost = "-0.24"
+    found = compared(usages, costs, ledger("0.31", usages=3))
+
+    assert found.differences == (f"cost row {costs[-1][0]} takes back what the topic does not hold",)
+
+
+def credit(amount="5", reason="outage") -> CreditGranted:
+    """Make a credit."""
+    return CreditGranted(amount=amount, currency="USD", reason=reason, granted_at="2026-11-21T12:00:00Z")
+
+
+def credit_row(billed="-5", credit_id="c1") -> CostRecorded:
+    """Make its row."""
+    return CostRecorded(x_credit_id=credit_id, billed_cost=billed, charge_period_start="2026-11-21T12:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("credits_", "rows", "ledger_says", "difference"),
+    [
+        ([credit(), credit(amount="5.00")], [credit_row(), credit_row()], "5", None),
+        ([credit()], [], "5", "credit c1 has no cost row"),
+        ([credit()], [credit_row("-4")], "5", "credit c1 has a cost row of another amount"),
+        ([], [credit_row()], "5", "a cost row of credit c1, which was not granted"),
+        ([credit(), credit(reason="mercy")], [credit_row()], "5", "credit c1 was published with two contents"),
+        ([credit()], [credit_row()], "", "credits: granted 5, ledger 0, cost topic 5"),
+    ],
+)
+def test_credits_are_compared_one_by_one_and_in_sum(credits_, rows, ledger_says, difference):
+    """Granted, in the ledger, on the cost topic; what was used is compared beside them."""
+    said = ledger()
+    said.credits = ledger_says
+    with Tally() as tally:
+        for event_id, payload in USAGES:
+            tally.add_usage("acme", event_id, payload)
+        for event_id, payload in COSTS:
+            tally.add_cost("acme", event_id, payload)
+        for one in credits_:
+            tally.add_credit("acme", "c1", one)
+        for row in rows:
+            tally.add_cost("acme", f"row-of-{row.x_credit_id}", row)
+        found = reconcile(tally, "acme", said)
+
+    assert found.differences[:1] == ((difference,) if difference else ())
+    assert {place for place, amount in found.credits.items() if amount} <= {"granted", "ledger", "cost_topic"}
 
 
 def test_only_the_span_is_compared():

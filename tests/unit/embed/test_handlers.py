@@ -65,6 +65,7 @@ async def embed(texts, *, embedder=None, usage=None, request_id="r1"):
         texts,
         tenant="acme",
         request_id=request_id,
+        principal="alice",
         priority="query",
         limits=LIMITS,
         embedder=embedder or FakeEmbedder(),

@@ -47,6 +47,18 @@ def test_an_outbox_checkpoint_keeps_its_last_record_for_ever():
     assert "retention.ms" not in checkpoint.settings
 
 
+def test_what_waits_for_a_retry_is_never_compacted():
+    """Also where its topic is: a version of the price book that waits is not replaced by what waits after it."""
+    policies = {
+        each.name: each.settings["cleanup.policy"]
+        for each in wanted_topics(DEVELOPMENT)
+        if each.name.startswith("headrace.prices.published.v1")
+    }
+    assert policies.pop("headrace.prices.published.v1") == "compact"
+    assert len(policies) == 4
+    assert set(policies.values()) == {"delete"}
+
+
 def test_a_service_answers_for_what_it_consumes_and_produces():
     """Others' topics are not its matter."""
     names = {each.name for each in topics_of("meter", DEVELOPMENT)}

@@ -9,8 +9,9 @@ from focus_data_toolkit.model.validator import lint_focus_1_4_structure, load_mo
 from google.protobuf import json_format
 from headrace.cost.v1.cost_pb2 import CostRecorded
 from headrace_client.costs import FOCUS_COLUMNS, focus_record
-from headrace_meter.domain import Usage, rate
-from headrace_meter.focus import focus_row
+from headrace_meter.charges import rate, taken_back
+from headrace_meter.domain import Credit, Usage
+from headrace_meter.focus import focus_credit, focus_row
 from headrace_meter.price_file import read_prices
 
 NIGHT = datetime(2026, 12, 31, 23, 59, 59, 120000, tzinfo=UTC)
@@ -40,9 +41,9 @@ PRICES = read_prices(
 )  # fmt: skip
 
 
-def rows(**fields):
-    """Return the rows of one usage, as they stand in a file."""
-    usage = Usage(
+def usage_of(**fields):
+    """Make a usage."""
+    return Usage(
         **{
             "usage_id": "u1", "attempt_id": "a1", "tenant": "acme", "operation": "generate", "model": "hosted",
             "provider": "openai", "status": "completed", "quantities": {"input_tokens": 80, "output_tokens": 7},
@@ -50,6 +51,11 @@ def rows(**fields):
         }
         | fields
     )  # fmt: skip
+
+
+def rows(**fields):
+    """Return the rows of one usage, as they stand in a file."""
+    usage = usage_of(**fields)
     made = (focus_row(usage, charge, PRICES, tenant_name="Acme Ltd") for charge in rate(usage, PRICES))
     return [focus_record(json_format.ParseDict(row, CostRecorded())) for row in made]
 
@@ -70,6 +76,23 @@ def test_rows_lint_clean_against_the_model_of_focus_1_4(fields):
 
     assert [(one.column, one.rule, one.message) for one in report.violations] == []
     assert load_model()["focus_version"] == "1.4"
+
+
+def test_corrections_and_credits_lint_clean_too():
+    """What takes charges back has amounts and quantities below zero; a credit has neither model nor meter."""
+    usage = usage_of()
+    back = [focus_row(usage, charge, PRICES) for charge in taken_back(rate(usage, PRICES))]
+    credit = Credit(
+        credit_id="c1", tenant="acme", amount_picos=10**12, currency="EUR", reason="outage", granted_by="alice",
+        granted_at=NIGHT,
+    )  # fmt: skip
+    made = [*back, focus_credit(credit, PRICES, tenant_name="Acme Ltd")]
+
+    rows = [focus_record(json_format.ParseDict(row, CostRecorded())) for row in made]
+    report = lint_focus_1_4_structure("Cost and Usage", rows, supported_conditions=KNOWN_CONDITIONS)
+
+    assert [(one.column, one.rule, one.message) for one in report.violations] == []
+    assert all(Decimal(row["BilledCost"]) < 0 for row in rows)
 
 
 def test_the_lint_would_see_a_wrong_row():

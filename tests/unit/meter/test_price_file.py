@@ -190,15 +190,6 @@ def test_the_service_reads_its_own_file_else_the_tenants_file_else_the_built_in_
     assert version() == "builtin-2026-01"
 
 
-def test_the_service_refuses_tiers_as_long_as_its_ledger_does_not_count_them(tmp_path):
-    """Every usage would pay the first tier: wrong money, and nobody would see it."""
-    own = tmp_path / "book.yaml"
-    own.write_text("prices:\n" + BOOK.format(version="own", price="[{up_to: 5, price: '2'}, {price: '1'}]"))
-
-    with pytest.raises(ValueError, match="tiers cannot be billed yet"):
-        price_book(Settings(kafka=NOWHERE, prices_file=own), Tenants.load())
-
-
 def test_the_book_that_the_documentation_shows_is_read(tmp_path):
     """Every section at once: what people copy works."""
     shown = (Path(__file__).parents[3] / "docs" / "price-book.md").read_text(encoding="utf-8")

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from headrace_meter.domain import Usage, rate
+from headrace_meter.charges import rate
+from headrace_meter.domain import Usage
 from headrace_meter.price_file import read_prices
 from headrace_meter.prices import HOLD_AHEAD, ModelUnpriced
 from headrace_meter.rates import METERS

@@ -1,4 +1,4 @@
-"""Charges, accounts and the progress of a request: the ledger's rules without the ledger."""
+"""Charges and the progress of a request: the ledger's rules without the ledger."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -6,13 +6,11 @@ from decimal import Decimal
 import pytest
 from google.protobuf import json_format
 from headrace.cost.v1.cost_pb2 import CostRecorded
-from headrace_errors import QuotaExceeded
-from headrace_meter.domain import Account, RequestProgress, Usage, rate
+from headrace_meter.charges import rate
+from headrace_meter.domain import RequestProgress, Usage
 from headrace_meter.focus import focus_row
 from headrace_meter.price_file import read_prices
 from headrace_meter.prices import ModelUnpriced
-from hypothesis import given
-from hypothesis import strategies as st
 
 _PRICES = read_prices(
     {
@@ -68,40 +66,6 @@ def test_a_meter_without_price_leaves_the_whole_usage_unrated():
     """Half a usage is never booked."""
     with pytest.raises(ModelUnpriced):
         rate(usage(quantities={"input_tokens": 1, "reasoning_tokens": 1}), _PRICES)
-
-
-@given(st.lists(st.integers(0, 60)), st.integers(0, 200))
-def test_holds_never_pass_the_limit(amounts, limit):
-    """Whatever is asked for in whatever order, what is held and spent stays within the limit."""
-    account = Account("acme", "2026-11", spent_picos=min(20, limit))
-    for amount in amounts:
-        if account.committed_picos + amount <= limit:
-            account = account.hold(amount, limit)
-        else:
-            with pytest.raises(QuotaExceeded):
-                account.hold(amount, limit)
-        assert account.committed_picos <= limit
-
-
-@given(st.lists(st.integers(0, 40)), st.integers(1, 100))
-def test_each_threshold_is_announced_once(amounts, limit):
-    """50, 80 and 100 percent, in order, each at most once, and all that were reached."""
-    account, announced = Account("acme", "2026-11"), []
-    for amount in amounts:
-        account, crossed = account.spend(amount).announce(limit)
-        announced += crossed
-        account, again = account.announce(limit)
-        assert again == ()
-
-    reached = [percent for percent in (50, 80, 100) if sum(amounts) * 100 >= limit * percent]
-    assert announced == (reached if sum(amounts) else [])
-
-
-def test_without_a_limit_nothing_is_refused_or_announced():
-    """No budget is no limit."""
-    account = Account("acme", "2026-11").hold(10**15, None)
-
-    assert account.announce(None) == (account, ())
 
 
 @pytest.mark.parametrize(

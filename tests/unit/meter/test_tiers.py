@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from headrace_meter.domain import Usage, rate
+from headrace_meter.charges import rate
+from headrace_meter.domain import Usage
 from headrace_meter.price_file import read_prices
 from headrace_meter.tiers import Tier, segments
 from hypothesis import given

@@ -1,5 +1,7 @@
 """Who may ask: declared tenants, their principals, and nobody else."""
 
+from decimal import Decimal
+
 import pytest
 from headrace_runtime import Tenants
 
@@ -47,4 +49,63 @@ def test_a_wrong_file_is_named(tmp_path):
     file = tmp_path / "tenants.yaml"
     file.write_text("tenants: {a: {budgets: 3}}")
     with pytest.raises(ValueError, match=r"tenants\.yaml.*budgets"):
+        Tenants.load(file)
+
+
+BUDGETS = """
+tenants:
+  acme:
+    budget: {monthly: "50.00"}
+    budgets:
+      - {period: day, amount: "5.00", feature: handbook-chat, principal: "*"}
+      - {period: lifetime, amount: 20, model: gpt-5, limit: soft, thresholds_percent: [80, 100]}
+  plain: {}
+"""
+
+
+def test_budgets_are_declared_by_scope_and_period(tmp_path):
+    """The monthly one is short for all of a month; what an entry leaves out counts whatever it is."""
+    file = tmp_path / "tenants.yaml"
+    file.write_text(BUDGETS)
+    tenants = Tenants.load(file)
+    monthly, daily, lifetime = tenants.get("acme").budgets
+
+    assert [one.name for one in (monthly, daily, lifetime)] == [
+        "month",
+        "day feature=handbook-chat principal=*",
+        "lifetime model=gpt-5",
+    ]
+    assert (monthly.amount, monthly.hard, monthly.thresholds_percent) == (Decimal(50), True, (50, 80, 100))
+    assert (lifetime.amount, lifetime.hard, lifetime.thresholds_percent) == (Decimal(20), False, (80, 100))
+    assert tenants.get("plain").budgets == ()
+
+
+@pytest.mark.parametrize(
+    ("entries", "where", "what"),
+    [
+        ("{amount: 1}", r"budgets\[0\].period", "required"),
+        ("{period: year, amount: 1}", r"budgets\[0\].period", "'day', 'month' or 'lifetime'"),
+        ("{period: day, amount: 1}, {period: day, amount: -1}", r"budgets\[1\].amount", "greater than or equal to 0"),
+        ("{period: day, amount: .nan}", r"budgets\[0\].amount", "finite"),
+        ("{period: day, amount: 99999999999}", r"budgets\[0\].amount", "less than or equal to 9000000"),
+        ("{period: day, amount: 1, endpoint: chat}", r"budgets\[0\].endpoint", "write generate, embed, or"),
+        (
+            "{period: day, amount: 1, key: alice}",
+            r"budgets\[0\]",
+            "'key' is not known here; known: period",
+        ),
+        ("{period: day, amount: 1, feature: ''}", r"budgets\[0\].feature", "at least 1"),
+        ("{period: day, amount: 1, limit: none}", r"budgets\[0\].limit", "'hard' or 'soft'"),
+        ("{period: day, amount: 1, thresholds_percent: [80, 50]}", r"budgets\[0\].thresholds_percent", "ascending"),
+        ("{period: day, amount: 1, thresholds_percent: [0]}", r"budgets\[0\].thresholds_percent", "from 1 to 1000"),
+        ("daily", r"budgets\[0\]", "a mapping is needed, like"),
+        ("{period: day, amount: 1}, {period: day, amount: 2}", "tenants.acme", "'day' stands twice: keep one"),
+        ("{period: month, amount: 1}", "tenants.acme", "'month' stands twice"),
+    ],
+)
+def test_a_wrong_budget_is_named_by_its_place_with_what_would_be_right(tmp_path, entries, where, what):
+    """Nothing starts on a budget that could mean something else than was meant."""
+    file = tmp_path / "tenants.yaml"
+    file.write_text(f"tenants: {{acme: {{budget: {{monthly: 1}}, budgets: [{entries}]}}}}")
+    with pytest.raises(ValueError, match=rf"tenants\.yaml: .*{where}: .*{what}"):
         Tenants.load(file)

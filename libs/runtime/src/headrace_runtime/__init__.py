@@ -4,6 +4,7 @@ A service is `run(Settings, build)`; what it does with messages and calls is its
 """
 
 from headrace_runtime.blobs import open_blobs
+from headrace_runtime.budgets import DeclaredBudget
 from headrace_runtime.configuration import Configured
 from headrace_runtime.context import CallContext, current_call
 from headrace_runtime.grpc_client import Peer
@@ -32,6 +33,7 @@ __all__ = [
     "CallContext",
     "Chassis",
     "Configured",
+    "DeclaredBudget",
     "EmbeddedTokens",
     "GrpcSettings",
     "KafkaSettings",

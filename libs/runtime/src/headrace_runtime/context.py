@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from headrace_errors import DeadlineExceeded
 
+from headrace_runtime.tenants import EVERYONE
+
 
 @dataclass(frozen=True)
 class CallContext:
@@ -17,6 +19,12 @@ class CallContext:
     principals: tuple[str, ...]
     deadline: datetime
     request_id: str = ""
+
+    @property
+    def asker(self) -> str:
+        """Who asks, the first of the principals; empty where nobody is named."""
+        first = self.principals[0] if self.principals else EVERYONE
+        return "" if first == EVERYONE else first
 
     def remaining_s(self) -> float:
         """Return the seconds left; DeadlineExceeded when none are."""

@@ -12,23 +12,25 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from headrace_runtime.budgets import BUDGETS_MAX, BudgetEntry, DeclaredBudget, repeated
 
 EVERYONE = "everyone"
 
 
 @dataclass(frozen=True)
 class Tenant:
-    """One tenant. `budget_monthly` is in the file's currency; None is no limit."""
+    """One tenant. Its budgets are in the file's currency; none is no limit."""
 
     id: str
     name: str
     groups_of: Mapping[str, tuple[str, ...]]
     open: bool
-    budget_monthly: Decimal | None
+    budgets: tuple[DeclaredBudget, ...] = ()
 
     def principals_of(self, auth_id: str) -> tuple[str, ...] | None:
         """Return what `auth_id` may act as, or None when it may not ask at all.
@@ -71,7 +73,11 @@ class Tenants:
 def _problems(error: yaml.YAMLError | ValidationError) -> str:
     if isinstance(error, yaml.YAMLError):
         return str(error)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return "; ".join(f"{_place(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors())
+
+
+def _place(keys: tuple[int | str, ...]) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
 
 
 class _Strict(BaseModel):
@@ -87,10 +93,21 @@ class _Tenant(_Strict):
     open: bool = False
     principals: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     budget: _Budget | None = None
+    budgets: tuple[BudgetEntry, ...] = Field((), max_length=BUDGETS_MAX)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if problem := repeated(self._declared()):
+            raise ValueError(problem)
+        return self
 
     def tenant(self, tenant_id: str) -> Tenant:
-        budget = self.budget.monthly if self.budget else None
-        return Tenant(tenant_id, self.name or tenant_id, MappingProxyType(self.principals), self.open, budget)
+        principals = MappingProxyType(self.principals)
+        return Tenant(tenant_id, self.name or tenant_id, principals, self.open, tuple(self._declared()))
+
+    def _declared(self) -> list[DeclaredBudget]:
+        monthly = [DeclaredBudget(period="month", amount=self.budget.monthly)] if self.budget else []
+        return monthly + [entry.declared() for entry in self.budgets]
 
 
 class _File(_Strict):

@@ -5,7 +5,7 @@ PostgreSQL gets each column as one array (`unnest`), SQLite each row by itself i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Select, Table, bindparam, func, insert, select, tuple_
@@ -38,19 +38,24 @@ async def insert_all_new(connection: AsyncConnection, table: Table, rows: Rows) 
     return {tuple(each) for each in await connection.execute(new, [dict(row) for row in rows])}
 
 
-async def upsert_all(connection: AsyncConnection, table: Table, rows: Rows) -> None:
-    """Insert rows, or replace those that have their primary key; of two rows with one key the last must come alone."""
+async def upsert_all(connection: AsyncConnection, table: Table, rows: Rows, *, adding: Collection[str] = ()) -> None:
+    """Insert rows, or replace those that have their primary key; of two rows with one key the last must come alone.
+
+    Columns in `adding` are added to what is there instead of replacing it.
+    """
     if not rows:
         return
     key = list(table.primary_key)
     others = [name for name in rows[0] if name not in {column.name for column in key}]
     if _is_postgres(connection):
         new = postgresql.insert(table).from_select(*_source(table, rows))
-        replaced = new.on_conflict_do_update(index_elements=key, set_={name: new.excluded[name] for name in others})
+        values = _values(table, new.excluded, others, adding)
+        replaced = new.on_conflict_do_update(index_elements=key, set_=values)
         await connection.execute(replaced, _columns(rows))
     else:
         one = sqlite.insert(table)
-        replace = one.on_conflict_do_update(index_elements=key, set_={name: one.excluded[name] for name in others})
+        values = _values(table, one.excluded, others, adding)
+        replace = one.on_conflict_do_update(index_elements=key, set_=values)
         await connection.execute(replace, [dict(row) for row in rows])
 
 
@@ -70,6 +75,10 @@ def among(
 
 def _is_postgres(connection: AsyncConnection) -> bool:
     return connection.dialect.name == "postgresql"
+
+
+def _values(table: Table, new: Any, names: Sequence[str], adding: Collection[str]) -> dict[str, Any]:
+    return {name: table.c[name] + new[name] if name in adding else new[name] for name in names}
 
 
 def _source(table: Table, rows: Rows) -> tuple[list[str], Select[Any]]:

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from headrace_messaging.inbox import Inbox
-from headrace_runtime import Chassis, Service, Tenants, regularly
+from headrace_runtime import Chassis, DeclaredBudget, Service, Tenants, regularly
+from headrace_runtime.budgets import THRESHOLDS_PERCENT
 from pydantic import SecretStr
 
 from headrace_audit import metrics
@@ -19,7 +20,7 @@ from headrace_audit.adapters.key_files import KeyFiles, signing_key
 from headrace_audit.adapters.sql import SqlRecord
 from headrace_audit.adapters.tables import INBOX, METADATA
 from headrace_audit.checkpoints import Seal
-from headrace_audit.configuration import BUDGET, NONE
+from headrace_audit.configuration import MONTHLY, NONE, budget_part
 from headrace_audit.entrypoints import grpc, kafka
 from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, record_configuration, take_over
 from headrace_audit.ports import BEGINNING
@@ -72,11 +73,19 @@ def _declared(settings: Settings, tenants: Tenants) -> dict[str, str]:
     """Return the configuration by part: the file of tenants, principals, budgets and prices, and each budget."""
     built_in = importlib.resources.files("headrace_runtime").joinpath("tenants.yaml")
     content = settings.tenants_file.read_bytes() if settings.tenants_file else built_in.read_bytes()
-    budgets = {
-        f"{BUDGET}{tenant.id}": NONE if tenant.budget_monthly is None else f"{tenant.budget_monthly} {tenants.currency}"
-        for tenant in tenants.by_id.values()
-    }
+    budgets = {budget_part(tenant, MONTHLY): NONE for tenant in tenants.by_id}
+    for tenant in tenants.by_id.values():
+        for budget in tenant.budgets:
+            budgets[budget_part(tenant.id, budget.name)] = _written(budget, tenants.currency)
     return budgets | {"tenants": hashlib.sha256(content).hexdigest()}
+
+
+def _written(budget: DeclaredBudget, currency: str) -> str:
+    """Write a budget's terms; what is as usual is left out."""
+    limit = "" if budget.hard else " soft"
+    usual = budget.thresholds_percent == THRESHOLDS_PERCENT
+    told = "" if usual else f" at {','.join(map(str, budget.thresholds_percent)) or 'no'}%"
+    return f"{budget.amount} {currency}{limit}{told}"
 
 
 def _seal(settings: Settings, files: KeyFiles) -> Seal:

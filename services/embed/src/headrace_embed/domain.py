@@ -47,6 +47,7 @@ class Usage:
     tokens: int
     started_at: datetime
     ended_at: datetime
+    principal: str = ""
 
 
 def query_usage_id(tenant: str, request_id: str, model_sha256: str, texts: Sequence[str]) -> str:

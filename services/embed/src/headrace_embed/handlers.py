@@ -14,6 +14,7 @@ async def embed_texts(
     *,
     tenant: str,
     request_id: str,
+    principal: str,
     priority: Priority,
     limits: TextLimits,
     embedder: Embedder,
@@ -38,6 +39,7 @@ async def embed_texts(
             tokens=sum(embedded.tokens),
             started_at=started_at,
             ended_at=clock(),
+            principal=principal,
         )
     )
     return embedded

@@ -7,6 +7,7 @@ import typer
 from headrace_cli.commands import (
     answers,
     audit,
+    budgets,
     costs,
     dead_letters,
     documents,
@@ -14,6 +15,7 @@ from headrace_cli.commands import (
     models,
     platform,
     prices,
+    publish_prices,
     tail,
     topics,
 )
@@ -25,7 +27,21 @@ app = typer.Typer(
     help="Run and use Headrace: documents and questions in, moderated, cited and metered answers out.",
     epilog="Exit codes: 0 done, 1 some item failed, 2 usage, 3 platform not running, 4 refused, 5 expired.",
 )
-for group in (platform, documents, answers, explain, costs, prices, tail, audit, models, topics, dead_letters):
+for group in (
+    platform,
+    documents,
+    answers,
+    explain,
+    costs,
+    budgets,
+    prices,
+    publish_prices,
+    tail,
+    audit,
+    models,
+    topics,
+    dead_letters,
+):
     group.register(app)
 
 

@@ -1,4 +1,4 @@
-"""Usage = ledger = cost topic on a running platform: reads the two topics, asks the ledger, and waits for what is late.
+"""Usage = ledger = cost topic on a running platform: reads the topics, asks the ledger, and waits for what is late.
 
 It reads no service's tables; the comparison itself is the SDK's. What is compared is what the topics still hold, and
 which range of time that is, is part of the answer.
@@ -80,6 +80,8 @@ async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: fl
         with Tally() as tally:
             for event in await client.events_so_far(topics.USAGE_RECORDED):
                 tally.add_usage(client.tenant, event.envelope.id, event.payload)
+            for event in await client.events_so_far(topics.CREDIT_GRANTED):
+                tally.add_credit(client.tenant, event.envelope.id, event.payload)
             for event in await client.events_so_far(topics.COST_RECORDED):
                 tally.add_cost(client.tenant, event.envelope.id, event.payload)
             found = reconcile(tally, client.tenant, await client.usage(group_by=_GROUPS))
@@ -89,9 +91,11 @@ async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: fl
 
 
 async def _read_on(desk: CostDesk, tally: Tally, held: Held) -> None:
-    # Usage first: a cost row comes after its usage, so what is read later is never ahead of what was read before.
+    # Usage and credits first: a cost row comes after them, so what is read later is never ahead of what was before.
     async for event in desk.read([topics.USAGE_RECORDED], held):
         tally.add_usage(event.envelope.tenant, event.envelope.id, event.payload)
+    async for event in desk.read([topics.CREDIT_GRANTED], held):
+        tally.add_credit(event.envelope.tenant, event.envelope.id, event.payload)
     async for event in desk.read([topics.COST_RECORDED], held):
         tally.add_cost(event.envelope.tenant, event.envelope.id, event.payload)
 

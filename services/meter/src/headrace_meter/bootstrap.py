@@ -21,25 +21,31 @@ from sqlalchemy import MetaData
 
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.books import SqlBookkeeping
-from headrace_meter.adapters.budgets import DeclaredBudgets
+from headrace_meter.adapters.budgets import DeclaredTenants, declared_budgets
 from headrace_meter.adapters.reports import SqlUsageBook
+from headrace_meter.adapters.shelf import SqlShelf
 from headrace_meter.adapters.sql import SqlLedger
+from headrace_meter.adapters.standings import SqlBudgetBook
 from headrace_meter.adapters.tables import INBOX, METADATA
 from headrace_meter.booking import Answer
 from headrace_meter.conservation import Monitor
+from headrace_meter.declaring import declare_budgets
 from headrace_meter.entrypoints import grpc, kafka
 from headrace_meter.entrypoints.kafka import TOGETHER_MAX
 from headrace_meter.facts import Fact
 from headrace_meter.group_commit import GroupCommit
 from headrace_meter.handlers import Rules, book_each, rate_unrated
 from headrace_meter.metrics import Metrics
+from headrace_meter.price_fields import InvalidPrices
 from headrace_meter.price_file import built_in_book, read_price_file, read_prices
 from headrace_meter.prices import PriceList
+from headrace_meter.published import PricesInForce
 from headrace_meter.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 CALL_LANES = 2  # transactions of callers at a time: the other connections are for what the topics bring
 CALLS_WAITING_MAX = 1_024  # a lane
+PRICES_ASKED_EVERY_S = 1.0
 _log = get_logger()
 
 
@@ -52,7 +58,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     names = {tenant.id: tenant.name for tenant in chassis.tenants.by_id.values()}
     announcements = Announcements(prices, _now, names)
     ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=announcements)
-    rules = Rules(prices, DeclaredBudgets(chassis.tenants), ledger.cost_rows, metrics)
+    rules = Rules(prices, DeclaredTenants(chassis.tenants), ledger.cost_rows, metrics)
+    budgets = declared_budgets(chassis.tenants)
 
     async def book_calls(facts: Sequence[Fact]) -> Sequence[Answer | HeadraceError]:
         tenants = {fact.tenant for fact in facts}
@@ -60,17 +67,21 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 
     post = GroupCommit(book_calls, lanes=CALL_LANES, together_max=TOGETHER_MAX, waiting_max=CALLS_WAITING_MAX)
 
+    def take(newer: PriceList) -> None:
+        rules.prices = announcements.prices = newer
+
+    shelf = SqlShelf(database, inbox=inbox, outbox=outbox)
+    in_force = PricesInForce(shelf, take=take, currency=prices.currency)
+    look_for_prices = partial(_look_for_prices, in_force, ledger, rules)
+
     async def check_and_catch_up() -> None:
         await ledger.check_currency(prices.currency)
+        book = await in_force.refresh()
+        _log.info("prices.in_force", version=rules.prices.version, published=book is not None)
+        await declare_budgets(budgets, transaction=ledger.transaction(), clock=_now)
         await rate_unrated(new_transaction=ledger.transaction, rules=rules)
 
-    monitor = Monitor(
-        bookkeeping=SqlBookkeeping(database),
-        watchers=metrics,
-        clock=_now,
-        whole_every=timedelta(seconds=settings.conservation_whole_interval_s),
-        leak_after=timedelta(seconds=settings.leaked_after_s),
-    )
+    monitor = _monitor_of(database, metrics, settings)
     lease = _lease_of_the_monitor(database, settings)
 
     async def check_once() -> None:
@@ -84,11 +95,25 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
             await lease.release()
 
     return Service(
-        subscriptions=kafka.subscriptions(transaction=ledger.transaction, rules=rules),
-        rpcs=[grpc.rpc(post=post, book=SqlUsageBook(database), rules=rules, clock=_now)],
+        subscriptions=[
+            *kafka.subscriptions(transaction=ledger.transaction, rules=rules),
+            kafka.prices_subscription(put=shelf.put, rules=rules),
+        ],
+        rpcs=[
+            grpc.rpc(
+                post=post,
+                book=SqlUsageBook(database),
+                budgets=SqlBudgetBook(database),
+                rules=rules,
+                clock=_now,
+            )
+        ],
         before_ready=check_and_catch_up,
         tasks=[
-            partial(regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked")
+            partial(
+                regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked"
+            ),
+            partial(regularly, look_for_prices, interval_s=PRICES_ASKED_EVERY_S, missed="prices.unread"),
         ],
         closers=[hand_over],
         offsets=inbox,
@@ -100,10 +125,29 @@ def price_book(settings: Settings, tenants: Tenants) -> PriceList:
     """Read the book that the settings name, else the tenants file's, else the built-in one; ValueError says where."""
     book = settings.prices_file or (settings.tenants_file if tenants.prices else None)
     currency = tenants.currency
-    read = read_price_file(book, currency=currency) if book else read_prices(tenants.prices, currency=currency)
-    if read.tiered:
-        raise ValueError(f"{book}: tiers cannot be billed yet: the ledger does not count a month's quantity")
-    return read
+    return read_price_file(book, currency=currency) if book else read_prices(tenants.prices, currency=currency)
+
+
+async def _look_for_prices(in_force: PricesInForce, ledger: SqlLedger, rules: Rules) -> None:
+    """Let a newer published book hold, and book what had no price before; one that is no use is told once."""
+    try:
+        book = await in_force.refresh()
+    except InvalidPrices as error:
+        _log.error("prices.unusable", detail=str(error), version=rules.prices.version)
+        return
+    if book:
+        _log.info("prices.in_force", version=book.version, published=True)
+        await rate_unrated(new_transaction=ledger.transaction, rules=rules)
+
+
+def _monitor_of(database: Database, metrics: Metrics, settings: Settings) -> Monitor:
+    return Monitor(
+        bookkeeping=SqlBookkeeping(database),
+        watchers=metrics,
+        clock=_now,
+        whole_every=timedelta(seconds=settings.conservation_whole_interval_s),
+        leak_after=timedelta(seconds=settings.leaked_after_s),
+    )
 
 
 def declared_prices(settings: Settings, tenants: Tenants) -> bytes:

@@ -1,8 +1,8 @@
 """The conservation of money: what is reserved is held, unknown, settled or released, and what is spent was charged.
 
-Balances are kept as running sums beside the rows that they sum; here both are compared, tenant by tenant and month by
-month. It only looks: a difference is a bug or a meddled ledger, and mending it is for people
-(docs/runbooks/conservation.md).
+Balances are kept as running sums beside the rows that they sum; here both are compared, account by account: each
+tenant's months, and the periods of its budgets. It only looks: a difference is a bug or a meddled ledger, and mending
+it is for people (docs/runbooks/conservation.md).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, get_args
 
+from headrace_meter.budgets import LIFETIME
 from headrace_meter.domain import ReservationState, period_of
 
 STATES: tuple[ReservationState, ...] = get_args(ReservationState)
@@ -19,30 +20,37 @@ STATES: tuple[ReservationState, ...] = get_args(ReservationState)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """A tenant's month as one snapshot shows it. Amounts are picos.
+    """A tenant's month, or one period of a budget, as one snapshot shows it. Amounts are picos.
 
-    `reserved` and `account_*` are the running sums of the account, `reserved` that of all that was ever reserved;
-    `by_state` is what its rows say became of that, `booked` are usages with charges.
+    Of a budget, what is held and spent has books; the others are its tenant's. `reserved` and `account_*` are the
+    running sums of the account, `reserved` that of all that was ever reserved; `by_state` is what its rows say became
+    of that, `booked` are usages with charges. Of all meters together `counted` is the running count, which tiers go by,
+    and `charged` what charges say.
     """
 
     tenant: str
     period: str
+    budget: str = ""
+    subject: str = ""
     reserved_picos: int = 0
     by_state_picos: Mapping[str, int]
     account_reserved_picos: int = 0
     account_spent_picos: int = 0
     charged_picos: int = 0
+    counted: int = 0
+    charged: int = 0
     usages: int = 0
     booked: int = 0
     unrated: int = 0
 
     def differences(self) -> Mapping[str, int]:
-        """Return by how much each book is off: money in picos, usages counted; all 0 in a ledger that conserves."""
+        """Return by how much each book is off: money in picos, others counted; all 0 in a ledger that conserves."""
         state = {name: self.by_state_picos.get(name, 0) for name in STATES}
         return {
             "reservations": self.reserved_picos - sum(state.values()),
             "holds": self.account_reserved_picos - state["held"] - state["unknown"],
             "spending": self.account_spent_picos - self.charged_picos,
+            "counts": self.counted - self.charged,
             "usages": self.usages - self.booked - self.unrated,
         }
 
@@ -51,7 +59,10 @@ class Bookkeeping(Protocol):
     """The ledger as it is audited. Reads, and never waits for a writer."""
 
     async def books(self, since: str) -> Sequence[Books]:
-        """Return every tenant's months from `since` on (`2026-11`; empty: all), of one snapshot."""
+        """Return every tenant's months, and the periods of its budgets, from `since` on, of one snapshot.
+
+        `since` is a month, `2026-11`; empty: all, and only then the lifetimes.
+        """
         ...
 
     async def leaked(self, closed_before: datetime) -> Mapping[str, int]:
@@ -99,7 +110,7 @@ class Monitor:
         since = "" if whole else period_of(now.replace(day=1) - timedelta(days=1))
         found = await self._bookkeeping.books(since)
         leaked = await self._bookkeeping.leaked(now - self._leak_after)
-        self._known = [*(each for each in self._known if each.period < since), *found]
+        self._known = [*(each for each in self._known if not is_read(each.period, since)), *found]
         if whole:
             self._whole_at = now
         self._watchers.books(self._known, leaked)
@@ -109,3 +120,8 @@ class Monitor:
         if self._whole_at is not None:
             self._whole_at, self._known = None, []
             self._watchers.stand_down()
+
+
+def is_read(period: str, since: str) -> bool:
+    """Tell whether a period's books are read `since` a month: a lifetime's are with the whole ledger only."""
+    return not since or (period >= since and period != LIFETIME)

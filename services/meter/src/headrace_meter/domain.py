@@ -1,4 +1,4 @@
-"""The ledger's values and rules: usage becomes charges, reservations hold budget until a fact ends them.
+"""The ledger's values and rules: usage, reservations that hold budget until a fact ends them, a tenant's months.
 
 Everything here is a value in and a value out. Where it is kept, and that all of one fact is kept at once, is up to the
 port `LedgerTransaction`.
@@ -6,25 +6,23 @@ port `LedgerTransaction`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Literal
 
-from headrace_errors import QuotaExceeded
+from headrace_meter.budgets import AccountKey, Purpose
 
-from headrace_meter.money import bounded, text_of
-from headrace_meter.offers import Part, Price, Terms, UnitPrices
-from headrace_meter.prices import REQUESTS, PriceList
-
-THRESHOLDS_PERCENT = (50, 80, 100)
 Quantities = Mapping[str, int]
-_NOTHING: Quantities = MappingProxyType({})
 
 UsageKey = tuple[str, str]
 """A tenant and a usage id of its: another tenant may have chosen the same id."""
+
+CountKey = tuple[str, str, str]
+"""A tenant, a month and a model: whose quantities, meter by meter, count towards tiers."""
+
+AttemptKey = tuple[str, str, str]
+"""A tenant, its request (empty for none) and an attempt of that."""
 
 UsageStatus = Literal["completed", "failed", "unknown", "cancelled"]
 ReservationState = Literal["held", "unknown", "settled", "released"]
@@ -46,6 +44,7 @@ class Usage:
     ended_at: datetime
     request_id: str = ""
     feature: str = ""
+    principal: str = ""
     document: str = ""
     reservation_id: str = ""
     attempt: int = 1
@@ -57,31 +56,57 @@ class Usage:
         return (self.tenant, self.usage_id)
 
     @property
-    def period(self) -> str:
-        """The month that pays, by when the attempt began."""
-        return period_of(self.started_at)
+    def purpose(self) -> Purpose:
+        """What it was spent for: which budgets count it, in the periods in which the attempt began."""
+        return Purpose(
+            tenant=self.tenant,
+            day=day_of(self.started_at),
+            feature=self.feature,
+            endpoint=self.operation,
+            model=self.model,
+            principal=self.principal,
+        )
+
+    @property
+    def attempt_key(self) -> AttemptKey:
+        """What it is a usage of."""
+        return (self.tenant, self.request_id, self.attempt_id)
+
+    @property
+    def provisional(self) -> bool:
+        """True when it was guessed: it counts only until it is known what the attempt used."""
+        return self.estimated or self.status == "unknown"
+
+    @property
+    def count_key(self) -> CountKey:
+        """Where its quantities count towards tiers."""
+        return (self.tenant, period_of(self.started_at), self.model)
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """One meter of one usage, rated: one row of the ledger and one row on the cost topic.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """Money that is given back to a tenant, whatever was used: it lowers the bill, and leaves the budget alone."""
 
-    `part` counts from 0 where the meter crossed from one tier into the next: each part has its own price.
-    """
-
-    usage_id: str
-    meter: str
-    quantity: int
-    price: Price
-    cost_picos: int
+    credit_id: str
+    tenant: str
+    amount_picos: int
     currency: str
-    price_version: str
-    part: int = 0
+    reason: str
+    granted_by: str
+    granted_at: datetime
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What names it: a tenant and a credit id of its."""
+        return (self.tenant, self.credit_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """Budget held for one attempt. `held` and `unknown` count against the month's limit."""
+    """Budget held for one attempt. `held` and `unknown` count against the budgets.
+
+    `held_on` names the budgets' accounts on which it is held besides its tenant's month, whatever is declared later.
+    """
 
     reservation_id: str
     tenant: str
@@ -89,6 +114,12 @@ class Reservation:
     period: str
     amount_picos: int
     state: ReservationState = "held"
+    held_on: tuple[AccountKey, ...] = ()
+
+    @property
+    def accounts(self) -> tuple[AccountKey, ...]:
+        """Every account on which it is held, or was."""
+        return (AccountKey(self.tenant, self.period), *self.held_on)
 
     @property
     def holds(self) -> bool:
@@ -98,65 +129,6 @@ class Reservation:
     def ended_by(self, status: UsageStatus) -> Reservation:
         """Return the reservation after its attempt's usage: settled, or held as unknown until a correction."""
         return replace(self, state="unknown" if status == "unknown" else "settled")
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A tenant's month: what is held, what is spent, and the highest threshold already announced, in percent.
-
-    `reserved_ever_picos` counts every reservation once, whatever became of it: what its rows are checked against.
-    """
-
-    tenant: str
-    period: str
-    reserved_picos: int = 0
-    spent_picos: int = 0
-    announced_percent: int = 0
-    reserved_ever_picos: int = 0
-
-    @property
-    def committed_picos(self) -> int:
-        """What counts against the limit."""
-        return self.reserved_picos + self.spent_picos
-
-    def hold(self, amount_picos: int, limit_picos: int | None) -> Account:
-        """Keep an amount back; QuotaExceeded when the month's limit does not allow it, None is no limit."""
-        if limit_picos is not None and self.committed_picos + amount_picos > limit_picos:
-            raise QuotaExceeded(
-                f"budget of {self.tenant} for {self.period}: {text_of(self.committed_picos)} of {text_of(limit_picos)}"
-                f" is spent or held, {text_of(amount_picos)} more is needed"
-            )
-        return replace(
-            self,
-            reserved_picos=bounded(self.reserved_picos + amount_picos),
-            reserved_ever_picos=bounded(self.reserved_ever_picos + amount_picos),
-        )
-
-    def uncount(self, amount_picos: int) -> Account:
-        """Stop counting a released reservation as reserved: it is taken up again, and counts where it is held now."""
-        return replace(self, reserved_ever_picos=self.reserved_ever_picos - amount_picos)
-
-    def give_back(self, amount_picos: int) -> Account:
-        """Stop keeping an amount back."""
-        return replace(self, reserved_picos=self.reserved_picos - amount_picos)
-
-    def spend(self, amount_picos: int) -> Account:
-        """Book what was used; never refused, for it happened."""
-        return replace(self, spent_picos=bounded(self.spent_picos + amount_picos))
-
-    def announce(self, limit_picos: int | None) -> tuple[Account, tuple[int, ...]]:
-        """Return the account and the thresholds that it crossed for the first time, in percent."""
-        if limit_picos is None:
-            return self, ()
-        crossed = tuple(
-            percent
-            for percent in THRESHOLDS_PERCENT
-            if percent > self.announced_percent and self.committed_picos * 100 >= limit_picos * percent
-        )
-        # A limit of 0 is crossed by the first cost, not by nothing.
-        if not crossed or not self.committed_picos:
-            return self, ()
-        return replace(self, announced_percent=crossed[-1]), crossed
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,38 +159,11 @@ class RequestProgress:
         return self.all_booked and self.attempts_held == 0
 
 
+def day_of(moment: datetime) -> str:
+    """Name the day in UTC, for example `2026-11-21`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"
+
+
 def period_of(moment: datetime) -> str:
     """Name the month in UTC, for example `2026-11`."""
     return f"{moment.astimezone(UTC):%Y-%m}"
-
-
-def rate(usage: Usage, prices: PriceList, *, counted: Quantities = _NOTHING) -> tuple[Charge, ...]:
-    """Price every meter of a usage as of when its attempt began; ModelUnpriced when one has no price.
-
-    `counted` is what the tenant's month had of each meter of the model before this usage: graduated prices need it.
-    An attempt that used nothing chargeable (it failed before the first token) gives one charge of quantity 0 on the
-    meter `requests`, so that every attempt stands in the ledger.
-    """
-    if not any(usage.quantities.values()):
-        nothing = Price(REQUESTS, f"{usage.model}@none", UnitPrices(), UnitPrices(), Terms())
-        return (_charge(usage, Part(0, nothing), prices),)
-    parts = prices.parts(usage.model, usage.quantities, usage.started_at, tenant=usage.tenant, counted=counted)
-    numbers: Counter[str] = Counter()
-    charges = []
-    for part in parts:
-        charges.append(_charge(usage, part, prices, number=numbers[part.price.meter]))
-        numbers[part.price.meter] += 1
-    return tuple(charges)
-
-
-def _charge(usage: Usage, part: Part, prices: PriceList, *, number: int = 0) -> Charge:
-    return Charge(
-        usage_id=usage.usage_id,
-        meter=part.price.meter,
-        quantity=part.quantity,
-        price=part.price,
-        cost_picos=part.cost_picos,
-        currency=prices.currency,
-        price_version=prices.version,
-        part=number,
-    )

@@ -1,4 +1,4 @@
-"""A charge as a FOCUS 1.4 row: the names and the text forms of its columns.
+"""A charge or a credit as a FOCUS 1.4 row: the names and the text forms of its columns.
 
 Source: focus.finops.org, specification 1.4, dataset Cost and Usage. FOCUS has no column for a token or a model; those
 are `x_` columns. Columns whose condition does not hold here (regions, commitments, capacity, allocation, invoices) are
@@ -7,10 +7,11 @@ left out, as FOCUS wants it.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from headrace_meter.domain import Charge, Usage
+from headrace_meter.charges import Charge
+from headrace_meter.domain import Credit, Usage
 from headrace_meter.money import millionths_text, plain, text_of
 from headrace_meter.offers import UnitPrices
 from headrace_meter.prices import REQUESTS, PriceList
@@ -26,7 +27,7 @@ def focus_row(usage: Usage, charge: Charge, prices: PriceList, *, tenant_name: s
     return {
         **_who(usage, charge, prices),
         "SubAccountName": tenant_name or usage.tenant,
-        **_when(usage),
+        **_when(usage.started_at, usage.ended_at),
         **_what(usage, charge),
         **_how_much(charge),
         **_quoted(charge),
@@ -42,39 +43,65 @@ def focus_row(usage: Usage, charge: Charge, prices: PriceList, *, tenant_name: s
     }
 
 
+def focus_credit(credit: Credit, prices: PriceList, *, tenant_name: str = "") -> FocusRow:
+    """Write a credit as a row: its amount below zero, of no model and no meter."""
+    amount = text_of(-credit.amount_picos)
+    return {
+        **_account(credit.tenant, credit.currency, prices),
+        "HostProviderName": _PLATFORM,
+        "SubAccountName": tenant_name or credit.tenant,
+        **_when(credit.granted_at, credit.granted_at + timedelta(seconds=1)),
+        "ChargeCategory": "Credit",
+        "ChargeDescription": credit.reason,
+        "ChargeFrequency": "One-Time",
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceSubcategory": "Generative AI",
+        "ServiceName": "credit",
+        **dict.fromkeys(("BilledCost", "EffectiveCost", "ContractedCost", "ListCost"), amount),
+        "PricingCurrency": credit.currency,
+        "PricingCurrencyEffectiveCost": amount,
+        "x_CreditId": credit.credit_id,
+    }
+
+
 def rfc3339(moment: datetime) -> str:
     """Write a time in UTC, with microseconds only where it has some."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _who(usage: Usage, charge: Charge, prices: PriceList) -> FocusRow:
+    row = _account(usage.tenant, charge.currency, prices)
+    row["HostProviderName"] = _PLATFORM if usage.provider == _OWN_PROVIDER else usage.provider
+    return row
+
+
+def _account(tenant: str, currency: str, prices: PriceList) -> FocusRow:
     return {
         "BillingAccountId": prices.account_id,
         "BillingAccountName": prices.account_name,
-        "BillingCurrency": charge.currency,
-        "SubAccountId": usage.tenant,
-        "HostProviderName": _PLATFORM if usage.provider == _OWN_PROVIDER else usage.provider,
+        "BillingCurrency": currency,
+        "SubAccountId": tenant,
         "InvoiceIssuerName": prices.account_name,
         "ServiceProviderName": _PLATFORM,
     }
 
 
-def _when(usage: Usage) -> FocusRow:
-    month = usage.started_at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def _when(begin: datetime, end: datetime) -> FocusRow:
+    month = begin.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
     return {
         "BillingPeriodStart": rfc3339(month),
         "BillingPeriodEnd": rfc3339(following),
-        "ChargePeriodStart": rfc3339(usage.started_at),
-        "ChargePeriodEnd": rfc3339(usage.ended_at),
+        "ChargePeriodStart": rfc3339(begin),
+        "ChargePeriodEnd": rfc3339(end),
     }
 
 
 def _what(usage: Usage, charge: Charge) -> FocusRow:
     return {
         "ChargeCategory": "Usage",
-        "ChargeClass": "",
-        "ChargeDescription": f"{charge.quantity} {charge.meter} of {usage.model}, {usage.status}",
+        "ChargeClass": "Correction" if charge.correction else "",
+        "ChargeDescription": _description(usage, charge),
         "ChargeFrequency": "Usage-Based",
         "PricingCategory": "Standard",
         "ServiceCategory": "AI and Machine Learning",
@@ -87,6 +114,13 @@ def _what(usage: Usage, charge: Charge) -> FocusRow:
         "SkuPriceId": _sku_price_id(charge),
         "SkuPriceDetails": _sku_price_details(charge),
     }
+
+
+def _description(usage: Usage, charge: Charge) -> str:
+    what = f"{abs(charge.quantity)} {charge.meter} of {usage.model}"
+    if charge.takes_back is not None:
+        return f"takes back an estimate of {what}"
+    return f"{what}, {usage.status}" + (" (was estimated before)" if charge.correction else "")
 
 
 def _sku_price_id(charge: Charge) -> str:

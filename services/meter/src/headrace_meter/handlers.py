@@ -6,17 +6,22 @@ What decides (prices, limits, the time) is looked up here, before a transaction;
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from headrace_errors import HeadraceError, InvalidMessage
+from headrace_errors import HeadraceError, InvalidMessage, Refused
 
+from headrace_meter.accounts import Standing
 from headrace_meter.booking import Answer, book, use_late
-from headrace_meter.domain import Usage, period_of, rate
-from headrace_meter.facts import Close, Fact, GiveBack, Hold, Trace, Use, wanted_by
+from headrace_meter.budgets import Purpose
+from headrace_meter.charges import rate
+from headrace_meter.domain import Credit, Usage, day_of
+from headrace_meter.facts import Close, Fact, GiveBack, Grant, Hold, Trace, Use, wanted_by
 from headrace_meter.ports import (
-    Budgets,
+    BudgetBook,
     Clock,
     CostRows,
+    Declared,
     LedgerTransaction,
     Observed,
     Post,
@@ -29,45 +34,61 @@ from headrace_meter.ports import (
 from headrace_meter.prices import ModelUnpriced, PriceList
 from headrace_meter.working_set import Changes, WorkingSet
 
-GROUPS = ("model", "feature", "operation", "request", "meter", "day")
+GROUPS = ("model", "feature", "operation", "principal", "request", "meter", "day")
 SUMS_MAX = 10_000
+STANDINGS_MAX = 1_000  # accounts of one budget that holds for each value by itself
 RERATED_MAX = 200  # unrated usages a transaction
+BEGUN_AROUND = timedelta(hours=1)  # what clocks and waits may put between an attempt's start and its reservation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rules:
-    """What every booking follows: prices, budgets, how cost rows are made, and who is told."""
+    """What every booking follows: prices, who is declared, how cost rows are made, and who is told.
+
+    `prices` is replaced as a whole where a newer book holds; what was rated by the one before is booked as it is.
+    """
 
     prices: PriceList
-    budgets: Budgets
+    declared: Declared
     cost_rows: CostRows
     observed: Observed
 
 
-async def reserve(
-    tenant: str,
-    reservation_id: str,
-    request_id: str,
-    model: str,
-    quantities: Quantities,
-    *,
-    trace: Trace,
-    post: Post,
-    rules: Rules,
-    clock: Clock,
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be held: the most that an attempt will use, and for whom. It began at `started_at`; None is now."""
+
+    tenant: str
+    reservation_id: str
+    request_id: str
+    model: str
+    quantities: Quantities
+    feature: str = ""
+    operation: str = "generate"
+    principal: str = ""
+    started_at: datetime | None = None
+
+
+async def reserve(wish: Wish, *, trace: Trace, post: Post, rules: Rules, clock: Clock) -> int:
     """Hold what an attempt may cost at most and return it in picos; the same id again returns what was held.
 
-    ModelUnpriced, QuotaExceeded, or RequestOver once the request has its outcome.
+    It counts in the periods in which the attempt began, as its usage will. ModelUnpriced, QuotaExceeded, RequestOver
+    once the request has its outcome, or InvalidMessage for an attempt of another time.
     """
-    now = clock()
+    rules.declared.check(wish.tenant)
+    began = _begun(wish.started_at, clock())
     hold = Hold(
-        tenant=tenant,
-        reservation_id=reservation_id,
-        request_id=request_id,
-        period=period_of(now),
-        limit_picos=rules.budgets.limit_picos(tenant),
-        amount_picos=rules.prices.hold_picos(model, _checked(quantities), now, tenant=tenant),
+        purpose=Purpose(
+            tenant=wish.tenant,
+            day=day_of(began),
+            feature=wish.feature,
+            endpoint=wish.operation,
+            model=wish.model,
+            principal=wish.principal,
+        ),
+        reservation_id=wish.reservation_id,
+        request_id=wish.request_id,
+        amount_picos=rules.prices.hold_picos(wish.model, _checked(wish.quantities), began, tenant=wish.tenant),
         trace=trace,
     )
     return await post(hold) or 0
@@ -84,17 +105,34 @@ async def settle(usage: Usage, *, trace: Trace, post: Post, rules: Rules) -> int
 
 
 async def rated(usage: Usage, *, trace: Trace, rules: Rules) -> Use:
-    """Return a usage as it is to be booked: with its charges and their cost rows, or with why it has no price."""
-    limit = rules.budgets.limit_picos_if_known(usage.tenant)
+    """Return a usage as it is to be booked: with its charges and their cost rows, or with why it has no price.
+
+    Where a tier decides, charges and rows wait for the transaction, which knows what the month had before.
+    """
+    prices = rules.prices
     try:
-        charges = rate(usage, rules.prices)
+        charges = rate(usage, prices)
     except ModelUnpriced as error:
-        return Use(usage=usage, unpriced=error.detail, limit_picos=limit, trace=trace)
+        return Use(usage=usage, prices=prices, unpriced=error.detail, trace=trace)
+    if any(charge.price.terms.tier for charge in charges):
+        return Use(usage=usage, prices=prices, trace=trace)
     rows = await rules.cost_rows(usage, charges, trace)
-    return Use(usage=usage, charges=charges, cost_rows=rows, limit_picos=limit, trace=trace)
+    return Use(usage=usage, prices=prices, charges=charges, cost_rows=rows, trace=trace)
 
 
-async def book_all(facts: Sequence[Use | Close], *, transaction: Transaction, rules: Rules) -> list[Answer]:
+def granted(credit: Credit, *, trace: Trace, rules: Rules) -> Grant:
+    """Return a credit as it is to be booked; InvalidMessage in another currency, or for an undeclared tenant."""
+    currency = rules.prices.currency
+    if credit.currency != currency:
+        raise InvalidMessage(f"a credit in {credit.currency}, the ledger is in {currency}", reason="currency")
+    try:
+        rules.declared.check(credit.tenant)
+    except Refused as error:
+        raise InvalidMessage(error.detail, reason=error.reason) from None
+    return Grant(credit=credit, trace=trace)
+
+
+async def book_all(facts: Sequence[Use | Close | Grant], *, transaction: Transaction, rules: Rules) -> list[Answer]:
     """Book the facts of a transaction's deliveries, all of them or none; what came before is answered from the ledger.
 
     A usage is booked whatever its tenant's budget says, for it happened. Of a request's outcomes the first one stays;
@@ -106,7 +144,7 @@ async def book_all(facts: Sequence[Use | Close], *, transaction: Transaction, ru
         answers = [
             book(fact, books) if new else books.costs.get(fact.key) for fact, new in zip(facts, first_time, strict=True)
         ]
-        await ledger.keep(books.changes)
+        await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
     return answers
 
@@ -116,7 +154,7 @@ async def book_each(facts: Sequence[Fact], *, transaction: Transaction, rules: R
     async with transaction as ledger:
         books = await ledger.load(wanted_by(facts))
         answers = [_answer(fact, books) for fact in facts]
-        await ledger.keep(books.changes)
+        await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
     return answers
 
@@ -127,7 +165,7 @@ async def rate_unrated(*, new_transaction: Callable[[], Transaction], rules: Rul
     while True:
         async with new_transaction() as ledger:
             usages = await ledger.unrated(RERATED_MAX, after=after)
-            changes = await _book_late([await rated(usage, trace={}, rules=rules) for usage in usages], ledger)
+            changes = await _book_late([await rated(usage, trace={}, rules=rules) for usage in usages], ledger, rules)
         if not usages:
             return booked
         _tell(changes, rules)
@@ -146,18 +184,32 @@ async def get_usage(selection: Selection, group_by: Sequence[str], *, book: Usag
     return report
 
 
+async def get_budgets(tenant: str, *, book: BudgetBook, clock: Clock) -> Sequence[Standing]:
+    """Return how a tenant's budgets stand in their current periods, by name."""
+    return await book.standings(tenant, day_of(clock()), accounts_max=STANDINGS_MAX)
+
+
 def price(tenant: str, model: str, quantities: Quantities, *, prices: PriceList, clock: Clock) -> int:
     """Return what the quantities would cost the tenant now, in picos, without holding anything; ModelUnpriced."""
     return prices.cost_picos(model, _checked(quantities), clock(), tenant=tenant)
 
 
-async def _book_late(uses: Sequence[Use], ledger: LedgerTransaction) -> Changes:
+async def _book_late(uses: Sequence[Use], ledger: LedgerTransaction, rules: Rules) -> Changes:
     priced = [use for use in uses if not use.unpriced]
     books = await ledger.load(wanted_by(priced))
     for use in priced:
         use_late(use, books)
-    await ledger.keep(books.changes)
+    await _keep(books.changes, ledger, rules)
     return books.changes
+
+
+async def _keep(changes: Changes, ledger: LedgerTransaction, rules: Rules) -> None:
+    """Keep what changed, once charges that were made in the transaction have their cost rows, too."""
+    for place, use in enumerate(changes.charged):
+        if not use.cost_rows:
+            rows = await rules.cost_rows(use.usage, use.charges, use.trace)
+            changes.charged[place] = replace(use, cost_rows=rows)
+    await ledger.keep(changes)
 
 
 def _answer(fact: Fact, books: WorkingSet) -> Answer | HeadraceError:
@@ -169,9 +221,18 @@ def _answer(fact: Fact, books: WorkingSet) -> Answer | HeadraceError:
 
 def _tell(changes: Changes, rules: Rules) -> None:
     for use in changes.charged:
-        rules.observed.rated(use.usage.model, use.cost_picos)
+        if use.cost_picos >= 0:  # a counter never goes back: what was taken back stays counted
+            rules.observed.rated(use.usage.model, use.cost_picos)
     for use in changes.unrated:
         rules.observed.unrated(use.usage, use.unpriced)
+
+
+def _begun(started_at: datetime | None, now: datetime) -> datetime:
+    """Return when an attempt begins; InvalidMessage for a time that nothing held now can be for."""
+    began = started_at or now
+    if abs(began - now) > BEGUN_AROUND:
+        raise InvalidMessage(f"started_at is more than {BEGUN_AROUND} from now: an attempt is reserved as it begins")
+    return began
 
 
 def _checked(quantities: Quantities) -> Quantities:

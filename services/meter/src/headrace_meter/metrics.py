@@ -47,12 +47,15 @@ class Metrics:
         differences: Counter[tuple[str, str]] = Counter()
         for each in books:
             tenant = self._label(each.tenant)
-            for state, picos in {"reserved": each.reserved_picos, **each.by_state_picos}.items():
+            # What a budget holds is held by its tenant's month, too.
+            states = {} if each.budget else {"reserved": each.reserved_picos, **each.by_state_picos}
+            for state, picos in states.items():
                 reserved[tenant, state] += picos
             for book, difference in each.differences().items():
                 differences[tenant, book] += abs(difference)
                 if difference:
                     where = {"tenant": each.tenant, "period": each.period}
+                    where |= {"budget": each.budget, "subject": each.subject} if each.budget else {}
                     _log.error("conservation.violated", **where, book=book, difference=difference)
         held = Counter({self._label(each.tenant): 0 for each in books})
         for name, count in leaked.items():

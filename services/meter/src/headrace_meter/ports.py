@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from headrace_meter.accounts import Standing
 from headrace_meter.booking import Answer
-from headrace_meter.domain import Charge, RequestProgress, Usage, UsageKey
+from headrace_meter.budgets import Budget
+from headrace_meter.charges import Charge
+from headrace_meter.domain import RequestProgress, Usage, UsageKey
 from headrace_meter.facts import Fact, Trace, Wanted
 from headrace_meter.working_set import Changes, WorkingSet
 
@@ -30,6 +33,17 @@ class LedgerTransaction(Protocol):
 
     async def keep(self, changes: Changes) -> None:
         """Keep what changed, and announce it: a cost row for each charge, and the thresholds that were crossed."""
+        ...
+
+    async def budgets(self) -> Sequence[Budget]:
+        """Return every budget that is declared, of any tenant."""
+        ...
+
+    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
+        """Keep these budgets instead of those before.
+
+        The accounts of the `opening` ones begin with what was spent in their periods so far, and what is held on them.
+        """
         ...
 
     async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
@@ -85,6 +99,8 @@ class UsageReport:
     usages: int
     reserved_picos: int
     progress: RequestProgress
+    credits_picos: int = 0
+    """What was given back within the time asked for; 0 for a request."""
 
 
 class UsageBook(Protocol):
@@ -95,15 +111,22 @@ class UsageBook(Protocol):
         ...
 
 
-class Budgets(Protocol):
-    """The declared budgets."""
+class BudgetBook(Protocol):
+    """The budgets as they are asked for."""
 
-    def limit_picos(self, tenant: str) -> int | None:
-        """Return a tenant's monthly limit, None for no limit; Refused (unknown_tenant) when it is not declared."""
+    async def standings(self, tenant: str, day: str, *, accounts_max: int) -> Sequence[Standing]:
+        """Return a tenant's budgets in the periods that the day is in, all of one snapshot.
+
+        Of one that holds for each value by itself, at most `accounts_max` accounts: the fullest.
+        """
         ...
 
-    def limit_picos_if_known(self, tenant: str) -> int | None:
-        """Return a tenant's monthly limit, None for no limit or when the tenant is not declared."""
+
+class Declared(Protocol):
+    """The tenants as they are declared."""
+
+    def check(self, tenant: str) -> None:
+        """Raise Refused (unknown_tenant) for a tenant that is not declared."""
         ...
 
 

@@ -35,7 +35,11 @@ _KEYS = {"version", "account", "currency", "rates", "machines", "exchange", "con
 
 def read_price_file(path: Path, *, currency: str) -> PriceList:
     """Read a file that has a `prices` section and may have others; InvalidPrices names file, line, key and problem."""
-    name, text = str(path), path.read_text(encoding="utf-8")
+    return read_price_text(path.read_text(encoding="utf-8"), str(path), currency=currency)
+
+
+def read_price_text(text: str, name: str, *, currency: str) -> PriceList:
+    """Read a text that has a `prices` section; InvalidPrices names it as `name`, with line, key and problem."""
     try:
         marked = MarkedYaml.read(text)
     except yaml.YAMLError as error:

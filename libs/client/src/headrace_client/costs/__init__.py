@@ -1,5 +1,6 @@
 """Money as finance asks for it: the ledger's sums, the topic's rows, and whether both agree with what was used."""
 
+from headrace_client.costs.credits import CreditDiffers, Credited, grant
 from headrace_client.costs.desk import CostDesk
 from headrace_client.costs.focus import FOCUS_COLUMNS, FOCUS_VERSION, focus_record
 from headrace_client.costs.held import Held
@@ -11,11 +12,14 @@ __all__ = [
     "FOCUS_COLUMNS",
     "FOCUS_VERSION",
     "CostDesk",
+    "CreditDiffers",
+    "Credited",
     "Held",
     "Reconciliation",
     "Seen",
     "Span",
     "Tally",
     "focus_record",
+    "grant",
     "reconcile",
 ]

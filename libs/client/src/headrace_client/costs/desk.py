@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from headrace.meter.v1 import meter_service_pb2, meter_service_pb2_grpc
 from headrace_errors import InvalidMessage
-from headrace_messaging import Bus, Codec, Event
+from headrace_messaging import Bus, Codec, Event, Outgoing, Publisher
 from headrace_messaging.consuming.partitions import Place
 from headrace_messaging.consuming.ranges import bounds, read_ranges
 from headrace_runtime import EVERYONE, CallContext, Peer
@@ -45,14 +45,25 @@ class CostDesk:
         self, tenant: str, *, group_by: Sequence[str] = (), since: str = "", until: str = "", request_id: str = ""
     ) -> meter_service_pb2.GetUsageResponse:
         """Sum a tenant's usage and cost, begun from `since` until before `until` (RFC 3339; empty: no limit)."""
-        if self._meter is None:
-            raise RuntimeError("the desk is not open: use it as an async context manager")
-        stub: Any = meter_service_pb2_grpc.MeterServiceStub(self._meter.channel)
         request = meter_service_pb2.GetUsageRequest(request_id=request_id, group_by=group_by, to=until)
         setattr(request, "from", since)  # a keyword in Python
-        context = CallContext(tenant, (EVERYONE,), datetime.now(UTC) + timedelta(seconds=CALL_TIMEOUT_S))
-        response: meter_service_pb2.GetUsageResponse = await self._meter.call(stub.GetUsage, request, context)
+        response: meter_service_pb2.GetUsageResponse = await self._ask("GetUsage", request, tenant)
         return response
+
+    async def budgets(self, tenant: str) -> meter_service_pb2.ListBudgetsResponse:
+        """Tell how a tenant's budgets stand in their current periods."""
+        request = meter_service_pb2.ListBudgetsRequest()
+        response: meter_service_pb2.ListBudgetsResponse = await self._ask("ListBudgets", request, tenant)
+        return response
+
+    async def publish(self, outgoing: Outgoing) -> None:
+        """Publish one event and wait until the bus has it; Unavailable when it does not take it."""
+        publisher = Publisher(self._bus, self._codec, client_id="costs")
+        await publisher.start()
+        try:
+            await publisher.publish(outgoing)
+        finally:
+            await publisher.stop()
 
     async def read(self, topics: Sequence[str], held: Held) -> AsyncIterator[Event[Any]]:
         """Yield what the topics hold beyond `held`, of any tenant, and note in it what was read.
@@ -66,3 +77,10 @@ class CostDesk:
                 yield await self._codec.decode(record)
             except InvalidMessage:
                 continue
+
+    async def _ask(self, method: str, request: Any, tenant: str) -> Any:
+        if self._meter is None:
+            raise RuntimeError("the desk is not open: use it as an async context manager")
+        stub: Any = meter_service_pb2_grpc.MeterServiceStub(self._meter.channel)
+        context = CallContext(tenant, (EVERYONE,), datetime.now(UTC) + timedelta(seconds=CALL_TIMEOUT_S))
+        return await self._meter.call(getattr(stub, method), request, context)

@@ -6,7 +6,7 @@ It is given a tally of both topics and the ledger's sums, wherever they were rea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -25,16 +25,25 @@ _WITHOUT_ROW = f"""SELECT usage_id FROM usages WHERE {_IN_SPAN} AND NOT EXISTS (
 _STRAY = f"""SELECT DISTINCT usage_id FROM costs WHERE {_IN_SPAN} AND NOT EXISTS (SELECT 1 FROM usages
   WHERE usages.tenant = costs.tenant AND usages.usage_id = costs.usage_id) LIMIT :most"""  # noqa: S608
 _DOUBLED = f"""SELECT usage_id, meter FROM costs WHERE {_IN_SPAN}
-  GROUP BY usage_id, meter, price HAVING count(*) > 1 LIMIT :most"""  # noqa: S608
+  GROUP BY usage_id, meter, price, corrects HAVING count(*) > 1 LIMIT :most"""  # noqa: S608
+_WRONGLY_BACK = f"""SELECT event_id FROM costs WHERE {_IN_SPAN} AND corrects <> '' AND NOT EXISTS (SELECT 1
+  FROM costs AS original WHERE original.tenant = costs.tenant AND original.event_id = costs.corrects
+  AND original.quantity = -costs.quantity AND original.high * {HALF_PICOS} + original.low
+  = -(costs.high * {HALF_PICOS} + costs.low)) LIMIT :most"""  # noqa: S608
 _UNEQUAL = f"""SELECT usage_id, meter, sum(used), sum(rated) FROM (
-    SELECT usage_id, meter, quantity AS used, 0 AS rated FROM used JOIN usages USING (tenant, usage_id) WHERE {_IN_SPAN}
+    SELECT usage_id, meter, quantity AS used, 0 AS rated
+      FROM used JOIN counting USING (tenant, usage_id) WHERE {_IN_SPAN}
     UNION ALL SELECT usage_id, meter, 0, quantity FROM costs WHERE {_IN_SPAN})
   GROUP BY usage_id, meter HAVING sum(used) <> sum(rated) LIMIT :most"""  # noqa: S608
 _CONTRADICTED = f"SELECT what, id FROM contradicted WHERE {_IN_SPAN} LIMIT :most"  # noqa: S608
-_USED = f"""SELECT model, meter, sum(quantity) FROM used JOIN usages USING (tenant, usage_id) WHERE {_IN_SPAN}
+_USED = f"""SELECT model, meter, sum(quantity) FROM used JOIN counting USING (tenant, usage_id) WHERE {_IN_SPAN}
   GROUP BY model, meter ORDER BY model, meter"""  # noqa: S608
 _RATED = f"""SELECT model, meter, sum(quantity), sum(high), sum(low) FROM costs WHERE {_IN_SPAN}
   GROUP BY model, meter ORDER BY model, meter"""  # noqa: S608
+_UNEQUAL_CREDITS = f"""SELECT credit_id, sum(granted), count(*), sum(CASE granted WHEN 1 THEN picos ELSE -picos END)
+  FROM credits WHERE {_IN_SPAN} GROUP BY credit_id
+  HAVING count(*) <> 2 OR sum(CASE granted WHEN 1 THEN picos ELSE -picos END) <> 0 LIMIT :most"""  # noqa: S608
+_CREDITS = f"SELECT picos FROM credits WHERE {_IN_SPAN} AND granted = :granted"  # noqa: S608
 _COUNTS = f"""SELECT (SELECT count(*) FROM usages WHERE {_IN_SPAN}),
   (SELECT count(*) FROM costs WHERE {_IN_SPAN})"""  # noqa: S608
 
@@ -54,6 +63,8 @@ class Reconciliation:
     ledger_costs: Amounts
     cost_topic_costs: Amounts
     differences: tuple[str, ...]
+    credits: Amounts = field(default_factory=dict)
+    """What was given back: `granted`, in the `ledger`, on the `cost_topic`."""
 
     @property
     def equal(self) -> bool:
@@ -81,6 +92,7 @@ class Reconciliation:
             "cost_topic": dict(self.cost_topic),
             "ledger_cost": f"{self.ledger_cost:f}",
             "cost_topic_cost": f"{self.cost_topic_cost:f}",
+            "credits": {place: f"{amount:f}" for place, amount in self.credits.items()},
             "differences": list(self.differences),
         }
 
@@ -94,11 +106,13 @@ def reconcile(tally: Tally, tenant: str, ledger: GetUsageResponse, span: Span = 
     on_topic = {name: quantity for name, (quantity, _, _) in rated.items() if quantity}
     topic_costs = {name: Decimal(high * HALF_PICOS + low).scaleb(-12) for name, (_, high, low) in rated.items()}
     in_ledger, ledger_costs = _of_ledger(ledger)
+    credits_ = _credits(tally, values, ledger)
     differences = [
         *_row_differences(tally, values),
         *_sum_differences("usage", in_usage, "ledger", in_ledger),
         *_sum_differences("ledger", in_ledger, "cost topic", on_topic),
         *_cost_differences(ledger_costs, topic_costs),
+        *_credit_differences(tally, values, credits_),
     ]
     if ledger.usages != usages:
         differences.append(f"the ledger rated {ledger.usages} usages, the topic holds {usages}")
@@ -111,7 +125,16 @@ def reconcile(tally: Tally, tenant: str, ledger: GetUsageResponse, span: Span = 
         ledger_costs=ledger_costs,
         cost_topic_costs=topic_costs,
         differences=tuple(differences[:DIFFERENCES_MAX]),
+        credits=credits_,
     )
+
+
+def _credits(tally: Tally, values: Mapping[str, Any], ledger: GetUsageResponse) -> Amounts:
+    granted, on_topic = (
+        Decimal(sum(picos for (picos,) in tally.rows(_CREDITS, **values, granted=which))).scaleb(-12).normalize()
+        for which in (1, 0)
+    )
+    return {"granted": granted, "ledger": Decimal(ledger.credits or 0), "cost_topic": on_topic}
 
 
 def _of_ledger(ledger: GetUsageResponse) -> tuple[Sums, Amounts]:
@@ -132,6 +155,8 @@ def _row_differences(tally: Tally, values: Mapping[str, Any]) -> Iterator[str]:
         yield f"{what} {name} was published with two contents"
     for usage_id, meter in tally.rows(_DOUBLED, **limited):
         yield f"usage {usage_id} has two cost rows for {meter} at one price"
+    for (row_id,) in tally.rows(_WRONGLY_BACK, **limited):
+        yield f"cost row {row_id} takes back what the topic does not hold"
     alone = [usage_id for (usage_id,) in tally.rows(_WITHOUT_ROW, **limited)]
     strays = [usage_id for (usage_id,) in tally.rows(_STRAY, **limited)]
     for usage_id in alone:
@@ -155,3 +180,15 @@ def _cost_differences(ledger: Amounts, topic: Amounts) -> Iterator[str]:
         one, other = ledger.get(name, Decimal(0)), topic.get(name, Decimal(0))
         if one != other:
             yield f"{name}: the ledger's cost is {one:f}, the cost topic's {other:f}"
+
+
+def _credit_differences(tally: Tally, values: Mapping[str, Any], sums: Amounts) -> Iterator[str]:
+    """Compare credit by credit: each that was granted has its row, of the same amount; and the sums of all places."""
+    for credit_id, granted, rows, _ in tally.rows(_UNEQUAL_CREDITS, **values, most=DIFFERENCES_MAX):
+        if not granted:
+            yield f"a cost row of credit {credit_id}, which was not granted"
+        else:
+            what = "no cost row" if rows == 1 else "a cost row of another amount"
+            yield f"credit {credit_id} has {what}"
+    if len(set(sums.values())) > 1:
+        yield "credits: " + ", ".join(f"{place.replace('_', ' ')} {amount:f}" for place, amount in sums.items())

@@ -1,7 +1,8 @@
-"""What two topics told, kept beside each other on disk: as much as there is, in a bounded memory.
+"""What the topics of money told, kept beside each other on disk: as much as there is, in a bounded memory.
 
-A fact delivered twice is one fact, by its event id; two contents under one id are noted. SQLite's private temporary
-file holds it (it goes when the tally is closed), and its queries compare it usage by usage.
+A fact delivered twice is one fact, by its event id; two contents under one id are noted. An estimate counts as long as
+no usage tells what its attempt used indeed, whichever was published first (`counting`). SQLite's private temporary file
+holds it (it goes when the tally is closed), and its queries compare it usage by usage.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from headrace.cost.v1.cost_pb2 import CostRecorded
+from headrace.cost.v1.credit_pb2 import CreditGranted
 from headrace.usage.v1.usage_pb2 import UsageRecorded
 
 CACHE_KIB = 32 * 1024
@@ -27,11 +29,18 @@ _PICOS = 10**12
 HALF_PICOS = 10**6  # a sum of picos can pass 64 bits, two sums of its halves do not
 
 _TABLES = """
-CREATE TABLE usages (tenant, usage_id, model, began_us INTEGER, digest, PRIMARY KEY (tenant, usage_id)) WITHOUT ROWID;
+CREATE TABLE usages (tenant, usage_id, request_id, attempt_id, provisional INTEGER, model, began_us INTEGER, digest,
+  PRIMARY KEY (tenant, usage_id)) WITHOUT ROWID;
+CREATE INDEX usages_known ON usages (tenant, request_id, attempt_id) WHERE NOT provisional;
 CREATE TABLE used (tenant, usage_id, meter, quantity INTEGER, PRIMARY KEY (tenant, usage_id, meter)) WITHOUT ROWID;
-CREATE TABLE costs (tenant, usage_id, event_id, model, meter, price, quantity INTEGER, high INTEGER, low INTEGER,
-  began_us INTEGER, digest, PRIMARY KEY (tenant, event_id)) WITHOUT ROWID;
+CREATE VIEW counting AS SELECT * FROM usages WHERE NOT provisional OR NOT EXISTS (SELECT 1 FROM usages AS known
+  WHERE NOT known.provisional AND known.tenant = usages.tenant
+  AND known.request_id = usages.request_id AND known.attempt_id = usages.attempt_id);
+CREATE TABLE costs (tenant, usage_id, event_id, model, meter, price, corrects,
+  quantity INTEGER, high INTEGER, low INTEGER, began_us INTEGER, digest, PRIMARY KEY (tenant, event_id)) WITHOUT ROWID;
 CREATE INDEX costs_of_usage ON costs (tenant, usage_id);
+CREATE TABLE credits (tenant, credit_id, granted INTEGER, picos INTEGER, began_us INTEGER, digest, event_id,
+  PRIMARY KEY (tenant, credit_id, granted)) WITHOUT ROWID;
 CREATE TABLE contradicted (tenant, what, id, began_us INTEGER, PRIMARY KEY (tenant, what, id)) WITHOUT ROWID;
 """
 
@@ -76,33 +85,47 @@ class Tally:
         """Add a usage event. A repeated call may tell its usage again with other times: what it used is what counts."""
         used = +_used(usage)  # plus leaves out what is zero
         digest = _digest(usage.model, *(f"{meter}={quantity}" for meter, quantity in sorted(used.items())))
-        row = (tenant, event_id, usage.model, _microseconds(usage.started_at), digest)
-        if self._is_new("INSERT OR IGNORE INTO usages VALUES (?, ?, ?, ?, ?)", row):
+        began = _microseconds(usage.started_at)
+        provisional = usage.estimated or usage.status == "unknown"
+        row = (tenant, event_id, usage.request_id, usage.attempt_id, provisional, usage.model, began, digest)
+        if self._is_new("INSERT OR IGNORE INTO usages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row):
             parts = [(tenant, event_id, meter, quantity) for meter, quantity in used.items()]
             self._database.executemany("INSERT INTO used VALUES (?, ?, ?, ?)", parts)
         else:
-            self._check("usages", "usage", tenant, event_id, digest, row[3])
+            self._check("usages", "usage", tenant, event_id, digest, began)
+
+    def add_credit(self, tenant: str, event_id: str, credit: CreditGranted) -> None:
+        """Add a credit that was granted; ValueError for an amount that is none. When it was said again is no matter."""
+        digest = _digest(f"{Decimal(credit.amount or 0).normalize():f}", credit.currency, credit.reason)
+        self._add_credit(
+            (tenant, event_id, 1, _picos(credit.amount), _microseconds(credit.granted_at), digest, event_id)
+        )
 
     def add_cost(self, tenant: str, event_id: str, row: CostRecorded) -> None:
-        """Add a cost event; ValueError for amounts that are none."""
-        high, low = divmod(int(Decimal(row.billed_cost or 0) * _PICOS), HALF_PICOS)
+        """Add a cost event, of usage or of a credit; ValueError for amounts that are none."""
+        if row.x_credit_id:
+            digest = _digest(row.SerializeToString(deterministic=True).hex())
+            began = _microseconds(row.charge_period_start)
+            self._add_credit((tenant, row.x_credit_id, 0, -_picos(row.billed_cost), began, digest, event_id))
+            return
+        high, low = divmod(_picos(row.billed_cost), HALF_PICOS)
         began, digest = _microseconds(row.charge_period_start), _digest(row.SerializeToString(deterministic=True).hex())
         kept = (
-            tenant, row.x_usage_id, event_id, row.x_model, row.sku_meter, row.sku_price_id,
+            tenant, row.x_usage_id, event_id, row.x_model, row.sku_meter, row.sku_price_id, row.x_corrects_row_id,
             int(row.consumed_quantity or 0), high, low, began, digest,
         )  # fmt: skip
-        if not self._is_new("INSERT OR IGNORE INTO costs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", kept):
+        if not self._is_new("INSERT OR IGNORE INTO costs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", kept):
             self._check("costs", "cost row", tenant, event_id, digest, began)
 
     def tenants(self) -> list[str]:
         """Return every tenant of which there is anything."""
-        query = "SELECT tenant FROM usages UNION SELECT tenant FROM costs ORDER BY 1"
+        query = "SELECT tenant FROM usages UNION SELECT tenant FROM costs UNION SELECT tenant FROM credits ORDER BY 1"
         return [tenant for (tenant,) in self.rows(query)]
 
     def usages(self, span: Span) -> Iterator[tuple[str, str, datetime, dict[str, int]]]:
-        """Yield tenant, model, begin and quantities of every usage that began in a span, in order of time."""
+        """Yield tenant, model, begin and quantities of every usage in a span that counts, in order of time."""
         query = """SELECT tenant, usage_id, model, began_us, meter, quantity
-          FROM usages LEFT JOIN used USING (tenant, usage_id)
+          FROM counting LEFT JOIN used USING (tenant, usage_id)
           WHERE began_us >= :since AND began_us < :until ORDER BY began_us, tenant, usage_id"""
         for (tenant, _, model, began_us), parts in groupby(
             self.rows(query, **span.microseconds()), lambda row: row[:4]
@@ -115,6 +138,14 @@ class Tally:
         with closing(self._database.execute(query, values)) as cursor:
             yield from cursor
 
+    def _add_credit(self, row: tuple[str, str, int, int, int, str, str]) -> None:
+        if self._is_new("INSERT OR IGNORE INTO credits VALUES (?, ?, ?, ?, ?, ?, ?)", row):
+            return
+        tenant, credit_id, granted, _, began, *said = row
+        query = "SELECT digest, event_id FROM credits WHERE (tenant, credit_id, granted) = (?, ?, ?)"
+        if list(self._database.execute(query, (tenant, credit_id, granted)).fetchone()) != said:
+            self._contradict(tenant, "credit" if granted else "cost row of credit", credit_id, began)
+
     def _is_new(self, statement: str, row: tuple[Any, ...]) -> bool:
         return self._database.execute(statement, row).rowcount == 1
 
@@ -122,8 +153,10 @@ class Tally:
         name = "usage_id" if table == "usages" else "event_id"
         query = f"SELECT digest FROM {table} WHERE tenant = ? AND {name} = ?"  # noqa: S608 - constants
         if self._database.execute(query, (tenant, event_id)).fetchone()[0] != digest:
-            note = "INSERT OR IGNORE INTO contradicted VALUES (?, ?, ?, ?)"
-            self._database.execute(note, (tenant, what, event_id, began_us))
+            self._contradict(tenant, what, event_id, began_us)
+
+    def _contradict(self, tenant: str, what: str, name: str, began_us: int) -> None:
+        self._database.execute("INSERT OR IGNORE INTO contradicted VALUES (?, ?, ?, ?)", (tenant, what, name, began_us))
 
 
 def _microseconds_of(moment: datetime) -> int:
@@ -133,6 +166,10 @@ def _microseconds_of(moment: datetime) -> int:
 
 def _microseconds(text: str) -> int:
     return _microseconds_of(datetime.fromisoformat(text)) if text else 0
+
+
+def _picos(amount: str) -> int:
+    return int(Decimal(amount or 0) * _PICOS)
 
 
 def _used(usage: UsageRecorded) -> Counter[str]:

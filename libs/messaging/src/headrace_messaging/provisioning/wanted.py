@@ -57,7 +57,9 @@ def _with_derived(topic: Topic, environment: Environment) -> Iterator[WantedTopi
         dead = {"cleanup.policy": "delete", "retention.ms": str(derived().dead_letters_retention_ms)}
         yield _wanted(topic.dead_letters(group), partitions, environment, settings | dead)
         for delay in derived().retry_delays_ms:
-            yield _wanted(topic.retries(group, delay), partitions, environment, settings | kept)
+            # Never compacted: what waits is not replaced by what waits under the same key.
+            waiting = settings | kept | {"cleanup.policy": "delete"}
+            yield _wanted(topic.retries(group, delay), partitions, environment, waiting)
 
 
 def _checkpoint(service: str, environment: Environment) -> WantedTopic:

@@ -57,6 +57,7 @@ class EmbedServicer(pb_grpc.EmbedServiceServicer):
             list(request.texts),
             tenant=call.tenant,
             request_id=call.request_id,
+            principal=call.asker,
             priority="query" if request.priority == pb.PRIORITY_QUERY else "bulk",
             limits=self._limits,
             embedder=self._embedder,

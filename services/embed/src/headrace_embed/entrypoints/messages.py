@@ -40,4 +40,5 @@ def usage_message(usage: Usage) -> usage_pb2.UsageRecorded:
         ended_at=usage.ended_at.isoformat(),
         document=usage.document,
         attempt=1,
+        principal=usage.principal,
     )

@@ -19,6 +19,7 @@ from headrace_messaging import Outgoing, event_id, new_envelope
 from headrace_generate.domain import NOTHING_USED, Attempt, CitedSpan, Draft, TokenUse
 
 SOURCE = "/headrace/generate"
+OPERATION = "generate"  # what meter knows an attempt's spending as, reserved and used
 STYLES = {"written": answer_pb2.STYLE_WRITTEN, "quoted": answer_pb2.STYLE_QUOTED}
 
 
@@ -53,7 +54,7 @@ def usage_of(attempt: Attempt) -> usage_pb2.UsageRecorded:
         request_id=attempt.request_id,
         tenant=attempt.origin.tenant,
         feature=attempt.origin.feature,
-        operation="generate",
+        operation=OPERATION,
         model=attempt.model,
         provider=attempt.provider,
         status=attempt.state,
@@ -63,6 +64,7 @@ def usage_of(attempt: Attempt) -> usage_pb2.UsageRecorded:
         estimated=used.estimated,
         reservation_id=attempt.id,
         attempt=attempt.number,
+        principal=attempt.origin.asker,
     )
 
 

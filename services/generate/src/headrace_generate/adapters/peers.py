@@ -19,6 +19,7 @@ from headrace_errors import HeadraceError, PeerBug, Refused
 from headrace_runtime import CallContext, EmbeddedTokens, Peer
 from headrace_telemetry import get_logger
 
+from headrace_generate.adapters.facts import OPERATION
 from headrace_generate.answering import Passage
 from headrace_generate.domain import Attempt, Origin
 
@@ -84,6 +85,9 @@ class MeterBudget:
             model=attempt.model,
             quantities=[usage_pb2.Quantity(meter=meter, quantity=count) for meter, count in most.items()],
             feature=attempt.origin.feature,
+            operation=OPERATION,
+            principal=attempt.origin.asker,
+            started_at=attempt.started_at.astimezone(UTC).isoformat(),
         )
         context = context_of(attempt.origin, attempt.request_id)
         await self._peer.call(self._stub.Reserve, request, context, timeout_s=CALL_TIMEOUT_S)

@@ -114,7 +114,7 @@ def query_of(request: pb.GenerateRequest) -> Query:
         tenant=call.tenant,
         principals=call.principals,
         deadline=call.deadline,
-        asker=call.principals[0],
+        asker=call.asker,
         feature=request.feature,
         by_call=True,
     )

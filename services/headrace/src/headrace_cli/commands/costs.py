@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from headrace_client.costs import grant
+from headrace_client.costs.credits import WAIT_S as CREDIT_WAIT_S
+from headrace_meter.money import decimal_of, picos_of, plain
 from headrace_meter.price_file import read_price_file
 
 from headrace_cli.connection import bus_since, cost_desk
@@ -80,7 +84,8 @@ def show(
         else:
             out.print(sums_chart(sums) if chart else sums_table(sums))
             total, reserved = f"{sums.total:f} {sums.currency}", f"{sums.reserved:f} {sums.currency}"
-            out.print(f"total {total}, reserved {reserved}")
+            given = f", credits {sums.credits:f}, billed {plain(sums.billed)} {sums.currency}" if sums.credits else ""
+            out.print(f"total {total}{given}, reserved {reserved}")
         return Exit.DONE
 
     complete(work)
@@ -114,6 +119,44 @@ def reconcile(
         if not found.equal:
             return complain("usage, ledger and cost topic differ", Exit.ITEM_FAILED)
         out.print("usage = ledger = cost topic")
+        return Exit.DONE
+
+    complete(work)
+
+
+@costs.command()
+def credit(
+    tenant: Annotated[str, typer.Argument(help="Who gets it.")],
+    amount: Annotated[str, typer.Argument(help="How much, above 0, in the ledger's currency.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for who reads the bill.")],
+    credit_id: Annotated[
+        str, typer.Option("--id", help="Its id; default: from the tenant, the amount and the reason.")
+    ] = "",
+    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds until it is booked.")] = CREDIT_WAIT_S,
+    data_dir: DataDir = DATA_DIR_DEFAULT,
+    principal: Principal = "",
+    as_json: Json = False,
+) -> None:
+    """Give a tenant money back: a FOCUS row of category Credit, audited. Said again in the same words, it is the same.
+
+    Budgets count what was used, whatever is given back. Exits 1 where it is not booked in time.
+    Example: [bold]headrace costs credit acme 12.50 --reason "outage of 2026-11-20"[/bold]
+    """
+
+    async def work() -> Exit:
+        given = decimal_of(amount)
+        if picos_of(given) <= 0:
+            raise ValueError("a credit is above 0")
+        async with cost_desk(data_dir, tenant=tenant, auth_id=principal) as desk:
+            actor = principal or getpass.getuser()
+            made = await grant(desk, tenant, given, reason=reason, actor=actor, credit_id=credit_id, wait_s=wait_s)
+        if as_json:
+            print_json({"tenant": tenant, **made.as_json()})
+        else:
+            how = "was granted before" if made.again else "granted" if made.booked else "published"
+            out.print(f"credit {made.credit_id} of {plain(made.amount)} {made.currency} for {tenant} {how}")
+        if not made.booked:
+            return complain(f"it is not in the ledger after {wait_s:g} s: see the dead letters", Exit.ITEM_FAILED)
         return Exit.DONE
 
     complete(work)

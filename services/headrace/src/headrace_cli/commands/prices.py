@@ -1,4 +1,4 @@
-"""`prices`: the price book, read, checked, and taken over from published prices. None of it needs a platform."""
+"""`prices`: the price book, read, checked, and taken over from published prices. None of this needs a platform."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from headrace_cli.pricing.views import comparison_table, paid_as_json, paid_tabl
 THRESHOLD_PERCENT = "1"
 
 prices = typer.Typer(no_args_is_help=True, help="The price book: what models cost, from when on, and for whom.")
-File = Annotated[Path | None, typer.Option("--file", help="A price book; default: the one that meter reads.")]
+File = Annotated[Path | None, typer.Option("--file", help="A price book; default: the file that meter reads.")]
 
 
 def register(app: typer.Typer) -> None:

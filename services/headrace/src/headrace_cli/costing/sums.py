@@ -11,7 +11,7 @@ from typing import Any
 from headrace_client import CostDesk
 
 TENANT = "tenant"
-LEDGER_GROUPS = ("model", "feature", "operation", "request", "meter", "day")
+LEDGER_GROUPS = ("model", "feature", "operation", "principal", "request", "meter", "day")
 MONTH = "month"
 GROUPS = (TENANT, *LEDGER_GROUPS, MONTH)
 GROUPS_DEFAULT = ("operation", "model")
@@ -28,13 +28,19 @@ class CostRow:
 
 @dataclass(frozen=True, slots=True)
 class CostSums:
-    """Sums in one currency; `reserved` is held and not spent yet."""
+    """Sums in one currency; `reserved` is held and not spent yet, `credits` were given back in that time."""
 
     groups: tuple[str, ...]
     currency: str
     rows: tuple[CostRow, ...] = field(default_factory=tuple)
     total: Decimal = Decimal(0)
     reserved: Decimal = Decimal(0)
+    credits: Decimal = Decimal(0)
+
+    @property
+    def billed(self) -> Decimal:
+        """What is left to pay of what was used, after credits."""
+        return self.total - self.credits
 
     def as_json(self, tenants: Sequence[str]) -> dict[str, Any]:
         """Return the sums for programs; the keys are stable."""
@@ -43,6 +49,7 @@ class CostSums:
         return whose | {
             "currency": self.currency,
             "total_cost": f"{self.total:f}",
+            "credits": f"{self.credits:f}",
             "reserved": f"{self.reserved:f}",
             "rows": rows,
         }
@@ -74,19 +81,20 @@ async def sums_of(
     asked = list(dict.fromkeys("day" if name == MONTH else name for name in groups if name != TENANT))
     limits = {"since": since.isoformat() if since else "", "until": until.isoformat() if until else ""}
     found: dict[tuple[str, ...], CostRow] = {}
-    total = reserved = Decimal(0)
+    total = reserved = credits_ = Decimal(0)
     currency = ""
     for tenant in desk.tenants:
         usage = await desk.usage(tenant, group_by=asked, request_id=request_id, **limits)
         currency, total = usage.currency, total + Decimal(usage.total_cost or 0)
         reserved += Decimal(usage.reserved or 0)
+        credits_ += Decimal(usage.credits or 0)
         for row in usage.rows:
             known = {**row.group, TENANT: tenant, MONTH: row.group.get("day", "")[: len("2026-11")]}
             group = {name: known.get(name, "") for name in groups}
             quantities = {part.meter: part.quantity for part in row.quantities}
             _add(found, CostRow(group, quantities, Decimal(row.cost or 0)))
     rows = tuple(found[key] for key in sorted(found))
-    return CostSums(tuple(groups), currency, rows, total, reserved)
+    return CostSums(tuple(groups), currency, rows, total, reserved, credits_)
 
 
 def _add(found: dict[tuple[str, ...], CostRow], row: CostRow) -> None:

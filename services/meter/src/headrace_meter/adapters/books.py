@@ -1,4 +1,4 @@
-"""The books of every tenant's months, summed by the database from the ledger's rows."""
+"""The books of every tenant's months and budgets, summed from the ledger's rows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from headrace_storage import Database
 from sqlalchemy import Select, and_, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headrace_meter.adapters.budget_books import budget_books
 from headrace_meter.adapters.rows import microseconds_of
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, UNRATED, USAGES
+from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, MONTH_COUNTS, OUTCOMES, RESERVATIONS, UNRATED, USAGES
 from headrace_meter.conservation import Books
 
 Key = tuple[str, str]
@@ -30,16 +31,18 @@ class SqlBookkeeping:
         self._database = database
 
     async def books(self, since: str) -> Sequence[Books]:
-        """Return every tenant's months from `since` on."""
+        """Return every tenant's months and its budgets' periods from `since` on."""
         async with self._database.read() as connection:
             accounts = await _by_month(connection, _accounts(since))
             charges = await _by_month(connection, _charges(since))
+            counts = await _by_month(connection, _counts(since))
             usages = await _by_month(connection, _usages(since))
             unrated = await _by_month(connection, _unrated(since))
             states: dict[Key, dict[str, int]] = {}
             for tenant, period, state, amount in await connection.execute(_states(since)):
                 states.setdefault((tenant, period), {})[state] = int(amount)
-        return [
+            of_budgets = await budget_books(connection, since)
+        of_months = [
             Books(
                 tenant=key[0],
                 period=key[1],
@@ -47,13 +50,16 @@ class SqlBookkeeping:
                 by_state_picos=states.get(key, {}),
                 account_reserved_picos=accounts.get(key, (0, 0, 0))[1],
                 account_spent_picos=accounts.get(key, (0, 0, 0))[2],
-                charged_picos=charges.get(key, (0, 0))[0],
+                charged_picos=charges.get(key, (0, 0, 0))[0],
+                counted=counts.get(key, (0,))[0],
+                charged=charges.get(key, (0, 0, 0))[2],
                 usages=usages.get(key, (0,))[0],
-                booked=charges.get(key, (0, 0))[1],
+                booked=charges.get(key, (0, 0, 0))[1],
                 unrated=unrated.get(key, (0,))[0],
             )
             for key in sorted(accounts.keys() | charges.keys() | usages.keys() | states.keys())
         ]
+        return [*of_months, *of_budgets]
 
     async def leaked(self, closed_before: datetime) -> Mapping[str, int]:
         """Count held reservations whose request had its outcome before then. Looks at held ones only: they are few."""
@@ -85,9 +91,15 @@ def _states(since: str) -> Select[Any]:
 
 
 def _charges(since: str) -> Select[Any]:
-    sums = (func.sum(CHARGES.c.cost_picos), func.count(CHARGES.c.usage_id.distinct()))
+    sums = (func.sum(CHARGES.c.cost_picos), func.count(CHARGES.c.usage_id.distinct()), func.sum(CHARGES.c.quantity))
     query = select(USAGES.c.tenant, _MONTH, *sums).join(CHARGES, _SAME_CHARGED)
     return query.where(USAGES.c.day >= since).group_by(USAGES.c.tenant, _MONTH)
+
+
+def _counts(since: str) -> Select[Any]:
+    table = MONTH_COUNTS.c
+    key = (table.tenant, table.period)
+    return select(*key, func.sum(table.quantity)).where(table.period >= since).group_by(*key)
 
 
 def _usages(since: str) -> Select[Any]:

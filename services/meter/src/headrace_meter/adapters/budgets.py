@@ -1,28 +1,39 @@
-"""Budgets as the tenants file declares them."""
+"""Tenants and budgets as the tenants file declares them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from headrace_errors import Refused
 from headrace_runtime import Tenants
 
+from headrace_meter.budgets import Budget
 from headrace_meter.money import picos_of
 
 
-class DeclaredBudgets:
-    """Monthly limits by tenant."""
+class DeclaredTenants:
+    """Who may spend at all."""
 
     def __init__(self, tenants: Tenants) -> None:
-        self._limits = {
-            tenant.id: None if tenant.budget_monthly is None else picos_of(tenant.budget_monthly)
-            for tenant in tenants.by_id.values()
-        }
+        self._tenants = tenants
 
-    def limit_picos(self, tenant: str) -> int | None:
-        """Return a tenant's monthly limit; Refused when it is not declared."""
-        if tenant not in self._limits:
+    def check(self, tenant: str) -> None:
+        """Raise Refused for a tenant that is not declared."""
+        if self._tenants.get(tenant) is None:
             raise Refused(f"tenant {tenant!r} is not declared", reason="unknown_tenant")
-        return self._limits[tenant]
 
-    def limit_picos_if_known(self, tenant: str) -> int | None:
-        """Return a tenant's monthly limit; None when it is not declared."""
-        return self._limits.get(tenant)
+
+def declared_budgets(tenants: Tenants) -> Sequence[Budget]:
+    """Return every tenant's budgets."""
+    return [
+        Budget(
+            tenant=tenant.id,
+            period=one.period,
+            amount_picos=picos_of(one.amount),
+            hard=one.hard,
+            thresholds_percent=one.thresholds_percent,
+            **one.scope,
+        )
+        for tenant in tenants.by_id.values()
+        for one in tenant.budgets
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from headrace_storage import among
@@ -10,10 +10,24 @@ from sqlalchemy import Select, and_, func, select, union
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, USAGES
-from headrace_meter.domain import Account, Reservation, UsageKey
+from headrace_meter.accounts import Account
+from headrace_meter.adapters.rows import budget_of, estimate_of, reservation_of
+from headrace_meter.adapters.tables import (
+    ACCOUNTS,
+    BUDGET_ACCOUNTS,
+    BUDGETS,
+    CHARGES,
+    CREDITS,
+    ESTIMATES,
+    MONTH_COUNTS,
+    OUTCOMES,
+    RESERVATIONS,
+    USAGES,
+)
+from headrace_meter.budgets import AccountKey, Budget, accounts_for
+from headrace_meter.domain import AttemptKey, CountKey, Quantities, Reservation, UsageKey
 from headrace_meter.facts import RequestKey, Wanted
-from headrace_meter.working_set import Booked, Outcome, WorkingSet
+from headrace_meter.working_set import Booked, Estimate, Outcome, WorkingSet
 
 _CHARGED = and_(CHARGES.c.tenant == USAGES.c.tenant, CHARGES.c.usage_id == USAGES.c.usage_id)
 _EMBED = "embed"
@@ -25,14 +39,43 @@ async def load(connection: AsyncConnection, wanted: Wanted) -> WorkingSet:
     # Only where the outcome is known does it matter what else is booked and held.
     ending = wanted.closing | outcomes.keys()
     reservations = await _reservations(connection, wanted, ending)
-    accounts = wanted.accounts | {(one.tenant, one.period) for one in reservations}
+    estimates = await _estimates(connection, wanted.used)
+    purposes = wanted.purposes | {one.usage.purpose for one in estimates}
+    budgets = await _budgets(connection, {one.tenant for one in purposes})
+    accounts = wanted.accounts.union(
+        *(accounts_for(purpose, budgets[purpose.tenant]) for purpose in purposes),
+        *(one.accounts for one in reservations),
+    )
     return WorkingSet(
         costs=await _costs(connection, wanted.usages),
         reservations=reservations,
-        accounts=[Account(**row._mapping) for row in await _found(connection, select(ACCOUNTS), ACCOUNTS, accounts)],  # noqa: SLF001 - public
+        budgets=[one for each in budgets.values() for one in each],
+        accounts=await _accounts(connection, accounts),
         outcomes=outcomes,
         booked=await _booked(connection, ending),
+        counts=await _counts(connection, wanted.counts),
+        estimates=estimates,
+        known=await _known(connection, wanted.guessed),
+        credits_=[
+            (row.tenant, row.credit_id) for row in await _found(connection, select(CREDITS), CREDITS, wanted.credits)
+        ],
     )
+
+
+async def _budgets(connection: AsyncConnection, tenants: Collection[str]) -> Mapping[str, Sequence[Budget]]:
+    found: dict[str, list[Budget]] = {tenant: [] for tenant in tenants}
+    if tenants:
+        query = select(BUDGETS).where(among(connection, (BUDGETS.c.tenant,), [(one,) for one in sorted(tenants)]))
+        for row in (await connection.execute(query)).mappings():
+            found[row["tenant"]].append(budget_of(dict(row)))
+    return found
+
+
+async def _accounts(connection: AsyncConnection, keys: Collection[AccountKey]) -> list[Account]:
+    months = {(key.tenant, key.period) for key in keys if not key.budget}
+    rows = await _found(connection, select(ACCOUNTS), ACCOUNTS, months)
+    rows += await _found(connection, select(BUDGET_ACCOUNTS), BUDGET_ACCOUNTS, {key for key in keys if key.budget})
+    return [Account(**row._mapping) for row in rows]  # noqa: SLF001 - public
 
 
 async def _outcomes(connection: AsyncConnection, requests: Collection[RequestKey]) -> Mapping[RequestKey, Outcome]:
@@ -53,7 +96,7 @@ async def _reservations(
     if not found:
         return []
     # A union and not one condition or the other: so each has its index.
-    return [Reservation(**row) for row in (await connection.execute(union(*found))).mappings()]
+    return [reservation_of(dict(row)) for row in (await connection.execute(union(*found))).mappings()]
 
 
 async def _costs(connection: AsyncConnection, usages: Collection[UsageKey]) -> Mapping[UsageKey, int | None]:
@@ -86,8 +129,39 @@ async def _booked(connection: AsyncConnection, requests: Collection[RequestKey])
     return {key: Booked(frozenset(ids), embedded[key]) for key, ids in attempts.items()}
 
 
+async def _counts(connection: AsyncConnection, wanted: Collection[CountKey]) -> Mapping[CountKey, Quantities]:
+    if not wanted:
+        return {}
+    table = MONTH_COUNTS.c
+    of_these = among(connection, (table.tenant, table.period, table.model), sorted(wanted))
+    found: dict[CountKey, dict[str, int]] = {}
+    for row in await connection.execute(select(MONTH_COUNTS).where(of_these)):
+        found.setdefault((row.tenant, row.period, row.model), {})[row.meter] = row.quantity
+    return found
+
+
+async def _estimates(connection: AsyncConnection, attempts: Collection[AttemptKey]) -> list[Estimate]:
+    if not attempts:
+        return []
+    table = ESTIMATES.c
+    of_these = among(connection, (table.tenant, table.request_id, table.attempt_id), sorted(attempts))
+    same = and_(USAGES.c.tenant == table.tenant, USAGES.c.usage_id == table.usage_id)
+    query = select(USAGES, table.charges_json).join(ESTIMATES, same).where(of_these).order_by(table.usage_id)
+    return [estimate_of(dict(row)) for row in (await connection.execute(query)).mappings()]
+
+
+async def _known(connection: AsyncConnection, attempts: Collection[AttemptKey]) -> list[AttemptKey]:
+    if not attempts:
+        return []
+    usage = USAGES.c
+    key = (usage.tenant, usage.request_id, usage.attempt_id)
+    final = (usage.estimated.is_(False), usage.status != "unknown")
+    query = select(*key).join(CHARGES, _CHARGED).where(among(connection, key, sorted(attempts)), *final).distinct()
+    return [(row.tenant, row.request_id, row.attempt_id) for row in await connection.execute(query)]
+
+
 async def _found(
-    connection: AsyncConnection, query: Select[Any], table: Any, keys: Collection[tuple[str, str]]
+    connection: AsyncConnection, query: Select[Any], table: Any, keys: Collection[tuple[str, ...]]
 ) -> list[Row[Any]]:
     """Return the rows of a query over a table whose primary key is one of `keys`."""
     if not keys:

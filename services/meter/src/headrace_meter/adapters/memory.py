@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from headrace_messaging import Event
 
-from headrace_meter.domain import Account, Charge, Reservation, Usage, UsageKey
+from headrace_meter.accounts import Account, Standing, opened, standing_of
+from headrace_meter.budgets import AccountKey, Budget, Purpose, accounts_for
+from headrace_meter.charges import Charge
+from headrace_meter.domain import CountKey, Credit, Quantities, Reservation, Usage, UsageKey
 from headrace_meter.facts import RequestKey, Trace, Wanted
 from headrace_meter.ports import Selection, Sum, UsageReport
-from headrace_meter.working_set import Booked, Changes, Outcome, WorkingSet
+from headrace_meter.working_set import Booked, Changes, Estimate, Outcome, WorkingSet
 
 
 @dataclass
@@ -22,12 +26,16 @@ class _State:
     inbox: set[tuple[str, str]] = field(default_factory=set)
     usages: dict[UsageKey, Usage] = field(default_factory=dict)
     charges: dict[UsageKey, tuple[Charge, ...]] = field(default_factory=dict)
+    estimates: dict[UsageKey, Estimate] = field(default_factory=dict)
+    counts: dict[CountKey, Quantities] = field(default_factory=dict)
     unrated: set[UsageKey] = field(default_factory=set)
-    accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
+    budgets: list[Budget] = field(default_factory=list)
+    accounts: dict[AccountKey, Account] = field(default_factory=dict)
     reservations: dict[tuple[str, str], Reservation] = field(default_factory=dict)
     outcomes: dict[RequestKey, Outcome] = field(default_factory=dict)
     costs: list[Charge] = field(default_factory=list)
-    crossed: list[tuple[str, str, int]] = field(default_factory=list)
+    credits: dict[tuple[str, str], Credit] = field(default_factory=dict)
+    crossed: list[tuple[AccountKey, int]] = field(default_factory=list)
 
     def copy(self) -> _State:
         return _State(**{each.name: getattr(self, each.name).copy() for each in fields(self)})
@@ -46,8 +54,8 @@ class MemoryLedger:
         return self._state.costs
 
     @property
-    def crossed(self) -> Sequence[tuple[str, str, int]]:
-        """The thresholds announced: tenant, period, percent."""
+    def crossed(self) -> Sequence[tuple[AccountKey, int]]:
+        """The thresholds announced: account and percent."""
         return self._state.crossed
 
     @asynccontextmanager
@@ -77,7 +85,19 @@ class MemoryLedger:
         )
         request = (selection.tenant, selection.request_id)
         progress = _loaded(state, Wanted(requests=frozenset([request]))).progress(request)
-        return UsageReport(self._sums(chosen, group_by)[: sums_max + 1], len(chosen), sum(held), progress)
+        credits_ = sum(one.amount_picos for one in state.credits.values() if _given(one, selection))
+        return UsageReport(self._sums(chosen, group_by)[: sums_max + 1], len(chosen), sum(held), progress, credits_)
+
+    async def standings(self, tenant: str, day: str, *, accounts_max: int) -> Sequence[Standing]:
+        """Return how a tenant's budgets stand."""
+        today = Purpose(tenant=tenant, day=day)
+        budgets = sorted((one for one in self._state.budgets if one.tenant == tenant), key=lambda one: one.name)
+        return [standing_of(budget, self._accounts(budget, today)[:accounts_max], today) for budget in budgets]
+
+    def _accounts(self, budget: Budget, today: Purpose) -> list[Account]:
+        place = (budget.tenant, today.period(budget.period), "" if budget.counts_whole_month else budget.name)
+        found = [one for key, one in self._state.accounts.items() if key[:3] == place]
+        return sorted(found, key=lambda one: (-one.committed_picos, one.subject))
 
     def _sums(self, chosen: Sequence[Usage], group_by: Sequence[str]) -> list[Sum]:
         sums: dict[tuple[tuple[str, ...], str], tuple[int, int]] = {}
@@ -108,7 +128,13 @@ class MemoryTransaction:
         """Take what changed into the draft."""
         state = self._state
         state.usages |= {usage.key: usage for usage in changes.usages}
-        state.charges |= {use.key: tuple(use.charges) for use in changes.charged}
+        for use in changes.charged:
+            state.charges[use.key] = (*state.charges.get(use.key, ()), *use.charges)
+        for estimate in changes.corrected:
+            del state.estimates[estimate.usage.key]
+        state.estimates |= changes.estimates
+        for key, grown in changes.counted.items():
+            state.counts[key] = Counter(state.counts.get(key, {})) + grown
         state.unrated |= {use.key for use in changes.unrated}
         state.unrated -= set(changes.rated)
         for close in changes.outcomes:
@@ -116,7 +142,19 @@ class MemoryTransaction:
         state.reservations |= changes.reservations
         state.accounts |= changes.accounts
         state.costs.extend(row for use in changes.charged for row in use.cost_rows)
-        state.crossed.extend((one.account.tenant, one.account.period, one.percent) for one in changes.crossed)
+        state.credits |= {grant.key: grant.credit for grant in changes.credits}
+        state.crossed.extend((one.account.key, one.percent) for one in changes.crossed)
+
+    async def budgets(self) -> Sequence[Budget]:
+        """Return every budget that is declared."""
+        return self._state.budgets
+
+    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
+        """Keep these budgets, and open the accounts of some."""
+        state = self._state
+        spent = ((state.usages[key].purpose, _cost(state, key) or 0) for key in state.charges)
+        state.budgets = list(budgets)
+        state.accounts |= {one.key: one for one in opened(opening, spent, state.accounts)}
 
     async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
         """Return unrated usages in order of key."""
@@ -136,18 +174,30 @@ def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
         for key, one in state.reservations.items()
         if key in wanted.reservations or ((one.tenant, one.request_id) in ending and one.state == "held")
     ]
-    months = wanted.accounts | {(one.tenant, one.period) for one in reservations}
+    estimates = [one for one in state.estimates.values() if one.usage.attempt_key in wanted.used]
+    purposes = wanted.purposes | {one.usage.purpose for one in estimates}
+    budgets = [one for one in state.budgets if one.tenant in {purpose.tenant for purpose in purposes}]
+    accounts = wanted.accounts.union(
+        *(accounts_for(one, [each for each in budgets if each.tenant == one.tenant]) for one in purposes),
+        *(one.accounts for one in reservations),
+    )
     booked: dict[RequestKey, Booked] = {}
-    for key in state.charges:
+    for key, charges in state.charges.items():
         usage = state.usages[key]
         if (request := (usage.tenant, usage.request_id)) in ending:
-            booked[request] = booked.get(request, Booked()).and_of(usage)
+            booked[request] = booked.get(request, Booked()).and_of(usage, charges)
     return WorkingSet(
         costs={key: _cost(state, key) for key in wanted.usages & state.usages.keys()},
         reservations=reservations,
-        accounts=[state.accounts[month] for month in months & state.accounts.keys()],
+        budgets=budgets,
+        accounts=[state.accounts[key] for key in accounts & state.accounts.keys()],
         outcomes=outcomes,
         booked=booked,
+        estimates=estimates,
+        known={usage.attempt_key for key in state.charges if not (usage := state.usages[key]).provisional}
+        & wanted.guessed,
+        credits_=wanted.credits & state.credits.keys(),
+        counts={key: state.counts[key] for key in wanted.counts & state.counts.keys()},
     )
 
 
@@ -160,8 +210,17 @@ def _selected(usage: Usage, selection: Selection) -> bool:
     return (
         usage.tenant == selection.tenant
         and selection.request_id in ("", usage.request_id)
-        and (selection.since is None or usage.started_at >= selection.since)
-        and (selection.before is None or usage.started_at < selection.before)
+        and _within(usage.started_at, selection)
+    )
+
+
+def _given(credit: Credit, selection: Selection) -> bool:
+    return credit.tenant == selection.tenant and not selection.request_id and _within(credit.granted_at, selection)
+
+
+def _within(moment: datetime, selection: Selection) -> bool:
+    return (selection.since is None or moment >= selection.since) and (
+        selection.before is None or moment < selection.before
     )
 
 
@@ -170,6 +229,7 @@ def _label(usage: Usage, charge: Charge, name: str) -> str:
         "model": usage.model,
         "feature": usage.feature,
         "operation": usage.operation,
+        "principal": usage.principal,
         "request": usage.request_id,
         "meter": charge.meter,
         "day": f"{usage.started_at.astimezone(UTC):%Y-%m-%d}",

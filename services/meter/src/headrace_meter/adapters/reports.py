@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace_storage import Database
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import Column, ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.rows import microseconds_of
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, USAGES
+from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, CREDITS, OUTCOMES, RESERVATIONS, USAGES
 from headrace_meter.domain import RequestProgress
 from headrace_meter.ports import Selection, Sum, UsageReport
 
@@ -17,6 +17,7 @@ _COLUMNS = {
     "model": USAGES.c.model,
     "feature": USAGES.c.feature,
     "operation": USAGES.c.operation,
+    "principal": USAGES.c.principal,
     "request": USAGES.c.request_id,
     "meter": CHARGES.c.meter,
     "day": USAGES.c.day,
@@ -39,6 +40,7 @@ class SqlUsageBook:
                 usages=await _usages(connection, selection),
                 reserved_picos=await _reserved(connection, selection),
                 progress=await progress_of(connection, selection.tenant, selection.request_id),
+                credits_picos=await _credits(connection, selection),
             )
 
 
@@ -106,12 +108,27 @@ async def _reserved(connection: AsyncConnection, selection: Selection) -> int:
     return int((await connection.execute(query)).scalar_one())
 
 
+async def _credits(connection: AsyncConnection, selection: Selection) -> int:
+    if selection.request_id:
+        return 0
+    within = _within(CREDITS.c.granted_us, selection)
+    query = select(func.coalesce(func.sum(CREDITS.c.amount_picos), 0)).where(
+        CREDITS.c.tenant == selection.tenant, *within
+    )
+    return int((await connection.execute(query)).scalar_one())
+
+
 def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
-    conditions = [USAGES.c.tenant == selection.tenant]
+    conditions = [USAGES.c.tenant == selection.tenant, *_within(USAGES.c.started_us, selection)]
     if selection.request_id:
         conditions.append(USAGES.c.request_id == selection.request_id)
+    return conditions
+
+
+def _within(moment: Column[int], selection: Selection) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
     if selection.since:
-        conditions.append(USAGES.c.started_us >= microseconds_of(selection.since))
+        conditions.append(moment >= microseconds_of(selection.since))
     if selection.before:
-        conditions.append(USAGES.c.started_us < microseconds_of(selection.before))
+        conditions.append(moment < microseconds_of(selection.before))
     return conditions

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from headrace_messaging import Event, Outgoing
@@ -20,10 +20,35 @@ from sqlalchemy import and_, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.announcements import Announcements
+from headrace_meter.adapters.declared import declare, declared
 from headrace_meter.adapters.loading import load
-from headrace_meter.adapters.rows import charge_row, outcome_row, usage_of, usage_row
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, OUTCOMES, RESERVATIONS, UNRATED, USAGES
-from headrace_meter.domain import Charge, Usage, UsageKey
+from headrace_meter.adapters.rows import (
+    budget_account_row,
+    charge_row,
+    count_rows,
+    credit_row,
+    estimate_row,
+    month_row,
+    outcome_row,
+    reservation_row,
+    usage_of,
+    usage_row,
+)
+from headrace_meter.adapters.tables import (
+    ACCOUNTS,
+    BUDGET_ACCOUNTS,
+    CHARGES,
+    CREDITS,
+    ESTIMATES,
+    MONTH_COUNTS,
+    OUTCOMES,
+    RESERVATIONS,
+    UNRATED,
+    USAGES,
+)
+from headrace_meter.budgets import Budget
+from headrace_meter.charges import Charge
+from headrace_meter.domain import Usage, UsageKey
 from headrace_meter.facts import Trace, Wanted
 from headrace_meter.working_set import Changes, WorkingSet
 
@@ -90,14 +115,32 @@ class SqlLedgerTransaction:
             CHARGES,
             [charge_row(use.usage, charge) for use in changes.charged for charge in use.charges],
         )
+        if changes.corrected:
+            corrected = among(
+                connection, (ESTIMATES.c.tenant, ESTIMATES.c.usage_id), [each.usage.key for each in changes.corrected]
+            )
+            await connection.execute(delete(ESTIMATES).where(corrected))
+        await insert_all(connection, ESTIMATES, [estimate_row(each) for each in changes.estimates.values()])
+        await upsert_all(connection, MONTH_COUNTS, count_rows(changes.counted), adding=["quantity"])
         await insert_all(connection, UNRATED, [_unrated_row(use.key, use.unpriced) for use in changes.unrated])
         if changes.rated:
             rated = among(connection, (UNRATED.c.tenant, UNRATED.c.usage_id), changes.rated)
             await connection.execute(delete(UNRATED).where(rated))
+        await insert_all(connection, CREDITS, [credit_row(grant.credit) for grant in changes.credits])
         await insert_all(connection, OUTCOMES, [outcome_row(close) for close in changes.outcomes])
-        await upsert_all(connection, RESERVATIONS, [asdict(one) for one in changes.reservations.values()])
-        await upsert_all(connection, ACCOUNTS, [asdict(one) for one in changes.accounts.values()])
+        await upsert_all(connection, RESERVATIONS, [reservation_row(one) for one in changes.reservations.values()])
+        accounts = changes.accounts.values()
+        await upsert_all(connection, ACCOUNTS, [month_row(one) for one in accounts if not one.budget])
+        await upsert_all(connection, BUDGET_ACCOUNTS, [budget_account_row(one) for one in accounts if one.budget])
         await self._outgoing.store(connection, changes)
+
+    async def budgets(self) -> Sequence[Budget]:
+        """Return every budget that is declared."""
+        return await declared(self._connection)
+
+    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
+        """Keep these budgets, and open the accounts of some."""
+        await declare(self._connection, budgets, opening=opening)
 
     async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
         """Return unrated usages in order of key."""
@@ -125,8 +168,10 @@ class _Outgoing:
     async def store(self, connection: AsyncConnection, changes: Changes) -> None:
         rows: list[OutboxRow] = [row for use in changes.charged for row in use.cost_rows]
         for one in changes.crossed:
-            crossed = self._announcements.crossed(one.account, one.limit_picos, one.percent)
+            crossed = self._announcements.crossed(one.account, one.budget, one.percent)
             rows += await self._encoded([crossed], one.trace)
+        for grant in changes.credits:
+            rows += await self._encoded(self._announcements.credit(grant.credit), grant.trace)
         await self._outbox.store(connection, rows)
 
     async def _encoded(self, outgoing: Sequence[Outgoing], trace: Trace) -> list[OutboxRow]:

@@ -31,8 +31,9 @@ USAGES = Table(
     Column("ended_us", BigInteger, nullable=False),
     Column("day", String(10), nullable=False),
     Column("quantities_json", Text, nullable=False),
+    Column("principal", String(255), nullable=False, server_default=""),
 )
-Index("usages_by_request", USAGES.c.tenant, USAGES.c.request_id)
+Index("usages_by_attempt", USAGES.c.tenant, USAGES.c.request_id, USAGES.c.attempt_id)
 Index("usages_by_time", USAGES.c.tenant, USAGES.c.started_us)
 Index("usages_by_day", USAGES.c.day)
 
@@ -42,6 +43,8 @@ CHARGES = Table(
     Column("tenant", String(255), primary_key=True),
     Column("usage_id", String(255), primary_key=True),
     Column("meter", String(255), primary_key=True),
+    # From 0: a meter that crosses from one tier into the next has a charge for each.
+    Column("part", Integer, primary_key=True, server_default="0"),
     Column("quantity", BigInteger, nullable=False),
     Column("price_micros", BigInteger, nullable=False),
     Column("rate_id", String(255), nullable=False),
@@ -49,6 +52,54 @@ CHARGES = Table(
     Column("cost_picos", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
     ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
+)
+
+# Charges of provisional usages, in full, until it is known what their attempts used: then they are taken back.
+ESTIMATES = Table(
+    "estimates",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("request_id", String(255), primary_key=True),
+    Column("attempt_id", String(255), primary_key=True),
+    Column("usage_id", String(255), primary_key=True),
+    Column("charges_json", Text, nullable=False),
+    ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
+)
+
+# What a tenant's month had of each meter of each model: which tier comes next. The sum of `charges`, kept as it grows.
+MONTH_COUNTS = Table(
+    "month_counts",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("period", String(7), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("meter", String(255), primary_key=True),
+    Column("quantity", BigInteger, nullable=False),
+)
+
+# Money that people gave back: it stands beside what was used, and changes no balance.
+CREDITS = Table(
+    "credits",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("credit_id", String(255), primary_key=True),
+    Column("amount_picos", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("granted_by", String(255), nullable=False),
+    Column("granted_us", BigInteger, nullable=False),
+)
+
+# Price books that were published, in the order in which they came: the last one holds.
+PRICE_BOOKS = Table(
+    "price_books",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("version", String(255), nullable=False, unique=True),
+    Column("book_text", Text, nullable=False),
+    Column("published_by", String(255), nullable=False),
+    Column("published_us", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 # Usages that had no price when they came; a row goes when its usage is booked.
@@ -61,6 +112,7 @@ UNRATED = Table(
     ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
 )
 
+# A tenant's months, kept whatever budgets are declared.
 ACCOUNTS = Table(
     "accounts",
     METADATA,
@@ -73,6 +125,36 @@ ACCOUNTS = Table(
     Column("reserved_ever_picos", BigInteger, nullable=False, server_default="0"),
 )
 
+# What is declared: every replica goes by it, whichever tenants file it started with.
+BUDGETS = Table(
+    "budgets",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("period", String(16), nullable=False),
+    Column("feature", String(255), nullable=False),
+    Column("endpoint", String(255), nullable=False),
+    Column("model", String(255), nullable=False),
+    Column("principal", String(255), nullable=False),
+    Column("amount_picos", BigInteger, nullable=False),
+    Column("hard", Boolean, nullable=False),
+    Column("thresholds_json", Text, nullable=False),
+    Column("counted_from", String(10), nullable=False),
+)
+
+# What the budgets count, but for those of a tenant's whole month.
+BUDGET_ACCOUNTS = Table(
+    "budget_accounts",
+    METADATA,
+    Column("tenant", String(255), primary_key=True),
+    Column("period", String(10), primary_key=True),
+    Column("budget", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("reserved_picos", BigInteger, nullable=False),
+    Column("spent_picos", BigInteger, nullable=False),
+    Column("announced_percent", Integer, nullable=False),
+)
+
 RESERVATIONS = Table(
     "reservations",
     METADATA,
@@ -82,6 +164,7 @@ RESERVATIONS = Table(
     Column("period", String(7), nullable=False),
     Column("amount_picos", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
+    Column("held_on_json", Text, nullable=False, server_default="[]"),  # the accounts of budgets, but for the month
 )
 Index("reservations_by_request", RESERVATIONS.c.tenant, RESERVATIONS.c.request_id)
 Index("reservations_by_state", RESERVATIONS.c.tenant, RESERVATIONS.c.state)

@@ -13,10 +13,17 @@ from headrace_errors import InvalidMessage
 from headrace_runtime import Rpc, current_call
 from headrace_telemetry import inject_context
 
-from headrace_meter.entrypoints.translation import moment_of, quantities_of, usage_of, usage_response
-from headrace_meter.handlers import Rules, get_usage, price, release, reserve, settle
+from headrace_meter.entrypoints.translation import (
+    budgets_response,
+    moment_of,
+    quantities_of,
+    usage_of,
+    usage_response,
+    wish_of,
+)
+from headrace_meter.handlers import Rules, get_budgets, get_usage, price, release, reserve, settle
 from headrace_meter.money import text_of
-from headrace_meter.ports import Clock, Post, Selection, UsageBook
+from headrace_meter.ports import BudgetBook, Clock, Post, Selection, UsageBook
 from headrace_meter.prices import ModelUnpriced
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -25,22 +32,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class MeterServicer(pb_grpc.MeterServiceServicer):
     """Every call acts for the tenant of its metadata."""
 
-    def __init__(self, *, post: Post, book: UsageBook, rules: Rules, clock: Clock) -> None:
+    def __init__(self, *, post: Post, book: UsageBook, budgets: BudgetBook, rules: Rules, clock: Clock) -> None:
         self._post = post
         self._book = book
+        self._budgets = budgets
         self._rules = rules
         self._clock = clock
 
     async def Reserve(self, request: pb.ReserveRequest, _context: Context) -> pb.ReserveResponse:
         """Hold money for an attempt."""
-        if not request.reservation_id or not request.model:
-            raise InvalidMessage("reservation_id and model are needed")
         held = await reserve(
-            current_call().tenant,
-            request.reservation_id,
-            request.request_id,
-            request.model,
-            quantities_of(request.quantities),
+            wish_of(request, tenant=current_call().tenant),
             trace=inject_context(),
             post=self._post,
             rules=self._rules,
@@ -72,7 +74,7 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
             before=moment_of(request.to, "to") if request.to else None,
         )
         report = await get_usage(selection, request.group_by, book=self._book)
-        return usage_response(report, request.group_by, currency=self._currency)
+        return usage_response(report, request.group_by, prices=self._rules.prices)
 
     async def Price(self, request: pb.PriceRequest, _context: Context) -> pb.PriceResponse:
         """Tell a price."""
@@ -81,14 +83,19 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
         cost = price(tenant, request.model, quantities, prices=prices, clock=self._clock)
         return pb.PriceResponse(cost=text_of(cost), currency=prices.currency, price_version=prices.version)
 
+    async def ListBudgets(self, _request: pb.ListBudgetsRequest, _context: Context) -> pb.ListBudgetsResponse:
+        """Tell how budgets stand."""
+        standings = await get_budgets(current_call().tenant, book=self._budgets, clock=self._clock)
+        return budgets_response(standings, currency=self._currency)
+
     @property
     def _currency(self) -> str:
         return self._rules.prices.currency
 
 
-def rpc(*, post: Post, book: UsageBook, rules: Rules, clock: Clock) -> Rpc:
+def rpc(*, post: Post, book: UsageBook, budgets: BudgetBook, rules: Rules, clock: Clock) -> Rpc:
     """Return the gRPC service for the chassis."""
-    servicer = MeterServicer(post=post, book=book, rules=rules, clock=clock)
+    servicer = MeterServicer(post=post, book=book, budgets=budgets, rules=rules, clock=clock)
     return Rpc(
         pb.DESCRIPTOR.services_by_name["MeterService"].full_name,
         lambda server: pb_grpc.add_MeterServiceServicer_to_server(servicer, server),

@@ -24,13 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadrace/budget/v1/budget.proto\x12\x12headrace.budget.v1\"p\n\rBudgetCrossed\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06period\x18\x02 \x01(\t\x12\x0f\n\x07percent\x18\x03 \x01(\x05\x12\r\n\x05limit\x18\x04 \x01(\t\x12\r\n\x05spent\x18\x05 \x01(\t\x12\x10\n\x08\x63urrency\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadrace/budget/v1/budget.proto\x12\x12headrace.budget.v1\"\x8a\x02\n\rBudgetCrossed\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06period\x18\x02 \x01(\t\x12\x0f\n\x07percent\x18\x03 \x01(\x05\x12\r\n\x05limit\x18\x04 \x01(\t\x12\r\n\x05spent\x18\x05 \x01(\t\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12\x0e\n\x06\x62udget\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\x12;\n\x05scope\x18\t \x03(\x0b\x32,.headrace.budget.v1.BudgetCrossed.ScopeEntry\x12\x0c\n\x04hard\x18\n \x01(\x08\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.budget.v1.budget_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BUDGETCROSSED']._serialized_start=55
-  _globals['_BUDGETCROSSED']._serialized_end=167
+  _globals['_BUDGETCROSSED_SCOPEENTRY']._loaded_options = None
+  _globals['_BUDGETCROSSED_SCOPEENTRY']._serialized_options = b'8\001'
+  _globals['_BUDGETCROSSED']._serialized_start=56
+  _globals['_BUDGETCROSSED']._serialized_end=322
+  _globals['_BUDGETCROSSED_SCOPEENTRY']._serialized_start=278
+  _globals['_BUDGETCROSSED_SCOPEENTRY']._serialized_end=322
 # @@protoc_insertion_point(module_scope)

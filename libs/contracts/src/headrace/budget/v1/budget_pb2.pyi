@@ -3,8 +3,10 @@
 isort:skip_file
 Budgets."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,9 +20,29 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class BudgetCrossed(_message.Message):
-    """A tenant crossed a share of its budget, on headrace.budget.crossed.v1."""
+    """A tenant crossed a threshold of one of its budgets, on headrace.budget.crossed.v1: once a threshold and period."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     TENANT_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
@@ -28,10 +50,14 @@ class BudgetCrossed(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     SPENT_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    HARD_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """The tenant."""
     period: _builtins.str
-    """The period, for example `2026-11`."""
+    """The period: a month as `2026-11`, a day as `2026-11-21`, or `lifetime`."""
     percent: _builtins.int
     """The share that was crossed, in percent."""
     limit: _builtins.str
@@ -40,6 +66,16 @@ class BudgetCrossed(_message.Message):
     """Spent and reserved, decimal, in `currency`."""
     currency: _builtins.str
     """ISO 4217."""
+    budget: _builtins.str
+    """The budget as the tenant has declared it, `day feature=handbook-chat`; `month` for the tenant's whole month."""
+    subject: _builtins.str
+    """Whose account crossed it, where the budget holds for each value by itself (`*`): `principal=alice`; else empty."""
+    hard: _builtins.bool
+    """True where nothing is reserved beyond the limit; false where it is only told."""
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the budget counts, by dimension: `feature`, `endpoint`, `model`, `principal`; `*` is each by itself."""
+
     def __init__(
         self,
         *,
@@ -49,10 +85,14 @@ class BudgetCrossed(_message.Message):
         limit: _builtins.str = ...,
         spent: _builtins.str = ...,
         currency: _builtins.str = ...,
+        budget: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        hard: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "limit", b"limit", "percent", b"percent", "period", b"period", "spent", b"spent", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "currency", b"currency", "hard", b"hard", "limit", b"limit", "percent", b"percent", "period", b"period", "scope", b"scope", "spent", b"spent", "subject", b"subject", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

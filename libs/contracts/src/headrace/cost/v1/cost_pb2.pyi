@@ -113,6 +113,8 @@ class CostRecorded(_message.Message):
     PRICING_CURRENCY_LIST_UNIT_PRICE_FIELD_NUMBER: _builtins.int
     PRICING_CURRENCY_CONTRACTED_UNIT_PRICE_FIELD_NUMBER: _builtins.int
     PRICING_CURRENCY_EFFECTIVE_COST_FIELD_NUMBER: _builtins.int
+    X_CORRECTS_ROW_ID_FIELD_NUMBER: _builtins.int
+    X_CREDIT_ID_FIELD_NUMBER: _builtins.int
     billed_cost: _builtins.str
     """Cost that is billed."""
     billing_account_id: _builtins.str
@@ -126,9 +128,9 @@ class CostRecorded(_message.Message):
     billing_period_end: _builtins.str
     """RFC 3339, exclusive."""
     charge_category: _builtins.str
-    """Always `Usage`."""
+    """`Usage`, or `Credit`: money that was given back, whatever was used."""
     charge_class: _builtins.str
-    """Empty, or `Correction`."""
+    """Empty, or `Correction`: it takes an estimate back, or is what was used indeed."""
     charge_description: _builtins.str
     """For people."""
     charge_period_start: _builtins.str
@@ -194,9 +196,9 @@ class CostRecorded(_message.Message):
     x_usage_id: _builtins.str
     """The usage event that this rates."""
     charge_frequency: _builtins.str
-    """Always `Usage-Based`."""
+    """`Usage-Based`; `One-Time` for a credit."""
     resource_type: _builtins.str
-    """Always `Attempt`."""
+    """`Attempt`; empty for a credit."""
     sub_account_name: _builtins.str
     """The tenant's name."""
     pricing_currency: _builtins.str
@@ -207,6 +209,10 @@ class CostRecorded(_message.Message):
     """Contract price a pricing unit, in that currency."""
     pricing_currency_effective_cost: _builtins.str
     """Cost after every reduction, in that currency."""
+    x_corrects_row_id: _builtins.str
+    """The event id of the row that this one takes back, with the same amounts below zero; empty for all others."""
+    x_credit_id: _builtins.str
+    """The event that granted this credit; empty for usage."""
     @_builtins.property
     def sku_price_details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Further facts of the price."""
@@ -267,10 +273,12 @@ class CostRecorded(_message.Message):
         pricing_currency_list_unit_price: _builtins.str = ...,
         pricing_currency_contracted_unit_price: _builtins.str = ...,
         pricing_currency_effective_cost: _builtins.str = ...,
+        x_corrects_row_id: _builtins.str = ...,
+        x_credit_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed_cost", b"billed_cost", "billing_account_id", b"billing_account_id", "billing_account_name", b"billing_account_name", "billing_currency", b"billing_currency", "billing_period_end", b"billing_period_end", "billing_period_start", b"billing_period_start", "charge_category", b"charge_category", "charge_class", b"charge_class", "charge_description", b"charge_description", "charge_frequency", b"charge_frequency", "charge_period_end", b"charge_period_end", "charge_period_start", b"charge_period_start", "consumed_quantity", b"consumed_quantity", "consumed_unit", b"consumed_unit", "contracted_cost", b"contracted_cost", "contracted_unit_price", b"contracted_unit_price", "effective_cost", b"effective_cost", "host_provider_name", b"host_provider_name", "invoice_issuer_name", b"invoice_issuer_name", "list_cost", b"list_cost", "list_unit_price", b"list_unit_price", "pricing_category", b"pricing_category", "pricing_currency", b"pricing_currency", "pricing_currency_contracted_unit_price", b"pricing_currency_contracted_unit_price", "pricing_currency_effective_cost", b"pricing_currency_effective_cost", "pricing_currency_list_unit_price", b"pricing_currency_list_unit_price", "pricing_quantity", b"pricing_quantity", "pricing_unit", b"pricing_unit", "resource_id", b"resource_id", "resource_type", b"resource_type", "service_category", b"service_category", "service_name", b"service_name", "service_provider_name", b"service_provider_name", "service_subcategory", b"service_subcategory", "sku_id", b"sku_id", "sku_meter", b"sku_meter", "sku_price_details", b"sku_price_details", "sku_price_id", b"sku_price_id", "sub_account_id", b"sub_account_id", "sub_account_name", b"sub_account_name", "tags", b"tags", "x_attempt", b"x_attempt", "x_endpoint", b"x_endpoint", "x_estimated", b"x_estimated", "x_feature", b"x_feature", "x_model", b"x_model", "x_price_version", b"x_price_version", "x_request_id", b"x_request_id", "x_usage_id", b"x_usage_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed_cost", b"billed_cost", "billing_account_id", b"billing_account_id", "billing_account_name", b"billing_account_name", "billing_currency", b"billing_currency", "billing_period_end", b"billing_period_end", "billing_period_start", b"billing_period_start", "charge_category", b"charge_category", "charge_class", b"charge_class", "charge_description", b"charge_description", "charge_frequency", b"charge_frequency", "charge_period_end", b"charge_period_end", "charge_period_start", b"charge_period_start", "consumed_quantity", b"consumed_quantity", "consumed_unit", b"consumed_unit", "contracted_cost", b"contracted_cost", "contracted_unit_price", b"contracted_unit_price", "effective_cost", b"effective_cost", "host_provider_name", b"host_provider_name", "invoice_issuer_name", b"invoice_issuer_name", "list_cost", b"list_cost", "list_unit_price", b"list_unit_price", "pricing_category", b"pricing_category", "pricing_currency", b"pricing_currency", "pricing_currency_contracted_unit_price", b"pricing_currency_contracted_unit_price", "pricing_currency_effective_cost", b"pricing_currency_effective_cost", "pricing_currency_list_unit_price", b"pricing_currency_list_unit_price", "pricing_quantity", b"pricing_quantity", "pricing_unit", b"pricing_unit", "resource_id", b"resource_id", "resource_type", b"resource_type", "service_category", b"service_category", "service_name", b"service_name", "service_provider_name", b"service_provider_name", "service_subcategory", b"service_subcategory", "sku_id", b"sku_id", "sku_meter", b"sku_meter", "sku_price_details", b"sku_price_details", "sku_price_id", b"sku_price_id", "sub_account_id", b"sub_account_id", "sub_account_name", b"sub_account_name", "tags", b"tags", "x_attempt", b"x_attempt", "x_corrects_row_id", b"x_corrects_row_id", "x_credit_id", b"x_credit_id", "x_endpoint", b"x_endpoint", "x_estimated", b"x_estimated", "x_feature", b"x_feature", "x_model", b"x_model", "x_price_version", b"x_price_version", "x_request_id", b"x_request_id", "x_usage_id", b"x_usage_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from headrace.usage.v1 import usage_pb2 as headrace_dot_usage_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%headrace/meter/v1/meter_service.proto\x12\x11headrace.meter.v1\x1a\x1dheadrace/usage/v1/usage.proto\"\x8d\x01\n\x0eReserveRequest\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12/\n\nquantities\x18\x04 \x03(\x0b\x32\x1b.headrace.usage.v1.Quantity\x12\x0f\n\x07\x66\x65\x61ture\x18\x05 \x01(\t\"5\n\x0fReserveResponse\x12\x10\n\x08reserved\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"R\n\rSettleRequest\x12\x10\n\x08usage_id\x18\x01 \x01(\t\x12/\n\x05usage\x18\x02 \x01(\x0b\x32 .headrace.usage.v1.UsageRecorded\"0\n\x0eSettleResponse\x12\x0c\n\x04\x63ost\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"(\n\x0eReleaseRequest\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\"\x11\n\x0fReleaseResponse\"Q\n\x0fGetUsageRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08group_by\x18\x02 \x03(\t\x12\x0c\n\x04\x66rom\x18\x03 \x01(\t\x12\n\n\x02to\x18\x04 \x01(\t\"\x96\x01\n\x10GetUsageResponse\x12)\n\x04rows\x18\x01 \x03(\x0b\x32\x1b.headrace.meter.v1.UsageRow\x12\x12\n\ntotal_cost\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x0e\n\x06usages\x18\x04 \x01(\x05\x12\x10\n\x08reserved\x18\x05 \x01(\t\x12\x0f\n\x07settled\x18\x06 \x01(\x08\"\xae\x01\n\x08UsageRow\x12\x35\n\x05group\x18\x01 \x03(\x0b\x32&.headrace.meter.v1.UsageRow.GroupEntry\x12/\n\nquantities\x18\x02 \x03(\x0b\x32\x1b.headrace.usage.v1.Quantity\x12\x0c\n\x04\x63ost\x18\x03 \x01(\t\x1a,\n\nGroupEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x0cPriceRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12/\n\nquantities\x18\x02 \x03(\x0b\x32\x1b.headrace.usage.v1.Quantity\"F\n\rPriceResponse\x12\x0c\n\x04\x63ost\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x15\n\rprice_version\x18\x03 \x01(\t2\xa2\x03\n\x0cMeterService\x12P\n\x07Reserve\x12!.headrace.meter.v1.ReserveRequest\x1a\".headrace.meter.v1.ReserveResponse\x12M\n\x06Settle\x12 .headrace.meter.v1.SettleRequest\x1a!.headrace.meter.v1.SettleResponse\x12P\n\x07Release\x12!.headrace.meter.v1.ReleaseRequest\x1a\".headrace.meter.v1.ReleaseResponse\x12S\n\x08GetUsage\x12\".headrace.meter.v1.GetUsageRequest\x1a#.headrace.meter.v1.GetUsageResponse\x12J\n\x05Price\x12\x1f.headrace.meter.v1.PriceRequest\x1a .headrace.meter.v1.PriceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%headrace/meter/v1/meter_service.proto\x12\x11headrace.meter.v1\x1a\x1dheadrace/usage/v1/usage.proto\"\xc7\x01\n\x0eReserveRequest\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12/\n\nquantities\x18\x04 \x03(\x0b\x32\x1b.headrace.usage.v1.Quantity\x12\x0f\n\x07\x66\x65\x61ture\x18\x05 \x01(\t\x12\x11\n\toperation\x18\x06 \x01(\t\x12\x11\n\tprincipal\x18\x07 \x01(\t\x12\x12\n\nstarted_at\x18\x08 \x01(\t\"5\n\x0fReserveResponse\x12\x10\n\x08reserved\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"R\n\rSettleRequest\x12\x10\n\x08usage_id\x18\x01 \x01(\t\x12/\n\x05usage\x18\x02 \x01(\x0b\x32 .headrace.usage.v1.UsageRecorded\"0\n\x0eSettleResponse\x12\x0c\n\x04\x63ost\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"(\n\x0eReleaseRequest\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\"\x11\n\x0fReleaseResponse\"Q\n\x0fGetUsageRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08group_by\x18\x02 \x03(\t\x12\x0c\n\x04\x66rom\x18\x03 \x01(\t\x12\n\n\x02to\x18\x04 \x01(\t\"\xbe\x01\n\x10GetUsageResponse\x12)\n\x04rows\x18\x01 \x03(\x0b\x32\x1b.headrace.meter.v1.UsageRow\x12\x12\n\ntotal_cost\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x0e\n\x06usages\x18\x04 \x01(\x05\x12\x10\n\x08reserved\x18\x05 \x01(\t\x12\x0f\n\x07\x63redits\x18\x07 \x01(\t\x12\x15\n\rprice_version\x18\x08 \x01(\t\x12\x0f\n\x07settled\x18\x06 \x01(\x08\"\xae\x01\n\x08UsageRow\x12\x35\n\x05group\x18\x01 \x03(\x0b\x32&.headrace.meter.v1.UsageRow.GroupEntry\x12/\n\nquantities\x18\x02 \x03(\x0b\x32\x1b.headrace.usage.v1.Quantity\x12\x0c\n\x04\x63ost\x18\x03 \x01(\t\x1a,\n\nGroupEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\x0cPriceRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12/\n\nquantities\x18\x02 \x03(\x0b\x32\x1b.headrace.usage.v1.Quantity\"F\n\rPriceResponse\x12\x0c\n\x04\x63ost\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x15\n\rprice_version\x18\x03 \x01(\t\"\x14\n\x12ListBudgetsRequest\"[\n\x13ListBudgetsResponse\x12\x32\n\x07\x62udgets\x18\x01 \x03(\x0b\x32!.headrace.meter.v1.BudgetStanding\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"\xaf\x02\n\x0e\x42udgetStanding\x12\x0e\n\x06\x62udget\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12;\n\x05scope\x18\x03 \x03(\x0b\x32,.headrace.meter.v1.BudgetStanding.ScopeEntry\x12\x0e\n\x06period\x18\x04 \x01(\t\x12\x0c\n\x04hard\x18\x05 \x01(\x08\x12\r\n\x05limit\x18\x06 \x01(\t\x12\r\n\x05spent\x18\x07 \x01(\t\x12\x10\n\x08reserved\x18\x08 \x01(\t\x12\x0c\n\x04left\x18\t \x01(\t\x12\x1a\n\x12thresholds_percent\x18\n \x03(\x05\x12\x19\n\x11\x61nnounced_percent\x18\x0b \x01(\x05\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\x80\x04\n\x0cMeterService\x12P\n\x07Reserve\x12!.headrace.meter.v1.ReserveRequest\x1a\".headrace.meter.v1.ReserveResponse\x12M\n\x06Settle\x12 .headrace.meter.v1.SettleRequest\x1a!.headrace.meter.v1.SettleResponse\x12P\n\x07Release\x12!.headrace.meter.v1.ReleaseRequest\x1a\".headrace.meter.v1.ReleaseResponse\x12S\n\x08GetUsage\x12\".headrace.meter.v1.GetUsageRequest\x1a#.headrace.meter.v1.GetUsageResponse\x12J\n\x05Price\x12\x1f.headrace.meter.v1.PriceRequest\x1a .headrace.meter.v1.PriceResponse\x12\\\n\x0bListBudgets\x12%.headrace.meter.v1.ListBudgetsRequest\x1a&.headrace.meter.v1.ListBudgetsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,30 +34,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USAGEROW_GROUPENTRY']._loaded_options = None
   _globals['_USAGEROW_GROUPENTRY']._serialized_options = b'8\001'
+  _globals['_BUDGETSTANDING_SCOPEENTRY']._loaded_options = None
+  _globals['_BUDGETSTANDING_SCOPEENTRY']._serialized_options = b'8\001'
   _globals['_RESERVEREQUEST']._serialized_start=92
-  _globals['_RESERVEREQUEST']._serialized_end=233
-  _globals['_RESERVERESPONSE']._serialized_start=235
-  _globals['_RESERVERESPONSE']._serialized_end=288
-  _globals['_SETTLEREQUEST']._serialized_start=290
-  _globals['_SETTLEREQUEST']._serialized_end=372
-  _globals['_SETTLERESPONSE']._serialized_start=374
-  _globals['_SETTLERESPONSE']._serialized_end=422
-  _globals['_RELEASEREQUEST']._serialized_start=424
-  _globals['_RELEASEREQUEST']._serialized_end=464
-  _globals['_RELEASERESPONSE']._serialized_start=466
-  _globals['_RELEASERESPONSE']._serialized_end=483
-  _globals['_GETUSAGEREQUEST']._serialized_start=485
-  _globals['_GETUSAGEREQUEST']._serialized_end=566
-  _globals['_GETUSAGERESPONSE']._serialized_start=569
-  _globals['_GETUSAGERESPONSE']._serialized_end=719
-  _globals['_USAGEROW']._serialized_start=722
-  _globals['_USAGEROW']._serialized_end=896
-  _globals['_USAGEROW_GROUPENTRY']._serialized_start=852
-  _globals['_USAGEROW_GROUPENTRY']._serialized_end=896
-  _globals['_PRICEREQUEST']._serialized_start=898
-  _globals['_PRICEREQUEST']._serialized_end=976
-  _globals['_PRICERESPONSE']._serialized_start=978
-  _globals['_PRICERESPONSE']._serialized_end=1048
-  _globals['_METERSERVICE']._serialized_start=1051
-  _globals['_METERSERVICE']._serialized_end=1469
+  _globals['_RESERVEREQUEST']._serialized_end=291
+  _globals['_RESERVERESPONSE']._serialized_start=293
+  _globals['_RESERVERESPONSE']._serialized_end=346
+  _globals['_SETTLEREQUEST']._serialized_start=348
+  _globals['_SETTLEREQUEST']._serialized_end=430
+  _globals['_SETTLERESPONSE']._serialized_start=432
+  _globals['_SETTLERESPONSE']._serialized_end=480
+  _globals['_RELEASEREQUEST']._serialized_start=482
+  _globals['_RELEASEREQUEST']._serialized_end=522
+  _globals['_RELEASERESPONSE']._serialized_start=524
+  _globals['_RELEASERESPONSE']._serialized_end=541
+  _globals['_GETUSAGEREQUEST']._serialized_start=543
+  _globals['_GETUSAGEREQUEST']._serialized_end=624
+  _globals['_GETUSAGERESPONSE']._serialized_start=627
+  _globals['_GETUSAGERESPONSE']._serialized_end=817
+  _globals['_USAGEROW']._serialized_start=820
+  _globals['_USAGEROW']._serialized_end=994
+  _globals['_USAGEROW_GROUPENTRY']._serialized_start=950
+  _globals['_USAGEROW_GROUPENTRY']._serialized_end=994
+  _globals['_PRICEREQUEST']._serialized_start=996
+  _globals['_PRICEREQUEST']._serialized_end=1074
+  _globals['_PRICERESPONSE']._serialized_start=1076
+  _globals['_PRICERESPONSE']._serialized_end=1146
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=1148
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=1168
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=1170
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=1261
+  _globals['_BUDGETSTANDING']._serialized_start=1264
+  _globals['_BUDGETSTANDING']._serialized_end=1567
+  _globals['_BUDGETSTANDING_SCOPEENTRY']._serialized_start=1523
+  _globals['_BUDGETSTANDING_SCOPEENTRY']._serialized_end=1567
+  _globals['_METERSERVICE']._serialized_start=1570
+  _globals['_METERSERVICE']._serialized_end=2082
 # @@protoc_insertion_point(module_scope)

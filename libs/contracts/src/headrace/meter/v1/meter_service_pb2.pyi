@@ -30,6 +30,9 @@ class ReserveRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     QUANTITIES_FIELD_NUMBER: _builtins.int
     FEATURE_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
     reservation_id: _builtins.str
     """uuid5 of request and attempt."""
     request_id: _builtins.str
@@ -37,7 +40,13 @@ class ReserveRequest(_message.Message):
     model: _builtins.str
     """The catalogue's name of the model."""
     feature: _builtins.str
-    """For cost by feature."""
+    """For cost by feature, as the usage will say."""
+    operation: _builtins.str
+    """`generate` or `embed`, as the usage will say; empty is `generate`."""
+    principal: _builtins.str
+    """Who asks, as the usage will say: the principal or API key."""
+    started_at: _builtins.str
+    """When the attempt began, as the usage will say, RFC 3339; empty is now. It decides the periods in which this counts."""
     @_builtins.property
     def quantities(self) -> _containers.RepeatedCompositeFieldContainer[_usage_pb2.Quantity]:
         """At most this much will be used."""
@@ -50,10 +59,13 @@ class ReserveRequest(_message.Message):
         model: _builtins.str = ...,
         quantities: _abc.Iterable[_usage_pb2.Quantity] | None = ...,
         feature: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        started_at: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "model", b"model", "quantities", b"quantities", "request_id", b"request_id", "reservation_id", b"reservation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "model", b"model", "operation", b"operation", "principal", b"principal", "quantities", b"quantities", "request_id", b"request_id", "reservation_id", b"reservation_id", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,7 +206,7 @@ class GetUsageRequest(_message.Message):
     """Before this time, RFC 3339; empty for now."""
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """How to group: any of `model`, `feature`, `operation`, `request`, `meter`, `day`."""
+        """How to group: any of `model`, `feature`, `operation`, `principal`, `request`, `meter`, `day`."""
 
     def __init__(
         self,
@@ -222,6 +234,8 @@ class GetUsageResponse(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     USAGES_FIELD_NUMBER: _builtins.int
     RESERVED_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_FIELD_NUMBER: _builtins.int
     SETTLED_FIELD_NUMBER: _builtins.int
     total_cost: _builtins.str
     """Decimal, in `currency`."""
@@ -231,6 +245,10 @@ class GetUsageResponse(_message.Message):
     """Usage events that were rated for this question."""
     reserved: _builtins.str
     """Reserved and not yet settled, decimal."""
+    credits: _builtins.str
+    """Given back to the tenant in that time, decimal; empty for a request. `total_cost` is before it."""
+    price_version: _builtins.str
+    """The version of the price book that holds now."""
     settled: _builtins.bool
     """True when `request_id` was given, its outcome is known here and no attempt of it is open."""
     @_builtins.property
@@ -245,11 +263,13 @@ class GetUsageResponse(_message.Message):
         currency: _builtins.str = ...,
         usages: _builtins.int = ...,
         reserved: _builtins.str = ...,
+        credits: _builtins.str = ...,
+        price_version: _builtins.str = ...,
         settled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "reserved", b"reserved", "rows", b"rows", "settled", b"settled", "total_cost", b"total_cost", "usages", b"usages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credits", b"credits", "currency", b"currency", "price_version", b"price_version", "reserved", b"reserved", "rows", b"rows", "settled", b"settled", "total_cost", b"total_cost", "usages", b"usages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -366,3 +386,134 @@ class PriceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PriceResponse: _TypeAlias = PriceResponse  # noqa: Y015
+
+@_typing.final
+class ListBudgetsRequest(_message.Message):
+    """Nothing to ask: the tenant is the call's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsRequest: _TypeAlias = ListBudgetsRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetsResponse(_message.Message):
+    """The budgets, by name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """ISO 4217."""
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetStanding]:
+        """One a budget, or one a value of a budget that holds for each value by itself."""
+
+    def __init__(
+        self,
+        *,
+        budgets: _abc.Iterable[Global___BudgetStanding] | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "currency", b"currency"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsResponse: _TypeAlias = ListBudgetsResponse  # noqa: Y015
+
+@_typing.final
+class BudgetStanding(_message.Message):
+    """How one budget stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    HARD_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    RESERVED_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    THRESHOLDS_PERCENT_FIELD_NUMBER: _builtins.int
+    ANNOUNCED_PERCENT_FIELD_NUMBER: _builtins.int
+    budget: _builtins.str
+    """The budget as it is declared, `day feature=handbook-chat`."""
+    subject: _builtins.str
+    """Whose account it is, where the budget holds for each value by itself: `principal=alice`; empty where nobody spent yet."""
+    period: _builtins.str
+    """The current period: `2026-11-21`, `2026-11` or `lifetime`."""
+    hard: _builtins.bool
+    """True where nothing is reserved beyond the limit."""
+    limit: _builtins.str
+    """Decimal, in `currency`."""
+    spent: _builtins.str
+    """Decimal."""
+    reserved: _builtins.str
+    """Held and not spent yet, decimal."""
+    left: _builtins.str
+    """What may still be reserved or spent; below 0 where more was spent. Decimal."""
+    announced_percent: _builtins.int
+    """The highest threshold told in this period, in percent; 0 for none."""
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the budget counts, by dimension: `feature`, `endpoint`, `model`, `principal`; `*` is each by itself."""
+
+    @_builtins.property
+    def thresholds_percent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Where it tells, in percent of the limit."""
+
+    def __init__(
+        self,
+        *,
+        budget: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        period: _builtins.str = ...,
+        hard: _builtins.bool = ...,
+        limit: _builtins.str = ...,
+        spent: _builtins.str = ...,
+        reserved: _builtins.str = ...,
+        left: _builtins.str = ...,
+        thresholds_percent: _abc.Iterable[_builtins.int] | None = ...,
+        announced_percent: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announced_percent", b"announced_percent", "budget", b"budget", "hard", b"hard", "left", b"left", "limit", b"limit", "period", b"period", "reserved", b"reserved", "scope", b"scope", "spent", b"spent", "subject", b"subject", "thresholds_percent", b"thresholds_percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetStanding: _TypeAlias = BudgetStanding  # noqa: Y015

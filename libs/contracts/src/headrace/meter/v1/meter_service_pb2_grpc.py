@@ -60,6 +60,11 @@ class MeterServiceStub(object):
                 request_serializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.PriceRequest.SerializeToString,
                 response_deserializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.PriceResponse.FromString,
                 _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/headrace.meter.v1.MeterService/ListBudgets',
+                request_serializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
 
 
 class MeterServiceServicer(object):
@@ -101,6 +106,13 @@ class MeterServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBudgets(self, request, context):
+        """Tells how the tenant's budgets stand in their current periods.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +140,11 @@ def add_MeterServiceServicer_to_server(servicer, server):
                     servicer.Price,
                     request_deserializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.PriceRequest.FromString,
                     response_serializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.PriceResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +283,33 @@ class MeterService(object):
             '/headrace.meter.v1.MeterService/Price',
             headrace_dot_meter_dot_v1_dot_meter__service__pb2.PriceRequest.SerializeToString,
             headrace_dot_meter_dot_v1_dot_meter__service__pb2.PriceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.meter.v1.MeterService/ListBudgets',
+            headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsRequest.SerializeToString,
+            headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

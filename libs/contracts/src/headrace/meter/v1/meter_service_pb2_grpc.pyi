@@ -43,6 +43,8 @@ class MeterServiceStub:
     """Sums the tenant's usage and cost."""
     Price: _grpc.UnaryUnaryMultiCallable[_meter_service_pb2.PriceRequest, _meter_service_pb2.PriceResponse]
     """Tells a price without holding anything."""
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_meter_service_pb2.ListBudgetsRequest, _meter_service_pb2.ListBudgetsResponse]
+    """Tells how the tenant's budgets stand in their current periods."""
 
 @_typing.type_check_only
 class MeterServiceAsyncStub(MeterServiceStub):
@@ -59,6 +61,8 @@ class MeterServiceAsyncStub(MeterServiceStub):
     """Sums the tenant's usage and cost."""
     Price: _aio.UnaryUnaryMultiCallable[_meter_service_pb2.PriceRequest, _meter_service_pb2.PriceResponse]  # type: ignore[assignment]
     """Tells a price without holding anything."""
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_meter_service_pb2.ListBudgetsRequest, _meter_service_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """Tells how the tenant's budgets stand in their current periods."""
 
 class MeterServiceServicer(metaclass=_abc_1.ABCMeta):
     """Prices, reservations, usage. The tenant comes from the call's metadata."""
@@ -102,5 +106,13 @@ class MeterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_meter_service_pb2.PriceResponse, _abc.Awaitable[_meter_service_pb2.PriceResponse]]:
         """Tells a price without holding anything."""
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _meter_service_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_meter_service_pb2.ListBudgetsResponse, _abc.Awaitable[_meter_service_pb2.ListBudgetsResponse]]:
+        """Tells how the tenant's budgets stand in their current periods."""
 
 def add_MeterServiceServicer_to_server(servicer: MeterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

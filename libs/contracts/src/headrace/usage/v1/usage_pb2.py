@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dheadrace/usage/v1/usage.proto\x12\x11headrace.usage.v1\"\xc1\x02\n\rUsageRecorded\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x10\n\x08provider\x18\x07 \x01(\t\x12\x0e\n\x06status\x18\x08 \x01(\t\x12/\n\nquantities\x18\t \x03(\x0b\x32\x1b.headrace.usage.v1.Quantity\x12\x12\n\nstarted_at\x18\n \x01(\t\x12\x10\n\x08\x65nded_at\x18\x0b \x01(\t\x12\x11\n\testimated\x18\x0c \x01(\x08\x12\x16\n\x0ereservation_id\x18\r \x01(\t\x12\x10\n\x08\x64ocument\x18\x0e \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x0f \x01(\x05\"+\n\x08Quantity\x12\r\n\x05meter\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dheadrace/usage/v1/usage.proto\x12\x11headrace.usage.v1\"\xd4\x02\n\rUsageRecorded\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x10\n\x08provider\x18\x07 \x01(\t\x12\x0e\n\x06status\x18\x08 \x01(\t\x12/\n\nquantities\x18\t \x03(\x0b\x32\x1b.headrace.usage.v1.Quantity\x12\x12\n\nstarted_at\x18\n \x01(\t\x12\x10\n\x08\x65nded_at\x18\x0b \x01(\t\x12\x11\n\testimated\x18\x0c \x01(\x08\x12\x16\n\x0ereservation_id\x18\r \x01(\t\x12\x10\n\x08\x64ocument\x18\x0e \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x0f \x01(\x05\x12\x11\n\tprincipal\x18\x10 \x01(\t\"+\n\x08Quantity\x12\r\n\x05meter\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.usage.v1.usage_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USAGERECORDED']._serialized_start=53
-  _globals['_USAGERECORDED']._serialized_end=374
-  _globals['_QUANTITY']._serialized_start=376
-  _globals['_QUANTITY']._serialized_end=419
+  _globals['_USAGERECORDED']._serialized_end=393
+  _globals['_QUANTITY']._serialized_start=395
+  _globals['_QUANTITY']._serialized_end=438
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,7 @@ class UsageRecorded(_message.Message):
     RESERVATION_ID_FIELD_NUMBER: _builtins.int
     DOCUMENT_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """The attempt: uuid5 of request and attempt number, or the embed event's id."""
     request_id: _builtins.str
@@ -67,6 +68,8 @@ class UsageRecorded(_message.Message):
     """The document; empty for a request's usage."""
     attempt: _builtins.int
     """The attempt's number within the request, from 1."""
+    principal: _builtins.str
+    """Who asked: the principal or API key; empty where nobody is known."""
     @_builtins.property
     def quantities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantity]:
         """Disjoint quantities."""
@@ -89,10 +92,11 @@ class UsageRecorded(_message.Message):
         reservation_id: _builtins.str = ...,
         document: _builtins.str = ...,
         attempt: _builtins.int = ...,
+        principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempt_id", b"attempt_id", "document", b"document", "ended_at", b"ended_at", "estimated", b"estimated", "feature", b"feature", "model", b"model", "operation", b"operation", "provider", b"provider", "quantities", b"quantities", "request_id", b"request_id", "reservation_id", b"reservation_id", "started_at", b"started_at", "status", b"status", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempt_id", b"attempt_id", "document", b"document", "ended_at", b"ended_at", "estimated", b"estimated", "feature", b"feature", "model", b"model", "operation", b"operation", "principal", b"principal", "provider", b"provider", "quantities", b"quantities", "request_id", b"request_id", "reservation_id", b"reservation_id", "started_at", b"started_at", "status", b"status", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

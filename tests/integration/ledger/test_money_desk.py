@@ -1,0 +1,68 @@
+"""Who runs the platform publishes a price book, gives credit and compares all books; meter is a process."""
+
+from decimal import Decimal
+
+import pytest
+from headrace import topics
+from headrace.usage.v1.usage_pb2 import Quantity, UsageRecorded
+from headrace_cli.pricing.publishing import publish_book
+from headrace_cli.reconciling import reconcile_platform
+from headrace_client import CostDesk, Endpoints
+from headrace_client.costs import CreditDiffers, grant
+
+BOOK = """prices:
+  version: tiered
+  rates:
+    - model: smollm2-135m-instruct
+      from: 2026-01-01
+      per_million: {input_tokens: [{up_to: 100, price: "3"}, {price: "1"}]}
+"""
+
+
+def usage(tokens, **fields):
+    """Make the usage of an attempt of a request of its own."""
+    return UsageRecorded(
+        request_id="r1",
+        tenant="acme",
+        operation="generate",
+        model="smollm2-135m-instruct",
+        provider="headrace",
+        status="completed",
+        quantities=[Quantity(meter="input_tokens", quantity=tokens)],
+        started_at="2026-11-21T09:00:00Z",
+        ended_at="2026-11-21T09:00:01Z",
+        **fields,
+    )
+
+
+async def test_books_credits_and_corrections_reconcile(outside, bus, service, tmp_path):
+    """Usage, credits, ledger and cost topic agree on tiers, an estimate that was taken back, and money given back."""
+    book = tmp_path / "book.yaml"
+    book.write_text(BOOK)
+    with service("meter") as meter:
+        endpoints = Endpoints(
+            bus.bootstrap, {"meter": f"127.0.0.1:{meter.port}"}, generation=bus.generation, embedded=True
+        )
+        async with CostDesk(endpoints, tenants=["acme"]) as desk:
+            published = await publish_book(desk, book, actor="alice", wait_s=60)
+            assert (published.again, published.in_force) == (False, "tiered")
+
+            await outside.publish(topics.USAGE_RECORDED, usage(70, attempt_id="a1"), "u1")
+            await outside.publish(topics.USAGE_RECORDED, usage(60, attempt_id="a2", estimated=True), "u2")
+            await outside.publish(topics.USAGE_RECORDED, usage(40, attempt_id="a2"), "u3")
+
+            given = await grant(desk, "acme", Decimal("0.00001"), reason="outage", actor="alice", wait_s=60)
+            again = await grant(desk, "acme", Decimal("0.00001"), reason="outage", actor="bob")
+            assert (given.booked, given.again, again.again) == (True, False, True)
+            with pytest.raises(CreditDiffers):
+                await grant(desk, "acme", Decimal(1), reason="outage", actor="bob", credit_id=given.credit_id)
+
+            found = await reconcile_platform(desk, wait_s=60)
+            ledger = await desk.usage("acme")
+
+    assert found.equal, found.as_json()
+    acme = found.by_tenant["acme"]
+    assert (acme.usages, acme.cost_rows) == (3, 1 + 2 + 2 + 2)
+    assert dict(acme.usage) == {"smollm2-135m-instruct/input_tokens": 110}
+    assert set(acme.credits.values()) == {Decimal("0.00001")}
+    assert Decimal(ledger.total_cost) == acme.cost_topic_cost == Decimal("0.00031")  # 100 at 3 and 10 at 1 a million
