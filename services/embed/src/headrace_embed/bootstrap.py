@@ -29,6 +29,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         batch_tokens_max=settings.batch_tokens_max,
         texts_max=settings.queue_texts_max,
         threads=settings.threads,
+        cache_bytes_max=settings.vector_cache_bytes_max,
     )
     model = LocalModel(lambda: open_encoder(settings), limits)
     relaying = RelayOptions(gather_ms=RELAY_GATHERS_MS)

@@ -57,4 +57,5 @@ async def embed_chunks(texts: Sequence[str], *, slice_texts_max: int, embedder: 
         tokens=tuple(tokens for one in done for tokens in one.tokens),
         truncated=tuple(first + row for first, one in zip(firsts, done, strict=False) for row in one.truncated),
         timings_ms={stage: sum(one.timings_ms[stage] for one in done) for stage in done[0].timings_ms},
+        cached=tuple(first + row for first, one in zip(firsts, done, strict=False) for row in one.cached),
     )

@@ -22,4 +22,7 @@ class Settings(ServiceSettings):
     batch_tokens_max: Annotated[int, Field(ge=16)] = Field(512, description="padded tokens a batch; a CPU likes 512")
     request_texts_max: Annotated[int, Field(ge=1)] = Field(256, description="texts a call may have")
     text_bytes_max: Annotated[int, Field(ge=1)] = Field(65_536, description="UTF-8 bytes a text may have")
+    vector_cache_bytes_max: Annotated[int, Field(ge=0)] = Field(
+        64 << 20, description="bytes of vectors kept for texts that come again; 0 keeps none"
+    )
     queue_texts_max: Annotated[int, Field(ge=1)] = Field(4096, description="texts accepted and not yet answered")

@@ -69,6 +69,7 @@ class EmbedServicer(pb_grpc.EmbedServiceServicer):
             truncated=embedded.truncated,
             model=model_message(self._embedder.model),
             timings_ms=embedded.timings_ms,
+            cached_tokens=sum(embedded.tokens[row] for row in embedded.cached),
         )
 
 

@@ -103,6 +103,9 @@ class EmbedResponse(_message.Message):
     TRUNCATED_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TIMINGS_MS_FIELD_NUMBER: _builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
+    cached_tokens: _builtins.int
+    """Of `tokens`, those of texts whose vectors were at hand: the model did not run for them."""
     @_builtins.property
     def vectors(self) -> _events_pb2.Vectors:
         """A row for each text, in order; normalised to length 1."""
@@ -131,10 +134,11 @@ class EmbedResponse(_message.Message):
         truncated: _abc.Iterable[_builtins.int] | None = ...,
         model: _events_pb2.ModelRef | None = ...,
         timings_ms: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        cached_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timings_ms", b"timings_ms", "tokens", b"tokens", "truncated", b"truncated", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "model", b"model", "timings_ms", b"timings_ms", "tokens", b"tokens", "truncated", b"truncated", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
