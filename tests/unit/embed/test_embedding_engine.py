@@ -29,7 +29,7 @@ class FakeEncoder:
         self.ran: list[str] = []
         self._fail_on = fail_on
 
-    def tokenize(self, texts):
+    def tokenize(self, texts, _role="passage"):
         """Make a token of each letter."""
         return [Tokens([ord(letter) for letter in text[:8]], len(text) > 8) for text in texts]
 

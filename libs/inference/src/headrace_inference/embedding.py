@@ -10,14 +10,16 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 from headrace_errors import Overloaded, Unavailable
 
 from headrace_inference.backlog import Backlog, Call, Embedded, Text
 from headrace_inference.batching import BatchQueue, Priority
-from headrace_inference.encoder import EmbeddingModel, Encoder, Tokens
+from headrace_inference.encoder import EmbeddingModel, Encoder, Role, Tokens
 from headrace_inference.vector_cache import VectorCache
 
 __all__ = ["Embedded", "EmbeddingEngine", "EngineLimits"]
@@ -26,6 +28,7 @@ _RETRY_AFTER_MIN_S = 0.05
 _RETRY_AFTER_MAX_S = 5.0
 _SMOOTHING = 0.1
 _TOKENIZING_THREADS = 2  # bulk may hold one of them
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class EmbeddingEngine:
         """The model that this engine runs."""
         return self._encoder.model
 
-    async def embed(self, texts: Sequence[str], *, priority: Priority) -> Embedded:
+    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role = "passage") -> Embedded:
         """Embed texts. An empty text is one like any other; no texts give no rows.
 
         Raises Overloaded with a retry hint when `texts_max` is reached (nothing was done), Unavailable while closing.
@@ -80,7 +83,7 @@ class EmbeddingEngine:
         self._admit(len(texts), priority)
         try:
             began_at = self._clock()
-            tokens = await self._tokenized(texts, priority)
+            tokens = await self._tokenized(texts, role, priority)
             call = Call(self._encoder.model.dims, tokens, began_at=began_at, queued_at=self._clock())
             return await self._answer(call, priority)
         finally:
@@ -108,12 +111,10 @@ class EmbeddingEngine:
             raise Overloaded(f"{held} texts wait, {texts} more are too many", retry_after_s=retry_after_s)
         self._held[priority] += texts
 
-    async def _tokenized(self, texts: Sequence[str], priority: Priority) -> list[Tokens]:
-        if priority == "query":
-            tokens: list[Tokens] = await self._on_thread(self._encoder.tokenize, texts)
-            return tokens
-        async with self._tokenizing_bulk:  # megabytes of it may not keep queries from a thread
-            return await self._on_thread(self._encoder.tokenize, texts)  # type: ignore[no-any-return]
+    async def _tokenized(self, texts: Sequence[str], role: Role, priority: Priority) -> list[Tokens]:
+        # Megabytes of bulk may not keep queries from a thread.
+        async with self._tokenizing_bulk if priority == "bulk" else nullcontext():
+            return await self._on_thread(partial(self._encoder.tokenize, texts, role))
 
     async def _answer(self, call: Call, priority: Priority) -> Embedded:
         self._refuse_when_closed()
@@ -147,7 +148,7 @@ class EmbeddingEngine:
             for call, _ in text.waiting:
                 call.first_batch(started_at)
         try:
-            vectors = await self._on_thread(self._encoder.encode, [text.tokens for text in batch])
+            vectors = await self._on_thread(partial(self._encoder.encode, [text.tokens for text in batch]))
         except Exception as error:  # whatever it is, it belongs to the callers
             self._backlog.fail(batch, error)
             return
@@ -155,5 +156,5 @@ class EmbeddingEngine:
         self._text_s += _SMOOTHING * ((ended_at - started_at) / len(batch) - self._text_s)
         self._backlog.fill(batch, vectors, ended_at)
 
-    async def _on_thread(self, function: Callable[..., Any], argument: object) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, argument)
+    async def _on_thread(self, work: Callable[[], _Made]) -> _Made:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

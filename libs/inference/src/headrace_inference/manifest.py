@@ -52,7 +52,8 @@ class ModelSpec:
     """A model as declared. `files` maps the local name that the importer asks for to the source's file.
 
     `dims` is the length of an embedding (None for generation); `max_tokens` the longest input, special tokens included;
-    `options` belong to the importer and are part of the model's identity.
+    `options` belong to the importer and are part of the model's identity; `variant`, which is not, is the one that runs
+    unless a service is told otherwise.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ModelSpec:
     source: Wheel | Folder
     files: Mapping[str, SourceFile]
     options: Mapping[str, Any]
+    variant: str = ""
 
 
 class Catalogue:
@@ -115,6 +117,7 @@ def parse_manifest(path: Path) -> ModelSpec:
         source=source,
         files=_files(source_fields.section("files"), hashed=isinstance(source, Wheel)),
         options=fields.mapping("options"),
+        variant=fields.text("variant") if "variant" in fields else "",
     )
     source_fields.done()
     fields.done()

@@ -6,6 +6,7 @@ ModelStoreError
 ├── DownloadFailed    the source could not be fetched
 ├── HashMismatch      bytes are not the ones that the manifest promises
 ├── ImportFailed      the importer refused the source
+├── BrokenModel       an imported folder does not open, or does not compute vectors
 └── StoreBusy         another process held the model's lock for too long
 
 Every message says what to do next. These arise at start-up and in commands, never while a request is served.
@@ -46,6 +47,12 @@ class ImportFailed(ModelStoreError):
     """The source is genuine, but the importer cannot turn it into a model folder."""
 
     reason = "import_failed"
+
+
+class BrokenModel(ModelStoreError):
+    """An imported folder cannot be run: damaged after its import, or not what it says."""
+
+    reason = "broken_model"
 
 
 class StoreBusy(ModelStoreError):

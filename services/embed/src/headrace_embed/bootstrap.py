@@ -6,7 +6,7 @@ from pathlib import Path
 from headrace_inference.embedding import EngineLimits
 from headrace_inference.encoder import Encoder
 from headrace_inference.null_encoder import NULL_MODEL, NullEncoder
-from headrace_inference.onnx_encoder import OnnxEncoder
+from headrace_inference.onnx_encoder import DEFAULT_VARIANT, OnnxEncoder
 from headrace_inference.store import ModelStore, Progress, split_dirs
 from headrace_messaging.outbox import RelayOptions
 from headrace_runtime import Chassis, Service
@@ -56,7 +56,9 @@ def open_encoder(settings: Settings) -> Encoder:
     if settings.model == NULL_MODEL:
         return NullEncoder(settings.null_run_log)
     store = ModelStore(settings.cache_dir, model_dirs=split_dirs(settings.models_dir))
-    return OnnxEncoder(store.ensure(settings.model, _log_progress))
+    store.ensure(settings.model, _log_progress)
+    folder = store.verify(settings.model)
+    return OnnxEncoder(folder, settings.variant or store.spec(settings.model).variant or DEFAULT_VARIANT)
 
 
 def _log_progress(progress: Progress) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from headrace_inference.embedding import Embedded
+from headrace_inference.encoder import Role
 
 from headrace_embed.domain import Priority, TextLimits, Usage, query_usage_id, slices
 from headrace_embed.ports import Clock, Embedder, UsageBook
@@ -15,6 +16,7 @@ async def embed_texts(
     tenant: str,
     request_id: str,
     priority: Priority,
+    role: Role,
     limits: TextLimits,
     embedder: Embedder,
     usage: UsageBook,
@@ -26,7 +28,7 @@ async def embed_texts(
     """
     limits.check(texts)
     started_at = clock()
-    embedded = await embedder.embed(texts, priority=priority)
+    embedded = await embedder.embed(texts, priority=priority, role=role)
     model = embedder.model
     await usage.record(
         Usage(
@@ -48,7 +50,9 @@ async def embed_chunks(texts: Sequence[str], *, slice_texts_max: int, embedder: 
 
     Timings are summed over the slices. Raises Overloaded or Unavailable as the embedder does; nothing is kept then.
     """
-    done = [await embedder.embed(texts[cut], priority="bulk") for cut in slices(len(texts), slice_texts_max)]
+    done = [
+        await embedder.embed(texts[cut], priority="bulk", role="passage") for cut in slices(len(texts), slice_texts_max)
+    ]
     if not done:
         return Embedded(np.empty((0, embedder.model.dims), np.float32), (), (), {})
     firsts = np.cumsum([0, *(len(one.tokens) for one in done)]).tolist()

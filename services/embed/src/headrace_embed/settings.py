@@ -15,6 +15,7 @@ class Settings(ServiceSettings):
     model: str = Field(
         "all-minilm-l6-v2", description="a declared embedding model, or `null` for hashes without a model"
     )
+    variant: str = Field("", description="how the model computes, for example `w8a8`; default: what its manifest says")
     cache_dir: Path | None = Field(None, description="where models are kept; default ~/.cache/headrace")
     models_dir: str = Field("", description="folders of further model manifests, separated like PATH")
     null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")

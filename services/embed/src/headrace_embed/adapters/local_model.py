@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from headrace_errors import Unavailable
 from headrace_inference.embedding import Embedded, EmbeddingEngine, EngineLimits
-from headrace_inference.encoder import EmbeddingModel, Encoder
+from headrace_inference.encoder import EmbeddingModel, Encoder, Role
 from headrace_telemetry import span
 
 from headrace_embed.domain import Priority
@@ -39,7 +39,7 @@ class LocalModel:
         """The model that was loaded."""
         return self._loaded().model
 
-    async def embed(self, texts: Sequence[str], *, priority: Priority) -> Embedded:
+    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role) -> Embedded:
         """Embed in a span that carries counts, never text."""
         engine = self._loaded()
         name = engine.model.name
@@ -53,7 +53,7 @@ class LocalModel:
                 "headrace.chunks": len(texts),
             },
         ) as current:
-            embedded = await engine.embed(texts, priority=priority)
+            embedded = await engine.embed(texts, priority=priority, role=role)
             current.set_attribute("gen_ai.usage.input_tokens", sum(embedded.tokens))
             tokens_used(sum(embedded.tokens), model=name)
             return embedded
