@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from headrace_embed.bootstrap import open_encoder
+from headrace_embed.adapters.opening import open_model
 from headrace_embed.settings import Settings
 from headrace_inference.manifest import Wheel, load_catalogue
 from headrace_inference.model_errors import DownloadFailed
@@ -92,7 +92,7 @@ def test_a_model_is_added_as_one_file_plus_one_line(tmp_path, monkeypatch, layer
     monkeypatch.setenv("HEADRACE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HEADRACE_MODELS_DIR", str(tmp_path / "manifests"))
     monkeypatch.setenv("HEADRACE_EMBED__MODEL", "tiny")  # the line
-    encoder = open_encoder(Settings())
+    encoder = open_model(Settings()).encoder
     assert (encoder.model.dims, encoder.model.tokens_max) == (dims, 32)
     texts = ["the river leads water to the mill", "stone", "", "grain " * 50]
     assert min(cosines(encoder, weights, texts)) >= 0.999999

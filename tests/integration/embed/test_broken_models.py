@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from headrace_embed.bootstrap import open_encoder
+from headrace_embed.adapters.opening import open_model
 from headrace_embed.settings import Settings
 from headrace_inference.model_errors import BrokenModel, DownloadFailed, HashMismatch, ImportFailed, UnknownModel
 from headrace_inference.onnx_encoder import OnnxEncoder
@@ -120,7 +120,7 @@ def test_a_folder_that_changed_after_its_import_is_refused(tmp_path, weights, mo
     monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP", "nowhere:0")
     settings = Settings(model="tiny", cache_dir=tmp_path / "cache", models_dir=str(tmp_path / "manifests"))
     with pytest.raises(HashMismatch, match="was changed; delete"):
-        open_encoder(settings)
+        open_model(settings)
 
 
 def test_a_graph_that_makes_no_vectors_is_refused(tmp_path, weights):

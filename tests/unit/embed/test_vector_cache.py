@@ -28,6 +28,22 @@ def test_it_holds_what_was_used_last_within_its_bytes(steps, room):
         assert cache.size_bytes == len(cache) * ENTRY <= room * ENTRY
 
 
+def test_bulk_pushes_nothing_out_and_goes_first():
+    """It fills what is free; a query takes its place, and bulk that came again has become worth keeping."""
+    cache = VectorCache(2 * ENTRY)
+    cache.put(b"query", VECTOR)
+    cache.put(b"bulk", VECTOR, bulk=True)
+    cache.put(b"more bulk", VECTOR, bulk=True)
+    assert [cache.get(key) is not None for key in (b"query", b"bulk", b"more bulk")] == [True, True, False]
+    cache.put(b"new", VECTOR)
+    assert [cache.get(key) is not None for key in (b"query", b"bulk", b"new")] == [False, True, True]
+    cache = VectorCache(2 * ENTRY)
+    cache.put(b"query", VECTOR)
+    cache.put(b"bulk", VECTOR, bulk=True)
+    cache.put(b"new", VECTOR)
+    assert [cache.get(key) is not None for key in (b"query", b"bulk", b"new")] == [True, False, True]
+
+
 def test_a_kept_row_does_not_keep_its_batch():
     """A copy is kept, so that neither the batch's memory nor a later change of it matters."""
     cache, batch = VectorCache(1 << 20), np.ones((2, 2), np.float32)

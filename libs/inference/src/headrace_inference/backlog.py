@@ -147,7 +147,7 @@ class Backlog:
         """Hand a batch's vectors to all who wait for them, and keep them."""
         for text, vector in zip(batch, vectors, strict=True):
             del self._texts[text.key]
-            self._cache.put(text.key, vector)
+            self._cache.put(text.key, vector, bulk=text.lane == "bulk")
             for call, row in text.waiting:
                 call.fill(row, vector, at)
 

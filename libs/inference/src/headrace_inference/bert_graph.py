@@ -44,7 +44,8 @@ class BertShape:
 class Variant:
     """How a graph multiplies: in front of attention, behind it, into the inner layer, and out of it again.
 
-    `fused` computes queries, keys and values within the attention operator, which takes float weights only.
+    `fused` computes queries, keys and values within the attention operator, which takes float weights only. `half`
+    keeps weights and activations in float16, for a GPU; pooling and what follows stay in float32.
     """
 
     into_attention: Product = floats
@@ -52,10 +53,12 @@ class Variant:
     into_inner: Product = floats
     out_of_inner: Product = floats
     fused: bool = False
+    half: bool = False
 
 
 VARIANTS: Mapping[str, Variant] = {
     "fp32": Variant(fused=True),
+    "fp16": Variant(fused=True, half=True),
     "w8": Variant(blocks, blocks, blocks, blocks),
     "w8a8": Variant(by_row_twice, by_row, by_row, by_row_after_gelu),
 }
@@ -63,7 +66,7 @@ VARIANTS: Mapping[str, Variant] = {
 
 def build_graph(tensors: Mapping[str, _Array], shape: BertShape, variant: Variant) -> onnx.ModelProto:
     """Build the model from weights under their Hugging Face names. Raises ImportFailed if one is missing."""
-    graph = _Graph(tensors)
+    graph = _Graph(tensors, half=variant.half)
     mask = graph.node("Cast", ["attention_mask"], to=TensorProto.INT32)
     width = graph.weight("embeddings.word_embeddings.weight").shape[1]
     sizes = graph.node("Concat", [graph.node("Shape", ["input_ids"]), graph.integers("width", [width])], axis=0)
@@ -71,11 +74,16 @@ def build_graph(tensors: Mapping[str, _Array], shape: BertShape, variant: Varian
     rows = graph.node("Reshape", [embedded, graph.integers("flat", [-1, width])])
     for layer in range(shape.layers):
         rows = _layer(graph, f"encoder.layer.{layer}", rows, mask, sizes, shape, variant)
+    if variant.half:
+        rows = graph.node("Cast", [rows], to=TensorProto.FLOAT)
     pooled = _pooled(graph, graph.node("Reshape", [rows, sizes]), shape.pooling)
     if shape.dims < width:
         bounds = [graph.integers(f"dims.{name}", [at]) for name, at in (("from", 0), ("to", shape.dims), ("axis", 1))]
         pooled = graph.node("Slice", [pooled, *bounds])
-    graph.node("LpNormalization", [pooled], output="embedding", axis=-1, p=2)
+    if variant.half:  # the operator for it has no kernel for a GPU
+        graph.node("Div", [pooled, graph.node("ReduceL2", [pooled, graph.integers("row", [1])])], output="embedding")
+    else:
+        graph.node("LpNormalization", [pooled], output="embedding", axis=-1, p=2)
     return graph.model(shape.dims)
 
 
@@ -83,7 +91,7 @@ def save_graph(model: onnx.ModelProto, path: Path, shared: Path) -> None:
     """Write the model, its embedding tables in the file `shared` beside it: variants of one folder have them once."""
     offset = 0
     for tensor in model.graph.initializer:
-        if tensor.name in SHARED_TENSORS:
+        if tensor.name in SHARED_TENSORS and tensor.data_type == TensorProto.FLOAT:
             size_bytes = len(tensor.raw_data)
             if not shared.exists() or shared.stat().st_size < offset + size_bytes:
                 with shared.open("ab") as stream:
@@ -158,8 +166,9 @@ def _pooled(graph: "_Graph", hidden: str, pooling: Pooling) -> str:
 class _Graph:
     """Nodes and constants under construction; every method returns the name of the value it adds."""
 
-    def __init__(self, tensors: Mapping[str, _Array]) -> None:
+    def __init__(self, tensors: Mapping[str, _Array], *, half: bool) -> None:
         self._tensors = tensors
+        self._float = np.float16 if half else np.float32
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
@@ -181,6 +190,7 @@ class _Graph:
     def constant(self, name: str, value: NDArray[Any]) -> str:
         if name not in self._constants:
             array = np.ascontiguousarray(value) if value.ndim else value
+            array = array.astype(self._float) if array.dtype == np.float32 else array
             self._constants[name] = numpy_helper.from_array(array, name)
         return name
 

@@ -21,6 +21,7 @@ from headrace_inference.model_errors import ImportFailed
 from headrace_inference.safetensors_file import read_floats
 
 SHARED_FILE = "embeddings.bin"
+CPU_VARIANTS = ("fp32", "w8", "w8a8")
 _POOLINGS = ("mean", "cls")
 _OPTIONS = {"pooling", "variants", "query_prefix", "passage_prefix"}
 _WORDS = "embeddings.word_embeddings.weight"
@@ -30,8 +31,8 @@ def import_model(sources: Mapping[str, Path], out: Path, spec: ModelSpec) -> Map
     """Write `<variant>.onnx` for each and tokenizer.json; sources: model.safetensors, config.json, tokenizer.json.
 
     Options: `pooling` (`mean` over the mask, the default, or `cls`), `variants` (of bert_graph.VARIANTS; by default
-    all), `query_prefix` and `passage_prefix` (put in front of each text). Fewer dims than the weights have are the
-    first ones, normalised again: for models that were trained so (Matryoshka). Raises ImportFailed.
+    those for a CPU), `query_prefix` and `passage_prefix` (put in front of each text). Fewer dims than the weights have
+    are the first ones, normalised again: for models that were trained so (Matryoshka). Raises ImportFailed.
     """
     if unknown := set(spec.options) - _OPTIONS:
         raise ImportFailed(f"{spec.name}: unknown options {sorted(unknown)}; there are: {', '.join(sorted(_OPTIONS))}")
@@ -80,7 +81,7 @@ def read_shape(path: Path, spec: ModelSpec) -> BertShape:
 
 
 def _variants(spec: ModelSpec) -> Sequence[str]:
-    asked = spec.options.get("variants", list(VARIANTS))
+    asked = spec.options.get("variants", CPU_VARIANTS)
     if not asked or not set(asked) <= set(VARIANTS):
         raise ImportFailed(f"{spec.name}: variants {asked!r}; there are: {', '.join(VARIANTS)}")
     return [str(variant) for variant in asked]

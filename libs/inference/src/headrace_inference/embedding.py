@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -113,7 +113,8 @@ class EmbeddingEngine:
 
     async def _tokenized(self, texts: Sequence[str], role: Role, priority: Priority) -> list[Tokens]:
         # Megabytes of bulk may not keep queries from a thread.
-        async with self._tokenizing_bulk if priority == "bulk" else nullcontext():
+        turn: AbstractAsyncContextManager[None] = self._tokenizing_bulk if priority == "bulk" else nullcontext()
+        async with turn:
             return await self._on_thread(partial(self._encoder.tokenize, texts, role))
 
     async def _answer(self, call: Call, priority: Priority) -> Embedded:

@@ -17,7 +17,10 @@ Role = Literal["query", "passage"]
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
-    """Which model, exactly, and its limits. Equal (sha256, variant) mean equal vectors, to 1e-6."""
+    """Which model, exactly, and its limits. Equal (sha256, variant) mean equal vectors, to 1e-6.
+
+    `provider`: who runs it, for the bill; a hosted endpoint's host.
+    """
 
     name: str
     sha256: str
@@ -25,6 +28,7 @@ class EmbeddingModel:
     dims: int
     tokens_max: int
     device: str
+    provider: str = "headrace"
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,13 +50,20 @@ class VectorCache:
             self._vectors.move_to_end(key)
         return vector
 
-    def put(self, key: ContentKey, vector: NDArray[np.float32]) -> None:
-        """Keep a copy: a row of a batch would keep the whole batch alive."""
+    def put(self, key: ContentKey, vector: NDArray[np.float32], *, bulk: bool = False) -> None:
+        """Keep a copy: a row of a batch would keep the whole batch alive.
+
+        Bulk takes only room that is free, and is the first to make room: documents that pass by once would push out the
+        queries that come again.
+        """
         added_bytes = vector.nbytes + ENTRY_BYTES
-        if key in self._vectors or added_bytes > self._bytes_max:
+        room_bytes = self._bytes_max - (self.size_bytes if bulk else 0)
+        if key in self._vectors or added_bytes > room_bytes:
             return
         self._vectors[key] = vector.copy()
         self.size_bytes += added_bytes
+        if bulk:
+            self._vectors.move_to_end(key, last=False)
         while self.size_bytes > self._bytes_max:
             _, dropped = self._vectors.popitem(last=False)
             self.size_bytes -= dropped.nbytes + ENTRY_BYTES

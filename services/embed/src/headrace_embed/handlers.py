@@ -37,6 +37,7 @@ async def embed_texts(
             request_id=request_id,
             document="",
             model=model.name,
+            provider=model.provider,
             tokens=sum(embedded.tokens),
             started_at=started_at,
             ended_at=clock(),
