@@ -23,6 +23,7 @@ USAGE = Usage(
     request_id="r1",
     document="",
     model="small",
+    provider="headrace",
     tokens=7,
     started_at=NOON,
     ended_at=NOON.replace(second=1),

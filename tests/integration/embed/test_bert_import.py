@@ -3,10 +3,12 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from headrace_embed.bootstrap import open_encoder
+import yaml
+from headrace_embed.adapters.opening import open_model
 from headrace_embed.settings import Settings
 from headrace_inference.manifest import Wheel, load_catalogue
 from headrace_inference.model_errors import DownloadFailed
@@ -28,15 +30,34 @@ TEXTS = [
 ]
 
 
-def cosines(encoder: OnnxEncoder, weights: Path, texts: list[str]) -> list[float]:
+def cosines(encoder: OnnxEncoder, weights: Path, texts: list[str], **pooled: Any) -> list[float]:
     """Compare each text's vector with the reference's."""
     tensors = read_floats(weights / "model.safetensors")
     config = json.loads((weights / "config.json").read_text("utf-8"))
     tokens = encoder.tokenize(texts)
     vectors = encoder.encode(tokens)
     return [
-        float(vector @ embed_reference(tensors, config, one.ids)) for vector, one in zip(vectors, tokens, strict=True)
+        float(vector @ embed_reference(tensors, config, one.ids, **pooled))
+        for vector, one in zip(vectors, tokens, strict=True)
     ]
+
+
+def declare(folder: Path, weights: Path, **changes: Any) -> Path:
+    """Write a manifest of the tiny model into a folder of manifests; returns that folder."""
+    folder.mkdir(exist_ok=True)
+    files = {name: {"member": name} for name in ("model.safetensors", "config.json", "tokenizer.json")}
+    declared = {
+        "name": "tiny",
+        "kind": "embedding",
+        "licence": "Apache-2.0",
+        "origin": "made for a test",
+        "importer": "bert_safetensors",
+        "dims": 16,
+        "max_tokens": 32,
+        "source": {"folder": str(weights), "files": files},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(declared | changes), "utf-8")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -66,33 +87,55 @@ def test_minilm_agrees_with_the_float32_reference(minilm_weights):
 def test_a_model_is_added_as_one_file_plus_one_line(tmp_path, monkeypatch, layers, heads, dims):
     """docs/adding-a-model.md: one manifest in a folder of one's own; the line is its name in the settings."""
     weights = write_tiny_bert(tmp_path / "weights", layers=layers, heads=heads, dims=dims)
-    (tmp_path / "manifests").mkdir()
-    (tmp_path / "manifests" / "tiny.yaml").write_text(
-        f"""
-        name: tiny
-        kind: embedding
-        licence: Apache-2.0
-        origin: made for a test
-        importer: bert_safetensors
-        dims: {dims}
-        max_tokens: 32
-        source:
-          folder: {weights}
-          files:
-            model.safetensors: {{member: model.safetensors}}
-            config.json: {{member: config.json}}
-            tokenizer.json: {{member: tokenizer.json}}
-        """,
-        "utf-8",
-    )
+    declare(tmp_path / "manifests", weights, dims=dims)
     monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP", "nowhere:0")
     monkeypatch.setenv("HEADRACE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HEADRACE_MODELS_DIR", str(tmp_path / "manifests"))
     monkeypatch.setenv("HEADRACE_EMBED__MODEL", "tiny")  # the line
-    encoder = open_encoder(Settings())
+    encoder = open_model(Settings()).encoder
     assert (encoder.model.dims, encoder.model.tokens_max) == (dims, 32)
     texts = ["the river leads water to the mill", "stone", "", "grain " * 50]
     assert min(cosines(encoder, weights, texts)) >= 0.999999
     assert np.allclose(
         encoder.encode(encoder.tokenize(texts[:1])), encoder.encode(encoder.tokenize(texts))[:1], atol=1e-6
     )
+
+
+@pytest.mark.parametrize("variant", ["fp32", "w8", "w8a8"])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("dims", [64, 24])
+def test_pooling_and_fewer_dims_are_what_numpy_makes_of_them(tmp_path, variant, pooling, dims):
+    """Mean or the first token; the first numbers of a longer vector, normalised again (Matryoshka)."""
+    weights = write_tiny_bert(tmp_path / "weights", heads=4, dims=64)
+    manifests = declare(tmp_path / "manifests", weights, dims=dims, options={"pooling": pooling})
+    encoder = OnnxEncoder(ModelStore(tmp_path / "cache", model_dirs=[manifests]).ensure("tiny"), variant)
+    texts = ["the river leads water to the mill", "stone", "", "grain " * 50]
+    least = 0.999999 if variant == "fp32" else 0.999
+    assert min(cosines(encoder, weights, texts, pooling=pooling, dims=dims)) >= least
+
+
+def test_queries_and_passages_get_their_prefixes(tmp_path):
+    """As E5 and BGE were trained: the prefix is part of what is read and counted, and of the model's identity."""
+    weights = write_tiny_bert(tmp_path / "weights")
+    plain = ModelStore(tmp_path / "cache", model_dirs=[declare(tmp_path / "plain", weights)]).ensure("tiny")
+    options = {"query_prefix": "the river ", "passage_prefix": "to "}
+    prefixed = ModelStore(
+        tmp_path / "cache", model_dirs=[declare(tmp_path / "prefixed", weights, options=options)]
+    ).ensure("tiny")
+    assert prefixed.sha256 != plain.sha256
+    with_prefix, without = OnnxEncoder(prefixed), OnnxEncoder(plain)
+    assert with_prefix.tokenize(["mill"], "query") == without.tokenize(["the river mill"], "query")
+    assert with_prefix.tokenize(["mill"], "passage") == without.tokenize(["to mill"], "passage")
+
+
+def test_half_precision_files_are_read(tmp_path):
+    """bfloat16 and float16 tensors come out as the float32 that they stand for."""
+    values = np.array([1.0, -2.5, 0.15625], np.float32)
+    stored = {
+        "F16": values.astype(np.float16).tobytes(),
+        "BF16": (values.view(np.uint32) >> 16).astype("<u2").tobytes(),
+    }
+    for dtype, data in stored.items():
+        head = json.dumps({"one": {"dtype": dtype, "shape": [3], "data_offsets": [0, len(data)]}}).encode()
+        (tmp_path / dtype).write_bytes(len(head).to_bytes(8, "little") + head + data)
+        assert read_floats(tmp_path / dtype)["one"].tolist() == values.tolist()

@@ -133,6 +133,7 @@ async def test_a_query_is_embedded_and_its_usage_published_once(bus, tmp_path):
         assert vectors.shape == (2, 384)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
         assert list(first.tokens) == [6, 4]
+        assert (first.cached_tokens, second.cached_tokens) == (0, 10)
         assert set(first.timings_ms) == {"tokenize", "queue", "infer"}
         events = await service.published(lambda seen: len(seen) >= 2)
         assert len({event.envelope.id for event in events}) == 1
@@ -180,7 +181,7 @@ async def test_documents_and_deletions_pass_in_order(bus, tmp_path):
     """Two versions and a deletion of one document come out in that order, each part whole, with usage for the text."""
     async with running(bus, tmp_path) as service:
         await service.publisher.publish(chunks("a.md", ["the river", "the mill"], version=1))
-        await service.publisher.publish(chunks("a.md", ["the wheel"] * 300, version=2))
+        await service.publisher.publish(chunks("a.md", [f"wheel {at}" for at in range(300)], version=2))
         await service.publisher.publish(chunks("a.md", [], version=3, deleted=True))
         embedded = [
             event
@@ -194,4 +195,4 @@ async def test_documents_and_deletions_pass_in_order(bus, tmp_path):
         assert {event.key for event in embedded} == {"acme/a.md"}
         assert len(parts[1].vectors.data) == 300 * 384 * 4
         runs = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text("utf-8").splitlines()]
-        assert sum(run["texts"] for run in runs) == 302 + 2  # two warm the service up
+        assert sum(run["texts"] for run in runs) == 302 + 2  # each once; two warm the service up

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from headrace_inference.bert_import import build_graph, read_config
+from headrace_inference.bert_graph import VARIANTS, BertShape, build_graph
 from headrace_inference.safetensors_file import read_floats
 from headrace_testkit.bert_reference import write_tiny_bert
 
@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[3]
 def test_a_session_leaves_nothing_in_the_home_folder(tmp_path):
     """A process that opens and runs a model writes no `.onnxruntime` device id file."""
     weights = write_tiny_bert(tmp_path / "weights")
-    graph = build_graph(read_floats(weights / "model.safetensors"), read_config(weights / "config.json", 32), "mean")
+    shape = BertShape(layers=2, heads=2, epsilon=1e-12, pooling="mean", dims=16)
+    graph = build_graph(read_floats(weights / "model.safetensors"), shape, VARIANTS["fp32"])
     (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
     home = tmp_path / "home"
     home.mkdir()

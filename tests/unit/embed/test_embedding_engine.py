@@ -13,7 +13,7 @@ MODEL = EmbeddingModel("fake", "0" * 64, "fake", 1, 8, "cpu")
 
 
 class FakeEncoder:
-    """A text is its length in a's; its vector is that length.
+    """A text's tokens are its letters; its vector is their count.
 
     `gate` holds batches back (those with `held_length` only, if given), `fail_on` breaks one.
     """
@@ -26,16 +26,18 @@ class FakeEncoder:
         self.gate.set()
         self.entered = threading.Event()
         self.batches: list[list[int]] = []
+        self.ran: list[str] = []
         self._fail_on = fail_on
 
-    def tokenize(self, texts):
+    def tokenize(self, texts, _role="passage"):
         """Make a token of each letter."""
-        return [Tokens([1] * min(len(text), 8), len(text) > 8) for text in texts]
+        return [Tokens([ord(letter) for letter in text[:8]], len(text) > 8) for text in texts]
 
     def encode(self, batch):
         """Note the lengths and wait for the gate."""
         lengths = [len(tokens.ids) for tokens in batch]
         self.batches.append(lengths)
+        self.ran += [chr(tokens.ids[0]) for tokens in batch]
         self.entered.set()
         if self._held_length is None or self._held_length in lengths:
             assert self.gate.wait(5)
@@ -56,7 +58,18 @@ async def until(event: threading.Event) -> None:
 
 async def queued(engine: EmbeddingEngine, texts: int) -> None:
     """Let the loop turn until so many texts wait."""
-    while len(engine._queue) < texts:  # noqa: ASYNC110 - the engine has no event for it, and needs none
+    while len(engine._backlog) < texts:  # noqa: ASYNC110 - the engine has no event for it, and needs none
+        await asyncio.sleep(0)
+
+
+async def waited_for(engine: EmbeddingEngine, letter: str, *, rows: int) -> None:
+    """Let the loop turn until so many rows wait for the text that begins with this letter."""
+
+    def waiting() -> int:
+        texts = engine._backlog._texts.values()
+        return sum(len(text.waiting) for text in texts if text.tokens.ids[0] == ord(letter))
+
+    while waiting() < rows:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0)
 
 
@@ -85,7 +98,7 @@ async def test_texts_of_different_callers_share_a_batch():
     encoder.gate.clear()
     calls = [asyncio.create_task(engine.embed(["aaaaaaaa"], priority="query"))]
     await until(encoder.entered)
-    calls += [asyncio.create_task(engine.embed(["aa"], priority="query")) for _ in range(4)]
+    calls += [asyncio.create_task(engine.embed([2 * letter], priority="query")) for letter in "abcd"]
     await queued(engine, 4)
     encoder.gate.set()
     await asyncio.gather(*calls)
@@ -129,7 +142,7 @@ async def test_a_query_does_not_wait_for_a_bulk_batch():
     encoder = FakeEncoder(held_length=8)
     engine = engine_of(encoder, query_threads=1)
     encoder.gate.clear()
-    bulk = [asyncio.create_task(engine.embed(["aaaaaaaa"], priority="bulk")) for _ in range(2)]
+    bulk = [asyncio.create_task(engine.embed([8 * letter], priority="bulk")) for letter in "ab"]
     await until(encoder.entered)
     assert (await engine.embed(["a"], priority="query")).tokens == (1,)
     assert encoder.batches == [[8], [1]]
@@ -150,10 +163,10 @@ async def test_work_whose_caller_left_never_runs():
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    assert len(engine._queue) == 0
+    assert len(engine._backlog) == 0
     encoder.gate.set()
     await first
-    await engine.embed(["a", "a", "a"], priority="query")
+    await engine.embed(["a", "b", "c"], priority="query")
     assert encoder.batches == [[8], [1, 1, 1]]
     await engine.close()
 
@@ -192,4 +205,90 @@ async def test_the_timings_follow_the_clock():
     engine = EmbeddingEngine(FakeEncoder(), EngineLimits(threads=1), clock=lambda: next(ticks))
     answer = await engine.embed(["a"], priority="query")
     assert answer.timings_ms == {"tokenize": 1000, "queue": 1000, "infer": 1000}
+    await engine.close()
+
+
+async def test_the_same_text_runs_once_for_all_who_want_it_at_the_same_time():
+    """In one call, in two, waiting or running: one run, a row for each."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder)
+    encoder.gate.clear()
+    first = asyncio.create_task(engine.embed(["aaaa"], priority="query"))
+    await until(encoder.entered)
+    joined = [asyncio.create_task(engine.embed(["aaaa", "bb", "bb"], priority="query")) for _ in range(2)]
+    await queued(engine, 1)
+    encoder.gate.set()
+    for answer in await asyncio.gather(*joined):
+        assert answer.vectors[:, 0].tolist() == [4, 2, 2]
+    await first
+    assert encoder.batches == [[4], [2]]
+    await engine.close()
+
+
+async def test_a_shared_text_outlives_the_caller_who_brought_it():
+    """Who leaves takes along only what nobody else waits for."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder)
+    encoder.gate.clear()
+    first = asyncio.create_task(engine.embed(["aaaaaaaa"], priority="query"))
+    await until(encoder.entered)
+    gone = asyncio.create_task(engine.embed(["bb", "ccc"], priority="query"))
+    await queued(engine, 2)
+    stays = asyncio.create_task(engine.embed(["bb"], priority="query"))
+    await waited_for(engine, "b", rows=2)
+    gone.cancel()
+    encoder.gate.set()
+    assert (await stays).tokens == (2,)
+    await first
+    assert [3] not in encoder.batches
+    await engine.close()
+
+
+async def test_bulk_that_a_query_wants_too_becomes_urgent():
+    """A query does not wait in bulk's lane because bulk asked for the same text first."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder)
+    encoder.gate.clear()
+    running = asyncio.create_task(engine.embed(["aaaaaaaa"], priority="bulk"))
+    await until(encoder.entered)
+    bulk = asyncio.create_task(engine.embed(["bbbbbbbb", "cccccccc"], priority="bulk"))
+    await queued(engine, 2)
+    query = asyncio.create_task(engine.embed(["cccccccc"], priority="query"))
+    await waited_for(engine, "c", rows=2)
+    encoder.gate.set()
+    await asyncio.gather(running, bulk, query)
+    assert encoder.ran == ["a", "c", "b"]
+    await engine.close()
+
+
+async def test_a_text_that_comes_again_is_answered_from_memory():
+    """The model does not run; the reply says which rows were at hand, and counts their tokens all the same."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder)
+    await engine.embed(["aaa"], priority="bulk")
+    again = await engine.embed(["aaa", "b"], priority="query")
+    assert again.vectors[:, 0].tolist() == [3, 1]
+    assert (again.tokens, again.cached) == ((3, 1), (0,))
+    assert encoder.batches == [[3], [1]]
+    await engine.close()
+
+
+async def test_without_room_nothing_is_kept():
+    """A bound of 0 bytes switches the cache off."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder, cache_bytes_max=0)
+    for _ in range(2):
+        assert (await engine.embed(["aaa"], priority="query")).cached == ()
+    assert encoder.batches == [[3], [3]]
+    await engine.close()
+
+
+async def test_a_failed_text_is_tried_anew():
+    """What broke is neither kept nor joined by the next call."""
+    encoder = FakeEncoder(fail_on=3)
+    engine = engine_of(encoder)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="broken"):
+            await engine.embed(["aaa"], priority="query")
+    assert encoder.batches == [[3], [3]]
     await engine.close()

@@ -29,11 +29,13 @@ class FakeEmbedder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[tuple[str, ...], str]] = []
+        self.roles: set[str] = set()
 
-    async def embed(self, texts, *, priority):
+    async def embed(self, texts, *, priority, role):
         """Note the call."""
         first = sum(len(texts) for texts, _ in self.calls)
         self.calls.append((tuple(texts), priority))
+        self.roles.add(role)
         return Embedded(
             vectors=np.array([[len(text), first + row] for row, text in enumerate(texts)], np.float32),
             tokens=tuple(len(text) for text in texts),
@@ -67,6 +69,7 @@ async def embed(texts, *, embedder=None, usage=None, request_id="r1"):
         request_id=request_id,
         principal="alice",
         priority="query",
+        role="query",
         limits=LIMITS,
         embedder=embedder or FakeEmbedder(),
         usage=usage or FakeUsage(),

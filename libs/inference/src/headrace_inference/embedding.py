@@ -1,27 +1,34 @@
 """The embedding engine: many callers, one model, full cores.
 
-Callers await `embed`; texts are tokenised, queued, batched by length (batching.py) and run on a few threads that share
-one session. Nothing waits for a batch to fill: an idle thread takes what is there. All bookkeeping happens on the event
-loop, so there are no locks; only tokenising and the model run on threads. It knows nothing of Kafka or gRPC.
+Callers await `embed`; texts are tokenised, looked up by content, queued, batched by length (`batching`) and run on a
+few threads that share one session. Nothing waits for a batch to fill: an idle thread takes what is there. All
+bookkeeping (`backlog`) happens on the event loop, so there are no locks; only tokenising and the model run on threads.
+It knows nothing of Kafka or gRPC.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
-import numpy as np
 from headrace_errors import Overloaded, Unavailable
-from numpy.typing import NDArray
 
+from headrace_inference.backlog import Backlog, Call, Embedded, Text
 from headrace_inference.batching import BatchQueue, Priority
-from headrace_inference.encoder import EmbeddingModel, Encoder, Tokens
+from headrace_inference.encoder import EmbeddingModel, Encoder, Role, Tokens
+from headrace_inference.vector_cache import VectorCache
+
+__all__ = ["Embedded", "EmbeddingEngine", "EngineLimits"]
 
 _RETRY_AFTER_MIN_S = 0.05
 _RETRY_AFTER_MAX_S = 5.0
 _SMOOTHING = 0.1
+_TOKENIZING_THREADS = 2  # bulk may hold one of them
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,7 @@ class EngineLimits:
 
     `bulk_every`: while queries keep coming, every so many batches one is bulk. `threads` run the model; `query_threads`
     more run queries only, so that a query shares a core with bulk instead of waiting for its batch to end.
+    `cache_bytes_max` bounds the vectors that are kept for texts that come again; 0 keeps none.
     """
 
     batch_tokens_max: int = 512
@@ -38,20 +46,7 @@ class EngineLimits:
     bulk_every: int = 4
     threads: int = 2
     query_threads: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """The answer to one call. `vectors`: (texts, dims), rows in the order of the texts, each of length 1.
-
-    `tokens` of each text after truncation; `truncated` the indices that were cut; `timings_ms` by stage: tokenize,
-    queue (until its first batch started), infer (until its last batch ended).
-    """
-
-    vectors: NDArray[np.float32]
-    tokens: tuple[int, ...]
-    truncated: tuple[int, ...]
-    timings_ms: Mapping[str, float]
+    cache_bytes_max: int = 64 << 20
 
 
 class EmbeddingEngine:
@@ -61,14 +56,13 @@ class EmbeddingEngine:
         self, encoder: Encoder, limits: EngineLimits | None = None, *, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._encoder = encoder
-        self._limits = limits or EngineLimits()
+        self._limits = limits = limits or EngineLimits()
         self._clock = clock
-        self._queue: BatchQueue[_Text] = BatchQueue(
-            budget_tokens=self._limits.batch_tokens_max, bulk_every=self._limits.bulk_every
-        )
-        tokenizing = 1
-        threads = self._limits.threads + self._limits.query_threads + tokenizing
+        queue: BatchQueue[Text] = BatchQueue(budget_tokens=limits.batch_tokens_max, bulk_every=limits.bulk_every)
+        self._backlog = Backlog(encoder.model, queue, VectorCache(limits.cache_bytes_max))
+        threads = limits.threads + limits.query_threads + _TOKENIZING_THREADS
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
+        self._tokenizing_bulk = asyncio.Semaphore(1)
         self._running: set[asyncio.Task[None]] = set()
         self._held: dict[Priority, int] = {"query": 0, "bulk": 0}
         self._text_s = 0.0  # seconds a text, smoothed over batches
@@ -79,19 +73,18 @@ class EmbeddingEngine:
         """The model that this engine runs."""
         return self._encoder.model
 
-    async def embed(self, texts: Sequence[str], *, priority: Priority) -> Embedded:
+    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role = "passage") -> Embedded:
         """Embed texts. An empty text is one like any other; no texts give no rows.
 
         Raises Overloaded with a retry hint when `texts_max` is reached (nothing was done), Unavailable while closing.
-        Cancelling the call takes its waiting texts out of the queue.
+        Cancelling the call takes its waiting texts out of the queue, but for those that others wait for too.
         """
         self._refuse_when_closed()
         self._admit(len(texts), priority)
         try:
-            started = self._clock()
-            tokens = await self._on_thread(self._encoder.tokenize, texts)
-            call = _Call(self._encoder.model.dims, tokens, self._clock())
-            call.tokenize_ms = 1000 * (call.queued_at - started)
+            began_at = self._clock()
+            tokens = await self._tokenized(texts, role, priority)
+            call = Call(self._encoder.model.dims, tokens, began_at=began_at, queued_at=self._clock())
             return await self._answer(call, priority)
         finally:
             self._held[priority] -= len(texts)
@@ -99,9 +92,8 @@ class EmbeddingEngine:
     async def close(self) -> None:
         """Refuse new texts, let running batches end, fail what still waits with Unavailable."""
         self._closed = True
-        while batch := self._queue.take():
-            for text in batch:
-                text.call.fail(Unavailable("the embedder is stopping"))
+        while batch := self._backlog.take():
+            self._backlog.fail(batch, Unavailable("the embedder is stopping"))
         await asyncio.gather(*self._running, return_exceptions=True)
         self._threads.shutdown(wait=False)
 
@@ -119,19 +111,21 @@ class EmbeddingEngine:
             raise Overloaded(f"{held} texts wait, {texts} more are too many", retry_after_s=retry_after_s)
         self._held[priority] += texts
 
-    async def _answer(self, call: "_Call", priority: Priority) -> Embedded:
+    async def _tokenized(self, texts: Sequence[str], role: Role, priority: Priority) -> list[Tokens]:
+        # Megabytes of bulk may not keep queries from a thread.
+        turn: AbstractAsyncContextManager[None] = self._tokenizing_bulk if priority == "bulk" else nullcontext()
+        async with turn:
+            return await self._on_thread(partial(self._encoder.tokenize, texts, role))
+
+    async def _answer(self, call: Call, priority: Priority) -> Embedded:
         self._refuse_when_closed()
-        numbers = [
-            self._queue.put(_Text(call, row), length=len(tokens.ids), priority=priority)
-            for row, tokens in enumerate(call.tokens)
-        ]
+        self._backlog.want(call, priority)
         self._start_batches()
         try:
             await call.done
         finally:
             if call.left:  # cancelled or failed: nobody waits for the rest
-                for number in numbers:
-                    self._queue.drop(number, priority)
+                self._backlog.leave(call)
         return call.embedded()
 
     def _start_batches(self) -> None:
@@ -141,80 +135,27 @@ class EmbeddingEngine:
             task.add_done_callback(self._running.discard)
             task.add_done_callback(lambda _: self._start_batches())
 
-    def _next_batch(self) -> "list[_Text]":
+    def _next_batch(self) -> list[Text]:
         running = len(self._running)
         if running < self._limits.threads:
-            return self._queue.take()
+            return self._backlog.take()
         if running < self._limits.threads + self._limits.query_threads:
-            return self._queue.take_query()
+            return self._backlog.take_queries()
         return []
 
-    async def _run(self, batch: "list[_Text]") -> None:
-        started = self._clock()
+    async def _run(self, batch: list[Text]) -> None:
+        started_at = self._clock()
         for text in batch:
-            text.call.first_batch(started)
+            for call, _ in text.waiting:
+                call.first_batch(started_at)
         try:
-            vectors = await self._on_thread(self._encoder.encode, [text.call.tokens[text.row] for text in batch])
+            vectors = await self._on_thread(partial(self._encoder.encode, [text.tokens for text in batch]))
         except Exception as error:  # whatever it is, it belongs to the callers
-            for text in batch:
-                text.call.fail(error)
+            self._backlog.fail(batch, error)
             return
-        ended = self._clock()
-        self._text_s += _SMOOTHING * ((ended - started) / len(batch) - self._text_s)
-        for text, vector in zip(batch, vectors, strict=True):
-            text.call.fill(text.row, vector, ended)
+        ended_at = self._clock()
+        self._text_s += _SMOOTHING * ((ended_at - started_at) / len(batch) - self._text_s)
+        self._backlog.fill(batch, vectors, ended_at)
 
-    async def _on_thread(self, function: Callable[..., Any], argument: object) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, argument)
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """One text in the queue: a row of its call."""
-
-    call: "_Call"
-    row: int
-
-
-class _Call:
-    """What one caller waits for, filled row by row as batches end."""
-
-    def __init__(self, dims: int, tokens: Sequence[Tokens], queued_at: float) -> None:
-        self.tokens = tokens
-        self.queued_at = queued_at
-        self.left = len(tokens)
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if not tokens:
-            self.done.set_result(None)
-        self.tokenize_ms = 0.0
-        self._started_at: float | None = None
-        self._ended_at = queued_at
-        self._vectors = np.empty((len(tokens), dims), np.float32)
-
-    def first_batch(self, at: float) -> None:
-        if self._started_at is None:
-            self._started_at = at
-
-    def fill(self, row: int, vector: NDArray[np.float32], at: float) -> None:
-        self._vectors[row] = vector
-        self._ended_at = at
-        self.left -= 1
-        if self.left == 0 and not self.done.done():
-            self.done.set_result(None)
-
-    def fail(self, error: Exception) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
-
-    def embedded(self) -> Embedded:
-        started_at = self.queued_at if self._started_at is None else self._started_at
-        return Embedded(
-            vectors=self._vectors,
-            tokens=tuple(len(tokens.ids) for tokens in self.tokens),
-            truncated=tuple(row for row, tokens in enumerate(self.tokens) if tokens.truncated),
-            timings_ms={
-                "tokenize": self.tokenize_ms,
-                "queue": 1000 * (started_at - self.queued_at),
-                "infer": 1000 * (self._ended_at - started_at),
-            },
-        )
+    async def _on_thread(self, work: Callable[[], _Made]) -> _Made:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

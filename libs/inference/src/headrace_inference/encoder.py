@@ -6,15 +6,21 @@ one more.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+Role = Literal["query", "passage"]
+"""What a text is in a search. Some models were trained with another prefix in front of each."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
-    """Which model, exactly, and its limits. Equal (sha256, variant) mean equal vectors, to 1e-6."""
+    """Which model, exactly, and its limits. Equal (sha256, variant) mean equal vectors, to 1e-6.
+
+    `provider`: who runs it, for the bill; a hosted endpoint's host.
+    """
 
     name: str
     sha256: str
@@ -22,6 +28,7 @@ class EmbeddingModel:
     dims: int
     tokens_max: int
     device: str
+    provider: str = "headrace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,8 @@ class Encoder(Protocol):
     def model(self) -> EmbeddingModel:
         """The model and its limits."""
 
-    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokenise texts, in order; each result holds between 1 and `tokens_max` ids."""
+    def tokenize(self, texts: Sequence[str], role: Role = "passage") -> list[Tokens]:
+        """Tokenise texts, in order, with the role's prefix; each result holds between 1 and `tokens_max` ids."""
 
     def encode(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """Return one vector of length 1 a row, shape (len(batch), dims).

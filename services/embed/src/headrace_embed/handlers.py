@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from headrace_inference.embedding import Embedded
+from headrace_inference.encoder import Role
 
 from headrace_embed.domain import Priority, TextLimits, Usage, query_usage_id, slices
 from headrace_embed.ports import Clock, Embedder, UsageBook
@@ -16,6 +17,7 @@ async def embed_texts(
     request_id: str,
     principal: str,
     priority: Priority,
+    role: Role,
     limits: TextLimits,
     embedder: Embedder,
     usage: UsageBook,
@@ -27,7 +29,7 @@ async def embed_texts(
     """
     limits.check(texts)
     started_at = clock()
-    embedded = await embedder.embed(texts, priority=priority)
+    embedded = await embedder.embed(texts, priority=priority, role=role)
     model = embedder.model
     await usage.record(
         Usage(
@@ -36,6 +38,7 @@ async def embed_texts(
             request_id=request_id,
             document="",
             model=model.name,
+            provider=model.provider,
             tokens=sum(embedded.tokens),
             started_at=started_at,
             ended_at=clock(),
@@ -50,7 +53,9 @@ async def embed_chunks(texts: Sequence[str], *, slice_texts_max: int, embedder: 
 
     Timings are summed over the slices. Raises Overloaded or Unavailable as the embedder does; nothing is kept then.
     """
-    done = [await embedder.embed(texts[cut], priority="bulk") for cut in slices(len(texts), slice_texts_max)]
+    done = [
+        await embedder.embed(texts[cut], priority="bulk", role="passage") for cut in slices(len(texts), slice_texts_max)
+    ]
     if not done:
         return Embedded(np.empty((0, embedder.model.dims), np.float32), (), (), {})
     firsts = np.cumsum([0, *(len(one.tokens) for one in done)]).tolist()
@@ -59,4 +64,5 @@ async def embed_chunks(texts: Sequence[str], *, slice_texts_max: int, embedder: 
         tokens=tuple(tokens for one in done for tokens in one.tokens),
         truncated=tuple(first + row for first, one in zip(firsts, done, strict=False) for row in one.truncated),
         timings_ms={stage: sum(one.timings_ms[stage] for one in done) for stage in done[0].timings_ms},
+        cached=tuple(first + row for first, one in zip(firsts, done, strict=False) for row in one.cached),
     )

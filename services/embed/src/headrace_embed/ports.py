@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from headrace_inference.embedding import Embedded
-from headrace_inference.encoder import EmbeddingModel
+from headrace_inference.encoder import EmbeddingModel, Role
 
 from headrace_embed.domain import Priority, Usage
 
@@ -17,7 +17,7 @@ class Embedder(Protocol):
     def model(self) -> EmbeddingModel:
         """The model and its limits; Unavailable until it is loaded."""
 
-    async def embed(self, texts: Sequence[str], *, priority: Priority) -> Embedded:
+    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role) -> Embedded:
         """Embed texts, rows in their order. Raises Overloaded with a retry hint, or Unavailable."""
 
 

@@ -1,7 +1,7 @@
 """Embed's settings: which model, and the bounds of its work."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from headrace_runtime import ServiceSettings
 from pydantic import Field
@@ -15,11 +15,24 @@ class Settings(ServiceSettings):
     model: str = Field(
         "all-minilm-l6-v2", description="a declared embedding model, or `null` for hashes without a model"
     )
+    variant: str = Field(
+        "", description="how the model computes, for example `w8a8`, or `tuned`; default: what its manifest says"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto`: a GPU where there is one and the model has a variant for it, else the CPU"
+    )
     cache_dir: Path | None = Field(None, description="where models are kept; default ~/.cache/headrace")
     models_dir: str = Field("", description="folders of further model manifests, separated like PATH")
     null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(2, description="texts run on so many cores")
-    batch_tokens_max: Annotated[int, Field(ge=16)] = Field(512, description="padded tokens a batch; a CPU likes 512")
+    threads: Annotated[int, Field(ge=1, le=256)] | None = Field(
+        None, description="batches run at the same time, each on a core; default: as tuned here, else 2"
+    )
+    batch_tokens_max: Annotated[int, Field(ge=16)] | None = Field(
+        None, description="padded tokens a batch; default: as tuned here, else 512"
+    )
     request_texts_max: Annotated[int, Field(ge=1)] = Field(256, description="texts a call may have")
     text_bytes_max: Annotated[int, Field(ge=1)] = Field(65_536, description="UTF-8 bytes a text may have")
+    vector_cache_bytes_max: Annotated[int, Field(ge=0)] = Field(
+        64 << 20, description="bytes of vectors kept for texts that come again; 0 keeps none"
+    )
     queue_texts_max: Annotated[int, Field(ge=1)] = Field(4096, description="texts accepted and not yet answered")

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from headrace_errors import Unavailable
-from headrace_inference.embedding import Embedded, EmbeddingEngine, EngineLimits
-from headrace_inference.encoder import EmbeddingModel, Encoder
-from headrace_telemetry import span
+from headrace_inference.embedding import Embedded, EmbeddingEngine
+from headrace_inference.encoder import EmbeddingModel, Role
 
+from headrace_embed.adapters.opening import Opened
 from headrace_embed.domain import Priority
-from headrace_embed.metrics import tokens_used
 
 _WARM_UP = ("A headrace leads water to the wheel.", "mill " * 400)
 
@@ -17,15 +16,15 @@ _WARM_UP = ("A headrace leads water to the wheel.", "mill " * 400)
 class LocalModel:
     """Embedder over an engine in this process; Unavailable until `load` is done."""
 
-    def __init__(self, open_encoder: Callable[[], Encoder], limits: EngineLimits) -> None:
-        """Keep what makes the encoder (blocking, called once on a thread); nothing is loaded yet."""
-        self._open_encoder = open_encoder
-        self._limits = limits
+    def __init__(self, open_model: Callable[[], Opened]) -> None:
+        """Keep what opens the model (blocking, called once on a thread); nothing is loaded yet."""
+        self._open_model = open_model
         self._engine: EmbeddingEngine | None = None
 
     async def load(self) -> None:
         """Open the encoder and run it once, so that the first caller does not pay for it."""
-        engine = EmbeddingEngine(await asyncio.to_thread(self._open_encoder), self._limits)
+        opened = await asyncio.to_thread(self._open_model)
+        engine = EmbeddingEngine(opened.encoder, opened.limits)
         await engine.embed(_WARM_UP, priority="query")
         self._engine = engine
 
@@ -39,24 +38,9 @@ class LocalModel:
         """The model that was loaded."""
         return self._loaded().model
 
-    async def embed(self, texts: Sequence[str], *, priority: Priority) -> Embedded:
-        """Embed in a span that carries counts, never text."""
-        engine = self._loaded()
-        name = engine.model.name
-        with span(
-            f"embeddings {name}",
-            attributes={
-                "gen_ai.operation.name": "embeddings",
-                "gen_ai.provider.name": "headrace",
-                "gen_ai.request.model": name,
-                "gen_ai.embeddings.dimension.count": engine.model.dims,
-                "headrace.chunks": len(texts),
-            },
-        ) as current:
-            embedded = await engine.embed(texts, priority=priority)
-            current.set_attribute("gen_ai.usage.input_tokens", sum(embedded.tokens))
-            tokens_used(sum(embedded.tokens), model=name)
-            return embedded
+    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role) -> Embedded:
+        """Embed with the engine."""
+        return await self._loaded().embed(texts, priority=priority, role=role)
 
     def _loaded(self) -> EmbeddingEngine:
         if self._engine is None:

@@ -2,18 +2,21 @@
 
 # ruff: noqa: N802 - methods are named as the RPCs are
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
 
 import grpc
 from headrace.embed.v1 import embed_service_pb2 as pb
 from headrace.embed.v1 import embed_service_pb2_grpc as pb_grpc
+from headrace_inference.encoder import Role
 from headrace_runtime import Rpc, current_call
 
-from headrace_embed.domain import TextLimits
+from headrace_embed.domain import Priority, TextLimits
 from headrace_embed.entrypoints.messages import model_message, vectors_message
 from headrace_embed.handlers import embed_texts
 from headrace_embed.ports import Clock, Embedder, UsageBook
+
+_ROLES: Final[Mapping[int, Role]] = {pb.TEXT_ROLE_QUERY: "query", pb.TEXT_ROLE_PASSAGE: "passage"}
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -53,12 +56,14 @@ class EmbedServicer(pb_grpc.EmbedServiceServicer):
 
     async def _answer(self, request: pb.EmbedRequest) -> pb.EmbedResponse:
         call = current_call()
+        priority: Priority = "query" if request.priority == pb.PRIORITY_QUERY else "bulk"
         embedded = await embed_texts(
             list(request.texts),
             tenant=call.tenant,
             request_id=call.request_id,
             principal=call.asker,
-            priority="query" if request.priority == pb.PRIORITY_QUERY else "bulk",
+            priority=priority,
+            role=_ROLES.get(request.role, "query" if priority == "query" else "passage"),
             limits=self._limits,
             embedder=self._embedder,
             usage=self._usage,
@@ -70,6 +75,7 @@ class EmbedServicer(pb_grpc.EmbedServiceServicer):
             truncated=embedded.truncated,
             model=model_message(self._embedder.model),
             timings_ms=embedded.timings_ms,
+            cached_tokens=sum(embedded.tokens[row] for row in embedded.cached),
         )
 
 

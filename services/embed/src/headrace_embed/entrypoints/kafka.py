@@ -46,6 +46,7 @@ def subscriptions(
             request_id="",
             document=part.document.document,
             model=embedder.model.name,
+            provider=embedder.model.provider,
             tokens=sum(embedded.tokens),
             started_at=started_at,
             ended_at=clock(),

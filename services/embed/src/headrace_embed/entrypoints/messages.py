@@ -33,7 +33,7 @@ def usage_message(usage: Usage) -> usage_pb2.UsageRecorded:
         feature="ingest" if usage.document else "",
         operation="embed",
         model=usage.model,
-        provider="headrace",
+        provider=usage.provider,
         status="completed",
         quantities=[usage_pb2.Quantity(meter="embedding_tokens", quantity=usage.tokens)],
         started_at=usage.started_at.isoformat(),

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from headrace_inference.host import this_host
+from headrace_inference.manifest import Endpoint
 from headrace_inference.model_errors import ModelStoreError
-from headrace_inference.store import ModelStore, Progress
+from headrace_inference.store import ModelStore, Progress, default_cache_dir
 
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import Json
 from headrace_cli.output import complain, err, out, print_json, table
+
+if TYPE_CHECKING:
+    from headrace_inference.tuning import Setting
 
 models = typer.Typer(no_args_is_help=True, help="Models that run here: declared, fetched, verified, imported.")
 
@@ -56,7 +63,7 @@ def models_pull(
 
     async def work() -> Exit:
         store = ModelStore()
-        wanted = names or [status.spec.name for status in store.ls()]
+        wanted = names or [status.spec.name for status in store.ls() if not isinstance(status.spec.source, Endpoint)]
         try:
             await asyncio.gather(*(asyncio.to_thread(store.ensure, name, show) for name in wanted))
         except ModelStoreError as error:
@@ -64,3 +71,44 @@ def models_pull(
         return Exit.DONE
 
     complete(work)
+
+
+@models.command("tune")
+def models_tune(name: Annotated[str, typer.Argument(help="An embedding model.")], as_json: Json = False) -> None:
+    """Find the fastest token budget and threads of each variant here, and what it loses: about ten seconds.
+
+    The result holds for this host and this model; embed reads it when it starts. Leave the machine alone meanwhile.
+
+    Example: [bold]headrace models tune all-minilm-l6-v2[/bold]
+    """
+    # Heavy, and for this command only.
+    from headrace_inference.quality import Quality  # noqa: PLC0415
+    from headrace_inference.tuner import Trial, tune  # noqa: PLC0415
+    from headrace_inference.tuning import Tunings  # noqa: PLC0415
+
+    def show(found: Trial | Quality, variant: str) -> None:
+        if isinstance(found, Quality):
+            kept = f"cosine {found.cosine_mean:.4f}, top-10 overlap {found.overlap_at_10:.3f}"
+            err.print(f"{variant}: {kept}, nDCG@10 lost {found.ndcg_lost:+.4f} {found.refusal()}")
+        else:
+            err.print(f"{variant}: {_described(found.setting)}")
+
+    async def work() -> Exit:
+        store, host = ModelStore(), this_host()
+        try:
+            folder = await asyncio.to_thread(store.ensure, name)
+            tuning = await asyncio.to_thread(partial(tune, folder, cores=host.cores, report=show))
+        except ModelStoreError as error:
+            return complain(str(error), Exit.ITEM_FAILED)
+        path = Tunings(default_cache_dir(), host).write(folder, tuning)
+        if as_json:
+            print_json({"path": str(path), "fastest": tuning.fastest} | asdict(tuning))
+        else:
+            out.print(f"{tuning.fastest}: {_described(tuning.settings[tuning.fastest])}; kept in {path}")
+        return Exit.DONE
+
+    complete(work)
+
+
+def _described(setting: Setting) -> str:
+    return f"{setting.threads} threads, {setting.batch_tokens_max} tokens a batch: {setting.tokens_per_s:,.0f} tokens/s"

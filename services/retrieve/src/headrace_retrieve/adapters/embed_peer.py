@@ -26,7 +26,7 @@ class EmbedPeer:
         """Embed for this call's tenant and within its deadline."""
 
         async def embed(text: str, /) -> EmbeddedQuery:
-            request = pb.EmbedRequest(texts=[text], priority=pb.PRIORITY_QUERY)
+            request = pb.EmbedRequest(texts=[text], priority=pb.PRIORITY_QUERY, role=pb.TEXT_ROLE_QUERY)
             response = await self._peer.call(self._stub.Embed, request, call, timeout_s=self._timeout_s)
             vectors = vectors_from(response.vectors)
             vector = struct.unpack(f"<{vectors.dimensions}f", vectors.data)

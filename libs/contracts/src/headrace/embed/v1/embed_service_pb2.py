@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from headrace.embed.v1 import events_pb2 as headrace_dot_embed_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%headrace/embed/v1/embed_service.proto\x12\x11headrace.embed.v1\x1a\x1eheadrace/embed/v1/events.proto\"L\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12-\n\x08priority\x18\x02 \x01(\x0e\x32\x1b.headrace.embed.v1.Priority\"\x82\x02\n\rEmbedResponse\x12+\n\x07vectors\x18\x01 \x01(\x0b\x32\x1a.headrace.embed.v1.Vectors\x12\x0e\n\x06tokens\x18\x02 \x03(\x05\x12\x11\n\ttruncated\x18\x03 \x03(\x05\x12*\n\x05model\x18\x04 \x01(\x0b\x32\x1b.headrace.embed.v1.ModelRef\x12\x43\n\ntimings_ms\x18\x05 \x03(\x0b\x32/.headrace.embed.v1.EmbedResponse.TimingsMsEntry\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"F\n\x12\x45mbedStreamRequest\x12\x30\n\x07request\x18\x01 \x01(\x0b\x32\x1f.headrace.embed.v1.EmbedRequest\"I\n\x13\x45mbedStreamResponse\x12\x32\n\x08response\x18\x01 \x01(\x0b\x32 .headrace.embed.v1.EmbedResponse\"\r\n\x0bInfoRequest\"\x85\x01\n\x0cInfoResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.headrace.embed.v1.ModelRef\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x12\n\ntokens_max\x18\x03 \x01(\x05\x12\x11\n\ttexts_max\x18\x04 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t*K\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRIORITY_QUERY\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02\x32\x85\x02\n\x0c\x45mbedService\x12J\n\x05\x45mbed\x12\x1f.headrace.embed.v1.EmbedRequest\x1a .headrace.embed.v1.EmbedResponse\x12`\n\x0b\x45mbedStream\x12%.headrace.embed.v1.EmbedStreamRequest\x1a&.headrace.embed.v1.EmbedStreamResponse(\x01\x30\x01\x12G\n\x04Info\x12\x1e.headrace.embed.v1.InfoRequest\x1a\x1f.headrace.embed.v1.InfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%headrace/embed/v1/embed_service.proto\x12\x11headrace.embed.v1\x1a\x1eheadrace/embed/v1/events.proto\"w\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12-\n\x08priority\x18\x02 \x01(\x0e\x32\x1b.headrace.embed.v1.Priority\x12)\n\x04role\x18\x03 \x01(\x0e\x32\x1b.headrace.embed.v1.TextRole\"\x99\x02\n\rEmbedResponse\x12+\n\x07vectors\x18\x01 \x01(\x0b\x32\x1a.headrace.embed.v1.Vectors\x12\x0e\n\x06tokens\x18\x02 \x03(\x05\x12\x11\n\ttruncated\x18\x03 \x03(\x05\x12*\n\x05model\x18\x04 \x01(\x0b\x32\x1b.headrace.embed.v1.ModelRef\x12\x43\n\ntimings_ms\x18\x05 \x03(\x0b\x32/.headrace.embed.v1.EmbedResponse.TimingsMsEntry\x12\x15\n\rcached_tokens\x18\x06 \x01(\x03\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"F\n\x12\x45mbedStreamRequest\x12\x30\n\x07request\x18\x01 \x01(\x0b\x32\x1f.headrace.embed.v1.EmbedRequest\"I\n\x13\x45mbedStreamResponse\x12\x32\n\x08response\x18\x01 \x01(\x0b\x32 .headrace.embed.v1.EmbedResponse\"\r\n\x0bInfoRequest\"\x85\x01\n\x0cInfoResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.headrace.embed.v1.ModelRef\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x12\n\ntokens_max\x18\x03 \x01(\x05\x12\x11\n\ttexts_max\x18\x04 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t*K\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRIORITY_QUERY\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02*Q\n\x08TextRole\x12\x19\n\x15TEXT_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_ROLE_QUERY\x10\x01\x12\x15\n\x11TEXT_ROLE_PASSAGE\x10\x02\x32\x85\x02\n\x0c\x45mbedService\x12J\n\x05\x45mbed\x12\x1f.headrace.embed.v1.EmbedRequest\x1a .headrace.embed.v1.EmbedResponse\x12`\n\x0b\x45mbedStream\x12%.headrace.embed.v1.EmbedStreamRequest\x1a&.headrace.embed.v1.EmbedStreamResponse(\x01\x30\x01\x12G\n\x04Info\x12\x1e.headrace.embed.v1.InfoRequest\x1a\x1f.headrace.embed.v1.InfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +34,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EMBEDRESPONSE_TIMINGSMSENTRY']._loaded_options = None
   _globals['_EMBEDRESPONSE_TIMINGSMSENTRY']._serialized_options = b'8\001'
-  _globals['_PRIORITY']._serialized_start=729
-  _globals['_PRIORITY']._serialized_end=804
+  _globals['_PRIORITY']._serialized_start=795
+  _globals['_PRIORITY']._serialized_end=870
+  _globals['_TEXTROLE']._serialized_start=872
+  _globals['_TEXTROLE']._serialized_end=953
   _globals['_EMBEDREQUEST']._serialized_start=92
-  _globals['_EMBEDREQUEST']._serialized_end=168
-  _globals['_EMBEDRESPONSE']._serialized_start=171
-  _globals['_EMBEDRESPONSE']._serialized_end=429
-  _globals['_EMBEDRESPONSE_TIMINGSMSENTRY']._serialized_start=381
-  _globals['_EMBEDRESPONSE_TIMINGSMSENTRY']._serialized_end=429
-  _globals['_EMBEDSTREAMREQUEST']._serialized_start=431
-  _globals['_EMBEDSTREAMREQUEST']._serialized_end=501
-  _globals['_EMBEDSTREAMRESPONSE']._serialized_start=503
-  _globals['_EMBEDSTREAMRESPONSE']._serialized_end=576
-  _globals['_INFOREQUEST']._serialized_start=578
-  _globals['_INFOREQUEST']._serialized_end=591
-  _globals['_INFORESPONSE']._serialized_start=594
-  _globals['_INFORESPONSE']._serialized_end=727
-  _globals['_EMBEDSERVICE']._serialized_start=807
-  _globals['_EMBEDSERVICE']._serialized_end=1068
+  _globals['_EMBEDREQUEST']._serialized_end=211
+  _globals['_EMBEDRESPONSE']._serialized_start=214
+  _globals['_EMBEDRESPONSE']._serialized_end=495
+  _globals['_EMBEDRESPONSE_TIMINGSMSENTRY']._serialized_start=447
+  _globals['_EMBEDRESPONSE_TIMINGSMSENTRY']._serialized_end=495
+  _globals['_EMBEDSTREAMREQUEST']._serialized_start=497
+  _globals['_EMBEDSTREAMREQUEST']._serialized_end=567
+  _globals['_EMBEDSTREAMRESPONSE']._serialized_start=569
+  _globals['_EMBEDSTREAMRESPONSE']._serialized_end=642
+  _globals['_INFOREQUEST']._serialized_start=644
+  _globals['_INFOREQUEST']._serialized_end=657
+  _globals['_INFORESPONSE']._serialized_start=660
+  _globals['_INFORESPONSE']._serialized_end=793
+  _globals['_EMBEDSERVICE']._serialized_start=956
+  _globals['_EMBEDSERVICE']._serialized_end=1217
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,30 @@ PRIORITY_BULK: Priority.ValueType  # 2
 """Nobody waits."""
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
+class _TextRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TextRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TEXT_ROLE_UNSPECIFIED: _TextRole.ValueType  # 0
+    """As the priority: queries are queries, bulk is passages."""
+    TEXT_ROLE_QUERY: _TextRole.ValueType  # 1
+    """Someone looks for something."""
+    TEXT_ROLE_PASSAGE: _TextRole.ValueType  # 2
+    """It may be found."""
+
+class TextRole(_TextRole, metaclass=_TextRoleEnumTypeWrapper):
+    """What the texts are in a search: some models put another prefix in front of each."""
+
+TEXT_ROLE_UNSPECIFIED: TextRole.ValueType  # 0
+"""As the priority: queries are queries, bulk is passages."""
+TEXT_ROLE_QUERY: TextRole.ValueType  # 1
+"""Someone looks for something."""
+TEXT_ROLE_PASSAGE: TextRole.ValueType  # 2
+"""It may be found."""
+Global___TextRole: _TypeAlias = TextRole  # noqa: Y015
+
 @_typing.final
 class EmbedRequest(_message.Message):
     """A batch of texts."""
@@ -52,8 +76,11 @@ class EmbedRequest(_message.Message):
 
     TEXTS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     priority: Global___Priority.ValueType
     """Queries before bulk."""
+    role: Global___TextRole.ValueType
+    """What all of them are."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most `texts_max` of Info; none may be empty."""
@@ -63,10 +90,11 @@ class EmbedRequest(_message.Message):
         *,
         texts: _abc.Iterable[_builtins.str] | None = ...,
         priority: Global___Priority.ValueType = ...,
+        role: Global___TextRole.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "role", b"role", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -103,6 +131,9 @@ class EmbedResponse(_message.Message):
     TRUNCATED_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TIMINGS_MS_FIELD_NUMBER: _builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
+    cached_tokens: _builtins.int
+    """Of `tokens`, those of texts whose vectors were at hand: the model did not run for them."""
     @_builtins.property
     def vectors(self) -> _events_pb2.Vectors:
         """A row for each text, in order; normalised to length 1."""
@@ -131,10 +162,11 @@ class EmbedResponse(_message.Message):
         truncated: _abc.Iterable[_builtins.int] | None = ...,
         model: _events_pb2.ModelRef | None = ...,
         timings_ms: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        cached_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timings_ms", b"timings_ms", "tokens", b"tokens", "truncated", b"truncated", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "model", b"model", "timings_ms", b"timings_ms", "tokens", b"tokens", "truncated", b"truncated", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

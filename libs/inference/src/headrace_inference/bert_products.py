@@ -1,0 +1,129 @@
+"""How a graph multiplies activations by a weight matrix: in floats, by blocks of 8 bits, or by rows of 8 bits.
+
+Every one of them keeps batch invariance: what a row of the result is depends on that row of the input alone. ONNX
+Runtime's own dynamic quantisation does not (one scale for a whole batch), and is therefore not here. A bias is never
+added: the operator that follows does that in passing. Products take `rows`, shape (tokens, width), and return
+(tokens, out).
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONTRIB = "com.microsoft"
+BLOCK = 32
+"""Weights that share a scale in `blocks`; ONNX Runtime has no fast kernel for blocks of 128."""
+
+_Array = NDArray[np.float32]
+_LEVELS = 127
+_CENTRE = 128
+_INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
+_GELU_CENTRE = 16  # GELU never falls below -.17, so nearly all levels are left for what is positive
+_GELU_LEAST = -0.17
+
+
+class Graph(Protocol):
+    """What a product writes into."""
+
+    def node(self, op: str, inputs: list[str], output: str = "", domain: str = "", **attributes: Any) -> str:
+        """Add a node; returns the name of its output."""
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Add a constant once; returns its name."""
+
+
+Product = Callable[[Graph, str, str, _Array], str]
+"""(graph, name of the rows, name of the weight, weight (width, out)) -> name of the product."""
+
+
+def floats(graph: Graph, rows: str, name: str, weight: _Array) -> str:
+    """Multiply as it is, in float32."""
+    return graph.node("MatMul", [rows, graph.constant(name, weight)])
+
+
+def blocks(graph: Graph, rows: str, name: str, weight: _Array) -> str:
+    """Weights in 8 bits with a scale for each 32; the runtime rounds activations by blocks of a row, too."""
+    width, out = weight.shape
+    if width % BLOCK:
+        return floats(graph, rows, name, weight)
+    blocked = weight.T.reshape(out, width // BLOCK, BLOCK)
+    scales = np.maximum(np.abs(blocked).max(axis=2) / _LEVELS, np.finfo(np.float32).tiny)
+    codes = np.rint(blocked / scales[..., None]).astype(np.int16) + _CENTRE
+    inputs = [
+        rows,
+        graph.constant(f"{name}.codes", codes.astype(np.uint8)),
+        graph.constant(f"{name}.scales", scales.astype(np.float32)),
+    ]
+    kernel = {"K": width, "N": out, "bits": 8, "block_size": BLOCK, "accuracy_level": _INT8_ACTIVATIONS}
+    return graph.node("MatMulNBits", inputs, domain=CONTRIB, **kernel)
+
+
+def by_row(graph: Graph, rows: str, name: str, weight: _Array) -> str:
+    """Weights in 8 bits with a scale a column, activations in 8 bits with a scale a row (W8A8), summed as integers."""
+    scale = _row_scales(graph, rows)
+    product = _integer_product(graph, _codes(graph, rows, scale, _CENTRE), name, weight, _CENTRE)
+    return graph.node("Mul", [product, scale])
+
+
+def by_row_twice(graph: Graph, rows: str, name: str, weight: _Array) -> str:
+    """As `by_row`, with what rounding took away rounded once more: activations to 16 bits for a second product.
+
+    For rows where a few numbers dwarf the rest, as in front of attention.
+    """
+    scale = _row_scales(graph, rows)
+    codes = _codes(graph, rows, scale, _CENTRE)
+    rounded = graph.node("DequantizeLinear", [codes, _flat(graph, scale), _zeros(graph, scale, _CENTRE)], axis=0)
+    rest = graph.node("Sub", [rows, rounded])
+    finer = graph.node("Mul", [scale, graph.constant("finer", np.array(1 / (2 * _LEVELS), np.float32))])
+    coarse = _integer_product(graph, codes, name, weight, _CENTRE)
+    fine = _integer_product(graph, _codes(graph, rest, finer, _CENTRE), name, weight, _CENTRE, scale=1 / (2 * _LEVELS))
+    return graph.node("Mul", [graph.node("Add", [coarse, fine]), scale])
+
+
+def by_row_after_gelu(graph: Graph, rows: str, name: str, weight: _Array) -> str:
+    """As `by_row`, with almost all levels for positive numbers: what comes out of GELU is never below -.17."""
+    largest = graph.node("ReduceMax", [rows, _last_axis(graph)], keepdims=1)
+    step = graph.constant("gelu.step", np.array(1 / (255 - _GELU_CENTRE), np.float32))
+    least = graph.constant("gelu.least", np.array(-_GELU_LEAST / _GELU_CENTRE, np.float32))
+    scale = graph.node("Max", [graph.node("Mul", [largest, step]), least])
+    product = _integer_product(graph, _codes(graph, rows, scale, _GELU_CENTRE), name, weight, _GELU_CENTRE)
+    return graph.node("Mul", [product, scale])
+
+
+def _row_scales(graph: Graph, rows: str) -> str:
+    largest = graph.node("ReduceMax", [graph.node("Abs", [rows]), _last_axis(graph)], keepdims=1)
+    scale = graph.node("Mul", [largest, graph.constant("step", np.array(1 / _LEVELS, np.float32))])
+    # A row of zeros, and the padding beside it, still needs a scale to be divided by.
+    return graph.node("Max", [scale, graph.constant("tiny", np.array(np.finfo(np.float32).tiny, np.float32))])
+
+
+def _codes(graph: Graph, rows: str, scale: str, centre: int) -> str:
+    return graph.node("QuantizeLinear", [rows, _flat(graph, scale), _zeros(graph, scale, centre)], axis=0)
+
+
+def _flat(graph: Graph, scale: str) -> str:
+    return graph.node("Squeeze", [scale, _last_axis(graph)])
+
+
+def _zeros(graph: Graph, scale: str, centre: int) -> str:
+    count = graph.node("Shape", [scale], end=1)
+    return graph.node("Expand", [graph.constant(f"centre.{centre}.row", np.array([centre], np.uint8)), count])
+
+
+def _integer_product(graph: Graph, codes: str, name: str, weight: _Array, centre: int, *, scale: float = 1.0) -> str:
+    columns = np.maximum(np.abs(weight).max(axis=0) / _LEVELS, np.finfo(np.float32).tiny).astype(np.float32)
+    inputs = [
+        codes,
+        graph.constant(f"{name}.codes", np.rint(weight / columns).astype(np.int8)),
+        graph.constant(f"scale.{scale:g}", np.array(scale, np.float32)),
+        graph.constant(f"{name}.scales", columns),
+        graph.constant(f"centre.{centre}", np.array(centre, np.uint8)),
+        graph.constant("weights.centre", np.array(0, np.int8)),
+    ]
+    return graph.node("MatMulIntegerToFloat", inputs, domain=CONTRIB)
+
+
+def _last_axis(graph: Graph) -> str:
+    return graph.constant("last_axis", np.array([1], np.int64))

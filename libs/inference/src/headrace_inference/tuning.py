@@ -1,0 +1,90 @@
+"""What was measured of a model on this host: which budget and threads, and what each variant loses.
+
+Kept beside the models; written by `tuner` (or, quality only, when a service first opens a quantised variant) and read
+by the service. A file is of one model and one host: it holds for no other, so a changed machine or model has none.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from headrace_inference.host import Host
+from headrace_inference.model_folder import ModelFolder
+from headrace_inference.quality import Quality
+
+_IDENTITY_CHARS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How to run a variant, and how fast that was: tokens a second of wall time, padding not counted."""
+
+    batch_tokens_max: int
+    threads: int
+    tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The best setting of each variant that was tuned, and the quality of each that was compared with fp32."""
+
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    quality: Mapping[str, Quality] = field(default_factory=dict)
+
+    def usable(self, variant: str) -> bool:
+        """Whether a variant keeps enough quality here; fp32 is what the others are compared with."""
+        return variant not in self.quality or not self.quality[variant].refusal()
+
+    @property
+    def fastest(self) -> str:
+        """Name the fastest variant that is usable; empty before anything was tuned."""
+        usable = {variant: setting for variant, setting in self.settings.items() if self.usable(variant)}
+        return max(usable, key=lambda variant: usable[variant].tokens_per_s, default="")
+
+
+class Tunings:
+    """The files of one cache folder. Reading one that is damaged finds nothing."""
+
+    def __init__(self, cache_dir: Path, host: Host) -> None:
+        self._folder = cache_dir / "tuning"
+        self._host = host
+
+    def path(self, folder: ModelFolder) -> Path:
+        """Return where the model's file lies, or would."""
+        return self._folder / f"{folder.name}-{folder.sha256[:_IDENTITY_CHARS]}-{self._host.id}.json"
+
+    def read(self, folder: ModelFolder) -> Tuning:
+        """Return what was measured here; nothing yet is an empty one."""
+        try:
+            stored = json.loads(self.path(folder).read_text("utf-8"))
+            return Tuning(
+                {variant: Setting(**one) for variant, one in stored["settings"].items()},
+                {variant: Quality(**one) for variant, one in stored["quality"].items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return Tuning()
+
+    def write(self, folder: ModelFolder, tuning: Tuning) -> Path:
+        """Replace the model's file whole."""
+        path = self.path(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = {
+            "model": folder.name,
+            "sha256": folder.sha256,
+            "host": asdict(self._host),
+            "settings": {variant: asdict(one) for variant, one in tuning.settings.items()},
+            "quality": {variant: asdict(one) for variant, one in tuning.quality.items()},
+        }
+        written = path.with_suffix(f".{os.getpid()}.tmp")
+        written.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        written.replace(path)
+        return path
+
+    def add_quality(self, folder: ModelFolder, variant: str, quality: Quality) -> Tuning:
+        """Keep a variant's quality beside what is known already."""
+        known = self.read(folder)
+        tuning = replace(known, quality={**known.quality, variant: quality})
+        self.write(folder, tuning)
+        return tuning

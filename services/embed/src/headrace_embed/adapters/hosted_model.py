@@ -1,0 +1,169 @@
+"""A hosted embedding endpoint (OpenAI-compatible) behind the same port as the model in this process.
+
+Vectors are checked like any other input: as many as texts, the declared width, finite; and normalised here. The key is
+read once and never logged; texts go nowhere but to the endpoint. It keeps no vectors: what it cost is what was asked.
+"""
+
+import asyncio
+import base64
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+import numpy as np
+from headrace_errors import InvalidMessage, Overloaded, Unavailable
+from headrace_inference.circuit_breaker import CircuitBreaker
+from headrace_inference.embedding import Embedded
+from headrace_inference.encoder import EmbeddingModel, Role
+from headrace_inference.manifest import Endpoint, ModelSpec
+from headrace_inference.model_folder import identity_of
+from numpy.typing import NDArray
+
+from headrace_embed.domain import Priority, slices
+
+TIMEOUT_S = 30.0
+BYTES_PER_TOKEN = 3
+"""No tokenizer of a hosted model is at hand; English has about 4, and 3 errs on the safe side for most scripts."""
+_RETRY_AFTER_S_MAX = 60.0
+_BULK_SHARE = 0.75
+_CLIENT_ERROR, _TOO_MANY, _SERVER_ERROR = 400, 429, 500
+_OUR_ACCOUNT = frozenset({401, 402, 403, 404, 408})  # not the texts' fault: to be mended, and tried again
+
+
+class HostedModel:
+    """Embedder over HTTP. Bulk may hold three quarters of the requests that are under way, queries all."""
+
+    def __init__(
+        self, spec: ModelSpec, endpoint: Endpoint, *, texts_max: int, client: httpx.AsyncClient | None = None
+    ) -> None:
+        """Keep what is declared; nothing is sent before `load`. `texts_max`: accepted and not yet answered."""
+        key = os.environ.get(endpoint.key_env or "", "")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = client or httpx.AsyncClient(timeout=TIMEOUT_S, headers=headers)
+        self._spec, self._endpoint = spec, endpoint
+        self._breaker = CircuitBreaker(spec.name)
+        self._texts_max, self._held = texts_max, 0
+        self._requests = asyncio.Semaphore(endpoint.requests_max)
+        self._bulk_requests = asyncio.Semaphore(max(1, int(endpoint.requests_max * _BULK_SHARE)))
+        self.model = EmbeddingModel(
+            name=spec.name,
+            sha256=identity_of(spec),
+            variant="hosted",
+            dims=spec.dims or 0,
+            tokens_max=spec.max_tokens,
+            device="hosted",
+            provider=httpx.URL(endpoint.base_url).host,
+        )
+
+    async def load(self) -> None:
+        """Do nothing: an endpoint that is away when the service starts may be there when a text comes."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role) -> Embedded:
+        """Embed texts in as few requests as the endpoint takes.
+
+        Raises Overloaded with a retry hint when too much is under way here or there, Unavailable where nobody answers,
+        InvalidMessage where the endpoint refuses the texts.
+        """
+        if self._held + len(texts) > self._texts_max:
+            raise Overloaded(f"{self._held} texts wait, {len(texts)} more are too many")
+        self._held += len(texts)
+        began_at = time.perf_counter()
+        try:
+            cut = [self._cut(text, role) for text in texts]
+            parts = [cut[part] for part in slices(len(cut), self._endpoint.texts_max)]
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(self._ask(part, priority)) for part in parts]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # the first that failed; the group has cancelled the rest
+        finally:
+            self._held -= len(texts)
+        answers = [one.result() for one in asked]
+        rows = [vectors for vectors, _ in answers]
+        return Embedded(
+            vectors=np.concatenate(rows) if rows else np.empty((0, self.model.dims), np.float32),
+            tokens=tuple(count for _, tokens in answers for count in tokens),
+            truncated=tuple(
+                row for row, text in enumerate(texts) if len(self._cut(text, role)) < len(self._prefixed(text, role))
+            ),
+            timings_ms={"tokenize": 0.0, "queue": 0.0, "infer": 1000 * (time.perf_counter() - began_at)},
+        )
+
+    async def _ask(self, texts: Sequence[str], priority: Priority) -> tuple[NDArray[np.float32], list[int]]:
+        if priority == "bulk":
+            async with self._bulk_requests, self._requests:
+                return await self._request(texts)
+        async with self._requests:
+            return await self._request(texts)
+
+    async def _request(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[int]]:
+        body = {"model": self._endpoint.model, "input": list(texts), "encoding_format": "base64"}
+        with self._breaker.attempt():
+            try:
+                response = await self._client.post(f"{self._endpoint.base_url.rstrip('/')}/embeddings", json=body)
+            except (httpx.HTTPError, OSError) as error:
+                raise Unavailable(f"{self._spec.name} does not answer: {type(error).__name__}") from error
+            self._raise_for(response)
+            try:
+                return self._read(response.json(), texts)
+            except (ValueError, KeyError, TypeError) as error:
+                raise Unavailable(f"{self._spec.name} answers what is no embedding: {type(error).__name__}") from error
+
+    def _raise_for(self, response: httpx.Response) -> None:
+        status = response.status_code
+        if status == _TOO_MANY:
+            hint_s = _retry_after_s(response.headers)
+            raise Overloaded(f"{self._spec.name} has too much to do", retry_after_s=hint_s)
+        if status >= _SERVER_ERROR or status in _OUR_ACCOUNT:
+            raise Unavailable(f"{self._spec.name} answers {status}")
+        if status >= _CLIENT_ERROR:
+            raise InvalidMessage(f"{self._spec.name} refuses the texts: {status}")
+
+    def _read(self, answer: Mapping[str, Any], texts: Sequence[str]) -> tuple[NDArray[np.float32], list[int]]:
+        entries = sorted(answer["data"], key=lambda entry: entry["index"])
+        if [entry["index"] for entry in entries] != list(range(len(texts))):
+            raise ValueError("not a vector for each text")
+        vectors = np.stack([_vector(entry["embedding"], self.model.dims) for entry in entries])
+        return vectors, _shares(answer.get("usage", {}).get("prompt_tokens"), texts)
+
+    def _prefixed(self, text: str, role: Role) -> str:
+        return str(self._spec.options.get(f"{role}_prefix", "")) + text
+
+    def _cut(self, text: str, role: Role) -> str:
+        data = self._prefixed(text, role).encode("utf-8", "replace")
+        return data[: self.model.tokens_max * BYTES_PER_TOKEN].decode("utf-8", "ignore")
+
+
+def _vector(embedding: str | Sequence[float], dims: int) -> NDArray[np.float32]:
+    if isinstance(embedding, str):
+        vector = np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
+    else:  # some endpoints know no base64
+        vector = np.array(embedding, np.float32)
+    if vector.ndim != 1 or len(vector) < dims:
+        raise ValueError("not a vector of the declared width")
+    length = np.linalg.norm(vector[:dims])
+    if not np.isfinite(length) or length == 0:
+        raise ValueError("not a vector that has a length")
+    normalised: NDArray[np.float32] = vector[:dims] / length
+    return normalised
+
+
+def _shares(said: object, texts: Sequence[str]) -> list[int]:
+    """Share out what the endpoint counted by the texts' bytes; where it said nothing that can be true, estimate."""
+    sizes = [len(text.encode()) + 1 for text in texts]
+    most = sum(sizes) + 2 * len(sizes)  # no tokenizer makes more tokens than bytes and its special ones
+    total = said if isinstance(said, int) and 0 < said <= most else sum(sizes) // BYTES_PER_TOKEN
+    bounds = np.floor(np.cumsum([0, *sizes]) * total / sum(sizes)).astype(int)
+    return [int(count) for count in np.diff(bounds)]
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    try:
+        return min(max(0.05, float(headers.get("retry-after", "1"))), _RETRY_AFTER_S_MAX)
+    except ValueError:  # a date, or nonsense
+        return 1.0

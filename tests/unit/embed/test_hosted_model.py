@@ -1,0 +1,179 @@
+"""Hosted endpoints behind the Embed port: what they answer is checked, what they fail at is told apart and bounded."""
+
+import asyncio
+import base64
+import json
+
+import httpx
+import numpy as np
+import pytest
+from headrace_embed.adapters.hosted_model import HostedModel
+from headrace_errors import InvalidMessage, Overloaded, Unavailable
+from headrace_inference.manifest import Endpoint, ModelSpec, parse_manifest
+from headrace_inference.model_errors import DownloadFailed, InvalidManifest
+from headrace_inference.store import ModelStore
+
+MANIFEST = """
+name: text-embedding-3-small
+kind: embedding
+licence: proprietary
+origin: https://platform.openai.com/docs/models
+dims: 2
+max_tokens: 100
+options: {query_prefix: "query: "}
+source:
+  endpoint: {base_url: "https://api.example.org/v1", model: text-embedding-3-small, key_env: A_KEY, texts_max: 2}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path) -> ModelSpec:
+    """Read the manifest as a user writes it."""
+    path = tmp_path / "hosted.yaml"
+    path.write_text(MANIFEST, "utf-8")
+    return parse_manifest(path)
+
+
+class Provider:
+    """Answers with a vector for each text, (its length, 1) times ten, in reverse order; `answers` come first."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.bodies: list[dict] = []
+        self.at_once = self.at_once_most = 0
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Note the request and answer."""
+        body = json.loads(request.content)
+        self.bodies.append(body)
+        self.at_once += 1
+        self.at_once_most = max(self.at_once, self.at_once_most)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        if self.answers:
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        return httpx.Response(200, json=reply(body["input"]))
+
+
+def reply(texts: list[str], **changes) -> dict:
+    """Write what a provider writes."""
+    data = [
+        {"index": at, "embedding": base64.b64encode(np.array([10.0 * len(text), 10.0], "<f4").tobytes()).decode()}
+        for at, text in enumerate(texts)
+    ]
+    return {"data": data[::-1], "usage": {"prompt_tokens": 3 * len(texts)}} | changes
+
+
+def model_of(spec: ModelSpec, provider: Provider, *, texts_max: int = 100) -> HostedModel:
+    """Build the adapter on a transport in memory."""
+    assert isinstance(spec.source, Endpoint)
+    client = httpx.AsyncClient(transport=httpx.MockTransport(provider))
+    return HostedModel(spec, spec.source, texts_max=texts_max, client=client)
+
+
+async def test_texts_go_in_requests_and_come_back_in_order(spec):
+    """As many a request as declared; normalised rows in the order of the texts, tokens shared out."""
+    model = model_of(spec, provider := Provider())
+    answer = await model.embed(["a", "bb", "ccc"], priority="bulk", role="passage")
+    expected = np.array([[1, 1], [2, 1], [3, 1]], np.float32)
+    np.testing.assert_allclose(answer.vectors, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+    assert [body["input"] for body in provider.bodies] == [["a", "bb"], ["ccc"]]
+    assert sum(answer.tokens) == 9
+    assert len(answer.tokens) == 3
+    await model.close()
+
+
+async def test_no_texts_ask_nothing(spec):
+    """An empty call costs nothing."""
+    model = model_of(spec, provider := Provider())
+    assert (await model.embed([], priority="query", role="query")).vectors.shape == (0, 2)
+    assert provider.bodies == []
+
+
+async def test_prefixes_and_limits_are_ours(spec):
+    """The role's prefix is sent; a text past the limit is cut, and the reply says so."""
+    model = model_of(spec, provider := Provider())
+    answer = await model.embed(["short", "ü" * 400], priority="query", role="query")
+    sent = provider.bodies[0]["input"]
+    assert sent[0] == "query: short"
+    assert len(sent[1].encode()) <= 300
+    assert answer.truncated == (1,)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(429, headers={"retry-after": "7"}), Overloaded),
+        (httpx.Response(500), Unavailable),
+        (httpx.Response(401), Unavailable),
+        (httpx.Response(400), InvalidMessage),
+        (httpx.ConnectError("refused"), Unavailable),
+        (httpx.ReadTimeout("slow"), Unavailable),
+        (httpx.Response(200, text="<html>"), Unavailable),
+        (httpx.Response(200, json={"data": []}), Unavailable),
+        (httpx.Response(200, json=reply(["a", "b"])), Unavailable),
+        (httpx.Response(200, json={"data": [{"index": 0, "embedding": [1.0]}]}), Unavailable),
+        (httpx.Response(200, json={"data": [{"index": 0, "embedding": [0.0, 0.0]}]}), Unavailable),
+        (httpx.Response(200, json={"data": [{"index": 0, "embedding": "not base64"}]}), Unavailable),
+        (httpx.Response(200, json={"data": [{"index": 0, "embedding": None}]}), Unavailable),
+    ],
+)
+async def test_failures_are_told_apart(spec, answer, error):
+    """What is ours to wait for, what is theirs, and what no retry helps; never a vector that is none."""
+    model = model_of(spec, Provider(answer))
+    with pytest.raises(error) as failed:
+        await model.embed(["a"], priority="query", role="passage")
+    if error is Overloaded:
+        assert failed.value.retry_after_s == 7
+    assert (await model.embed(["a"], priority="query", role="passage")).vectors.shape == (1, 2)
+
+
+@pytest.mark.parametrize("usage", [{}, {"prompt_tokens": -1}, {"prompt_tokens": 10**9}, {"prompt_tokens": "3"}])
+async def test_a_usage_that_cannot_be_true_is_estimated(spec, usage):
+    """What is booked is checked like any other input."""
+    model = model_of(spec, Provider(httpx.Response(200, json=reply(["abcdef"], usage=usage))))
+    assert (await model.embed(["abcdef"], priority="query", role="passage")).tokens == (2,)
+
+
+async def test_who_does_not_answer_is_left_alone(spec):
+    """After five failures in a row calls fail without a request."""
+    model = model_of(spec, provider := Provider(*[httpx.Response(503)] * 9))
+    for _ in range(7):
+        with pytest.raises(Unavailable):
+            await model.embed(["a"], priority="query", role="passage")
+    assert len(provider.bodies) == 5
+
+
+async def test_requests_under_way_are_bounded_and_bulk_leaves_room(spec):
+    """Four at once by default, three of them bulk; past `texts_max` a call is refused at once."""
+    model = model_of(spec, provider := Provider(), texts_max=40)
+    await model.embed([str(at) for at in range(40)], priority="query", role="passage")
+    assert provider.at_once_most == 4
+    provider.at_once_most = 0
+    await model.embed([str(at) for at in range(40)], priority="bulk", role="passage")
+    assert provider.at_once_most == 3
+    with pytest.raises(Overloaded):
+        await model.embed(["x"] * 41, priority="query", role="passage")
+
+
+def test_the_identity_is_the_endpoint_and_what_is_asked_of_it(spec, tmp_path):
+    """Another address, model or width makes vectors that are not compared with these."""
+    first = model_of(spec, Provider()).model
+    assert (first.variant, first.device, first.provider) == ("hosted", "hosted", "api.example.org")
+    for before, after in (("api.example", "api2.example"), ("dims: 2", "dims: 3"), ("query: ", "q: ")):
+        path = tmp_path / "other.yaml"
+        path.write_text(MANIFEST.replace(before, after), "utf-8")
+        assert model_of(parse_manifest(path), Provider()).model.sha256 != first.sha256
+
+
+def test_there_is_nothing_to_fetch(spec, tmp_path):
+    """The store says where it runs; a mistake in the manifest is named."""
+    with pytest.raises(DownloadFailed, match=r"runs at https://api\.example\.org"):
+        ModelStore(tmp_path / "cache", model_dirs=[tmp_path]).ensure(spec.name)
+    path = tmp_path / "wrong.yaml"
+    path.write_text(MANIFEST.replace("https://api", "ftp://api"), "utf-8")
+    with pytest.raises(InvalidManifest, match="base_url"):
+        parse_manifest(path)
