@@ -34,14 +34,14 @@ def test_logits_equal_a_numpy_reference_to_float32_precision(exact, tiny_gguf, n
     """Prefill agrees with the de-quantised model at every length: weights, correction, rotation, norms."""
     model, expected = open_slots(exact[0]), numpy_llama(tiny_gguf).logits(PROMPT)
     for length in range(1, len(PROMPT) + 1):
-        np.testing.assert_allclose(model.prefill(0, PROMPT[:length], 0), expected[length - 1], atol=2e-4, rtol=1e-4)
+        np.testing.assert_allclose(model.prefill(PROMPT[:length], 0), expected[length - 1], atol=2e-4, rtol=1e-4)
 
 
 def test_a_changed_weight_would_be_noticed(exact, tiny_gguf, numpy_llama):
     """The comparison above can fail: flip one 4-bit quant in the reference and it does."""
     reference = numpy_llama(tiny_gguf)
     reference.weights["blk.1.ffn_down.weight"][3, 5] += 0.12
-    difference = np.abs(open_slots(exact[0]).prefill(0, PROMPT, 0) - reference.logits(PROMPT)[-1])
+    difference = np.abs(open_slots(exact[0]).prefill(PROMPT, 0) - reference.logits(PROMPT)[-1])
     assert difference.max() > 1e-3
 
 
@@ -50,8 +50,9 @@ def test_decoding_in_a_ragged_batch_equals_the_reference(exact, tiny_gguf, numpy
     model, reference = open_slots(exact[0]), numpy_llama(tiny_gguf)
     prompts = [PROMPT[:3], PROMPT, PROMPT[4:9]]
     for slot, prompt in enumerate(prompts):
-        model.prefill(slot, prompt[:2], 0)
-        model.prefill(slot, prompt[2:], 2)
+        model.prefill(prompt[:2], 0)
+        model.prefill(prompt[2:], 2)
+        model.settle(slot, len(prompt))
     following = [17, 99, 210]
     rows = model.decode(following, [len(prompt) for prompt in prompts])
     for row, prompt, token in zip(rows, prompts, following, strict=True):
@@ -61,7 +62,7 @@ def test_decoding_in_a_ragged_batch_equals_the_reference(exact, tiny_gguf, numpy
 def test_int8_activations_stay_close_to_the_reference(tiny_gguf, numpy_llama, tmp_path):
     """The variant that runs by default differs only by activation rounding: small divergence in probabilities."""
     import_gguf(tiny_gguf, tmp_path)
-    made, expected = open_slots(tmp_path).prefill(0, PROMPT, 0), numpy_llama(tiny_gguf).logits(PROMPT)[-1]
+    made, expected = open_slots(tmp_path).prefill(PROMPT, 0), numpy_llama(tiny_gguf).logits(PROMPT)[-1]
     log_made, log_expected = (x - x.max() - np.log(np.exp(x - x.max()).sum()) for x in (made, expected))
     divergence = float((np.exp(log_expected) * (log_expected - log_made)).sum())
     assert 0 <= divergence < 0.05

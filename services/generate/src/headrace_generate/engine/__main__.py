@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 from headrace_inference.onnx_session import open_session
 from headrace_inference.sampling import Sampling
-from headrace_inference.slot_engine import Delta, Event, Job, PromptTooLongError, QueueFullError, SlotEngine
+from headrace_inference.slot_engine import SlotEngine
+from headrace_inference.slot_jobs import Delta, Event, Job, PromptTooLongError, QueueFullError
 from headrace_inference.slot_model import SlotModel
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
