@@ -2,7 +2,8 @@
 
 Every difference is counted and shown with its logit gap (how much likelier the lone run's token was at the first
 token that differs). The goal is none, so that equal prompts may share cached answers and no tenant can tell another's
-load. A second load compares the logits to their last bit. The same runs check what the scheduler promises at each step: ends within it, memory within its bounds.
+load. A second load compares the logits to their last bit. The same runs check what the scheduler promises at each step:
+ends within it, memory within its bounds.
 """
 
 from collections.abc import Callable, Iterator
@@ -170,9 +171,13 @@ def test_no_output_depends_on_what_else_runs(session, slots, chunk, head_tokens_
     assert reasons == {"stop", "length", "cancelled", "expired"}, "the load must have every kind of end in it"
 
 
-@pytest.mark.parametrize(("slots", "chunk", "head_tokens_max"), [(2, 5, 10), (6, 3, 64)])
-def test_no_logit_depends_on_what_else_runs_to_its_last_bit(session, slots, chunk, head_tokens_max):
+@pytest.mark.parametrize(
+    ("body", "slots", "chunk", "head_tokens_max"), [("q4x", 2, 5, 10), ("q4x", 6, 3, 64), ("int8", 3, 5, 20)]
+)
+def test_no_logit_depends_on_what_else_runs_to_its_last_bit(tiny_gguf, tmp_path, body, slots, chunk, head_tokens_max):
     """Equal tokens may hide unequal logits; here they cannot, since the choice hangs on every bit."""
+    import_gguf(tiny_gguf, tmp_path, body)
+    session = open_session(tmp_path / "model.onnx")
     random, clock = Random(100 + slots), Clock()
     jobs = list(random_jobs(random, 150))
     engine = new_engine(session, slots, chunk, head_tokens_max, clock, LastBits)
