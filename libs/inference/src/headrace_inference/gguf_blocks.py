@@ -1,7 +1,7 @@
 """GGUF's quantised blocks as numpy arrays, bit for bit, and the layouts that ONNX Runtime wants them in.
 
 Both formats cut a row into blocks of 32 weights (ggml-quants: `block_q4_1`, `block_q8_0`). Nothing here rounds
-but `round_to_q8`: a scale is a float16 widened to float32, a quant keeps its bits. De-quantising is left to the kernels.
+but `round_to_q8`: a scale is a float16 widened to float32, a quant keeps its bits. De-quantising is the kernels' job.
 """
 
 from dataclasses import dataclass
