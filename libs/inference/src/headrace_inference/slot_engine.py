@@ -7,11 +7,11 @@ No threads, no I/O, no tokenizer of its own; the host calls `step` while `busy`.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from headrace_inference.constraint import BadConstraintError, Constraint, Matcher
 from headrace_inference.prompt_heads import PromptHeads
-from headrace_inference.sampling import Logits, TokenPicker
+from headrace_inference.sampling import Logits
 from headrace_inference.slot_jobs import (
     Delta,
     Event,
@@ -22,7 +22,7 @@ from headrace_inference.slot_jobs import (
     PromptTooLongError,
     QueueFullError,
 )
-from headrace_inference.stop_text import StopText
+from headrace_inference.slot_sequence import SlotSequence
 
 # A chunk of one token takes another attention kernel than a longer one, with other last bits. Where a prompt is cut
 # follows from what was kept of its head, so no cut may leave a single token over: company must not show.
@@ -59,17 +59,6 @@ class BatchModel(Protocol):
         """Begin a prompt with what `copy_head` returned."""
 
 
-@dataclass(eq=False)
-class _Sequence:
-    job: Job
-    picker: TokenPicker
-    text: StopText
-    decode: Callable[[int], str]
-    length: int = 0  # tokens in the slot
-    cached: int = 0  # of these, tokens that were there before
-    made: list[int] = field(default_factory=list)
-
-
 class SlotEngine:
     """The scheduler. `new_decoder` gives a function from token ids, one by one, to the text that each completes.
 
@@ -87,14 +76,16 @@ class SlotEngine:
         waiting_max: int = 64,
         prefill_chunk_tokens: int = 128,
         head_tokens_max: int = 1024,
+        new_matcher: Callable[[Constraint], Matcher] | None = None,
     ) -> None:
         if prefill_chunk_tokens <= CHUNK_TOKENS_MIN:
             raise ValueError(f"prefill_chunk_tokens must be more than {CHUNK_TOKENS_MIN}")
         self._model, self._new_decoder, self._end_tokens, self._clock = model, new_decoder, end_tokens, clock
         self._waiting_max, self._chunk_tokens = waiting_max, prefill_chunk_tokens
-        self._waiting: deque[_Sequence] = deque()
-        self._reading: _Sequence | None = None
-        self._running: list[_Sequence] = []  # index = slot
+        self._new_matcher = new_matcher or _no_constraints
+        self._waiting: deque[SlotSequence] = deque()
+        self._reading: SlotSequence | None = None
+        self._running: list[SlotSequence] = []  # index = slot
         self._cancelled: set[str] = set()
         self._heads = PromptHeads(head_tokens_max)
 
@@ -117,13 +108,14 @@ class SlotEngine:
         )
 
     def submit(self, job: Job) -> None:
-        """Queue a job. Raises PromptTooLongError or QueueFullError; then nothing was queued."""
+        """Queue a job. Raises PromptTooLongError, BadConstraintError or QueueFullError; then nothing was queued."""
         if not job.prompt or job.max_tokens < 1 or job.kv_tokens > self._model.slot_tokens:
             limit = self._model.slot_tokens
             raise PromptTooLongError(f"{len(job.prompt)} prompt + {job.max_tokens} output tokens, limit {limit}")
         if len(self._waiting) >= self._waiting_max:
             raise QueueFullError(f"{self._waiting_max} jobs are waiting")
-        self._waiting.append(_Sequence(job, TokenPicker(job.sampling), StopText(job.stops), self._new_decoder()))
+        matcher = self._new_matcher(job.constraint) if job.constraint else None
+        self._waiting.append(SlotSequence(job, self._new_decoder(), matcher))
 
     def cancel(self, job_id: str) -> None:
         """End a job at the next step; unknown ids are ignored (it may just have finished)."""
@@ -140,10 +132,10 @@ class SlotEngine:
         events += self._write_tokens()
         return events
 
-    def _in_slots(self) -> list[_Sequence]:
+    def _in_slots(self) -> list[SlotSequence]:
         return [*([self._reading] if self._reading else []), *self._running]
 
-    def _all(self) -> list[_Sequence]:
+    def _all(self) -> list[SlotSequence]:
         return [*self._waiting, *self._in_slots()]
 
     def _drop_ended(self) -> list[Event]:
@@ -193,7 +185,7 @@ class SlotEngine:
         self._running.append(sequence)
         return size, self._advance(sequence, logits)
 
-    def _begin_with_head(self, sequence: _Sequence) -> None:
+    def _begin_with_head(self, sequence: SlotSequence) -> None:
         """Take a kept head over where the prompt begins with it and enough is left to read."""
         prompt, length = sequence.job.prompt, sequence.job.head_tokens
         found = self._heads.find(prompt, length) if length + CHUNK_TOKENS_MIN <= len(prompt) else None
@@ -211,21 +203,13 @@ class SlotEngine:
             sequence.length += 1
         return [event for each, logits in zip(running, rows, strict=True) for event in self._advance(each, logits)]
 
-    def _advance(self, sequence: _Sequence, logits: Logits) -> list[Event]:
+    def _advance(self, sequence: SlotSequence, logits: Logits) -> list[Event]:
         """Add the next token to a running sequence, and end it where it ends."""
-        token = sequence.picker.pick(logits)
-        sequence.made.append(token)
-        if token in self._end_tokens:
-            return self._finish(sequence, "stop")
-        text = sequence.text.feed(sequence.decode(token))
+        text, reason = sequence.advance(logits, self._end_tokens)
         events: list[Event] = [Delta(sequence.job.id, text)] if text else []
-        if sequence.text.stopped:
-            return events + self._finish(sequence, "stop")
-        if len(sequence.made) >= sequence.job.max_tokens:
-            return events + self._finish(sequence, "length")
-        return events
+        return events + self._finish(sequence, reason) if reason else events
 
-    def _finish(self, sequence: _Sequence, reason: FinishReason) -> list[Event]:
+    def _finish(self, sequence: SlotSequence, reason: FinishReason) -> list[Event]:
         """Take a sequence out, wherever it stands; the last running one moves into its slot."""
         job = sequence.job
         if sequence in self._running:
@@ -234,7 +218,7 @@ class SlotEngine:
             self._reading = None
         else:
             self._waiting.remove(sequence)
-        rest = sequence.text.rest()
+        rest = sequence.rest()
         finished = Finished(job.id, reason, len(job.prompt), len(sequence.made), sequence.cached)
         return [Delta(job.id, rest), finished] if rest else [finished]
 
@@ -249,3 +233,7 @@ def chunk_size(left: int, tokens_max: int) -> int:
     """Return how much of a prompt with `left` tokens to read next: up to `tokens_max`, never leaving one over."""
     size = min(left, tokens_max)
     return size - 1 if left - size == 1 else size
+
+
+def _no_constraints(_constraint: Constraint) -> Matcher:
+    raise BadConstraintError("this engine was opened without constraints")

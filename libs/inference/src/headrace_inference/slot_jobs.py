@@ -6,9 +6,10 @@ No scheduling: that is `slot_engine`.
 from dataclasses import dataclass
 from typing import Literal
 
+from headrace_inference.constraint import Constraint
 from headrace_inference.sampling import GREEDY, Sampling
 
-FinishReason = Literal["stop", "length", "cancelled", "expired"]
+FinishReason = Literal["stop", "length", "cancelled", "expired", "constraint_failed"]
 
 
 class QueueFullError(Exception):
@@ -21,7 +22,7 @@ class PromptTooLongError(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """One generation. `deadline_s` is on the engine's clock; `max_tokens` counts output.
+    """One generation. `deadline_s` is on the engine's clock; `max_tokens` counts output, which follows `constraint`.
 
     The first `head_tokens` of the prompt may be kept and shared with other jobs that begin alike. Say so only of text
     that is nobody's secret: how soon a job begins tells whether its head was there.
@@ -34,6 +35,7 @@ class Job:
     stops: tuple[str, ...] = ()
     deadline_s: float = float("inf")
     head_tokens: int = 0
+    constraint: Constraint | None = None
 
     @property
     def kv_tokens(self) -> int:
