@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from headrace_inference.gguf_reading import GgufModel
-from headrace_inference.gguf_tokenizer import chat_format, make_tokenizer
+from headrace_inference.gguf_tokenizer import chatml_of, make_tokenizer
 from headrace_inference.linear_layers import INT8_ACTIVATIONS
 from headrace_inference.llama_graph import Body, LlamaGraph
 from headrace_inference.manifest import ModelSpec
@@ -44,7 +44,7 @@ def import_gguf(
     UnsupportedModelError for what is no such model, or cannot be carried over without loss with `q4x`.
     """
     model = GgufModel(source)
-    tokenizer, chat = make_tokenizer(model), chat_format(model)
+    tokenizer, chat = make_tokenizer(model), chatml_of(model.field("tokenizer.chat_template") or "")
     graph = LlamaGraph(model, body, accuracy_level=accuracy_level, all_logits=all_logits).build()
     graph.save(out, "llama")
     tokenizer.save(str(out / "tokenizer.json"), pretty=False)

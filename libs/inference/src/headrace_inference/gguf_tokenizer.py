@@ -52,9 +52,8 @@ def make_tokenizer(model: GgufModel) -> Tokenizer:
     return tokenizer
 
 
-def chat_format(model: GgufModel) -> dict[str, str]:
-    """Return ChatML's delimiters if the file's template is ChatML, else raise UnsupportedModelError."""
-    template = model.field("tokenizer.chat_template") or ""
+def chatml_of(template: str) -> dict[str, str]:
+    """Return ChatML's delimiters if the template is ChatML, else raise UnsupportedModelError."""
     if not CHATML_TURN.search(re.sub(r"\s+", lambda found: "n" if "\n" in found[0] else "", template)):
         raise UnsupportedModelError("the chat template is not ChatML: take an instruct model that speaks it")
     return {"turn_start": "<|im_start|>", "turn_end": "<|im_end|>", "after_role": "\n", "after_turn": "\n"}

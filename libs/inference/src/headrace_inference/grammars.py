@@ -21,7 +21,7 @@ class Grammars:
     """Grammars over one model's tokens. Opening reads the whole vocabulary: about a second for 49,152 tokens."""
 
     def __init__(self, tokenizer_file: Path, end_tokens: Sequence[int]) -> None:
-        self._tokenizer = LLTokenizer(tokenizer_file.read_text("utf-8"), eos_token=sorted(end_tokens))
+        self._tokenizer = LLTokenizer(tokenizer_file.read_text("utf-8"), eos_token=sorted(end_tokens) or None)
 
     def matcher(self, constraint: Constraint) -> Matcher:
         """Compile a constraint. Raises BadConstraintError that says what is wrong with it."""
