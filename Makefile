@@ -11,7 +11,7 @@ SERVERS ?= kafka,postgres,weaviate,s3
 ON_SERVERS = $(VENV)/python -m headrace_native run --with $(SERVERS)
 
 .PHONY: help setup fmt lint typecheck arch proto proto-check asyncapi release-contracts unit contract integration e2e
-.PHONY: bench-bus bench-ledger quality chaos chaos-ledger check native test demo up up-native down logs clean
+.PHONY: bench-bus bench-ledger bench-generate soak quality chaos chaos-ledger check native test demo up up-native down logs clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -62,6 +62,12 @@ bench-bus: setup ## messaging and the whole chain beside bare aiokafka and FastS
 
 bench-ledger: setup ## usages a second into the ledger and onto the cost topic -> build/bench/ledger.json (QUICK=1: a smoke run; FULL=1: to a million)
 	$(VENV)/python -m tests.bench.ledger $(if $(QUICK),--quick) $(if $(FULL),--full)
+
+bench-generate: setup ## our slot engine beside openvino-genai, onnxruntime-genai and llama.cpp -> build/bench/generate.json (QUICK=1: a smoke run; ONLY=pattern)
+	$(VENV)/python -m tests.bench.generate $(if $(QUICK),--quick) $(if $(ONLY),--only "$(ONLY)")
+
+soak: setup ## generate at twice its capacity for ten minutes: memory, refusals, latencies, stalls -> build/soak/report.json (QUICK=1)
+	$(VENV)/python -m tests.soak $(if $(QUICK),--quick)
 
 quality: setup ## answers on real questions -> build/quality/report.json (needs HEADRACE_EVAL_DATA)
 	$(VENV)/python -m tests.quality
