@@ -11,7 +11,8 @@ SERVERS ?= kafka,postgres,weaviate,s3
 ON_SERVERS = $(VENV)/python -m headrace_native run --with $(SERVERS)
 
 .PHONY: help setup fmt lint typecheck arch proto proto-check asyncapi release-contracts unit contract integration e2e
-.PHONY: bench-bus bench-ledger bench-embed quality chaos chaos-ledger check native test demo up up-native down logs clean
+.PHONY: bench-bus bench-ledger bench-embed bench-generate soak quality chaos chaos-ledger check native test demo
+.PHONY: up up-native down logs clean
 
 help: ## print the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -65,6 +66,12 @@ bench-ledger: setup ## usages a second into the ledger and onto the cost topic -
 
 bench-embed: setup ## texts to vectors beside fastembed, sentence-transformers and plain ONNX Runtime -> build/bench/embed.json (QUICK=1: a smoke run)
 	$(VENV)/python -m tests.bench.embed $(if $(QUICK),--quick)
+
+bench-generate: setup ## our slot engine beside openvino-genai, onnxruntime-genai and llama.cpp -> build/bench/generate.json (QUICK=1: a smoke run; ONLY=pattern)
+	$(VENV)/python -m tests.bench.generate $(if $(QUICK),--quick) $(if $(ONLY),--only "$(ONLY)")
+
+soak: setup ## generate at twice its capacity for ten minutes: memory, refusals, latencies, stalls -> build/soak/report.json (QUICK=1)
+	$(VENV)/python -m tests.soak $(if $(QUICK),--quick)
 
 quality: setup ## answers on real questions -> build/quality/report.json (needs HEADRACE_EVAL_DATA)
 	$(VENV)/python -m tests.quality

@@ -1,5 +1,6 @@
 """A Llama of a few thousand weights as a GGUF file, and what it computes according to numpy alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +26,29 @@ def byte_letters() -> list[str]:
     return [letters[byte] for byte in range(256)]
 
 
-def write_tiny_gguf(path: Path, seed: int = 0) -> None:
-    """Write the model: Q4_1 projections, Q8_0 embedding tied to the head, ChatML, byte tokens and two merges."""
+def write_tiny_gguf(path: Path, seed: int = 0, architecture: str = "llama", broken: str = "") -> None:
+    """Write the model: Q4_1 projections, Q8_0 embedding tied to the head, ChatML, byte tokens and two merges.
+
+    Qwen2 has biases and Qwen3 norms in its attention, whose heads are wider than their share of the model. `broken`
+    names what is wrong with it.
+    """
+    head_width = 2 * WIDTH if architecture == "qwen3" else WIDTH
     random = np.random.default_rng(seed)
     tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *byte_letters(), "Ġt", "he"]
     tokens += [f"<unused{at}>" for at in range(-len(tokens) % 32)]
-    writer = GGUFWriter(str(path), "llama")
+    writer = GGUFWriter(str(path), "mamba" if broken == "architecture" else architecture)
     writer.add_name("tiny")
     writer.add_license("apache-2.0")
     for key, value in {
         "embedding_length": HIDDEN, "feed_forward_length": FEED_FORWARD, "block_count": LAYERS,
         "context_length": CONTEXT, "attention.head_count": HEADS, "attention.head_count_kv": KV_HEADS,
+        "attention.key_length": head_width,
     }.items():  # fmt: skip
-        writer.add_uint32(f"llama.{key}", value)
-    writer.add_float32("llama.attention.layer_norm_rms_epsilon", EPSILON)
-    writer.add_float32("llama.rope.freq_base", THETA)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
+        writer.add_uint32(f"{architecture}.{key}", value)
+    writer.add_float32(f"{architecture}.attention.layer_norm_rms_epsilon", EPSILON)
+    writer.add_float32(f"{architecture}.rope.freq_base", THETA)
+    writer.add_tokenizer_model("none" if broken == "tokenizer" else "gpt2")
+    writer.add_tokenizer_pre("smollm" if architecture == "llama" else "qwen2")
     writer.add_token_list(tokens)
     writer.add_token_types([3, 3, 3, *[1] * (len(tokens) - 3)])
     writer.add_token_merges(["Ġ t", "h e"])
@@ -57,10 +64,19 @@ def write_tiny_gguf(path: Path, seed: int = 0) -> None:
     for layer in range(LAYERS):
         name = f"blk.{layer}"
         for norm in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"{name}.{norm}.weight", random.uniform(0.5, 1.5, HIDDEN).astype(np.float32))
+            values = random.uniform(0.5, 1.5, HIDDEN).astype(np.float32)
+            writer.add_tensor(f"{name}.{norm}.weight", values * np.float32("nan" if broken == "nan" else 1))
+        if architecture == "qwen2":
+            for part, rows in (("q", HEADS * head_width), ("k", KV_HEADS * head_width), ("v", KV_HEADS * head_width)):
+                writer.add_tensor(f"{name}.attn_{part}.bias", random.standard_normal(rows).astype(np.float32))
+        if architecture == "qwen3":
+            for part in "qk":
+                values = random.uniform(0.5, 1.5, head_width).astype(np.float32)
+                writer.add_tensor(f"{name}.attn_{part}_norm.weight", values)
         for part, rows, width in (
-            ("attn_q", HIDDEN, HIDDEN), ("attn_k", KV_HEADS * WIDTH, HIDDEN), ("attn_v", KV_HEADS * WIDTH, HIDDEN),
-            ("attn_output", HIDDEN, HIDDEN), ("ffn_gate", FEED_FORWARD, HIDDEN), ("ffn_up", FEED_FORWARD, HIDDEN),
+            ("attn_q", HEADS * head_width, HIDDEN), ("attn_k", KV_HEADS * head_width, HIDDEN),
+            ("attn_v", KV_HEADS * head_width, HIDDEN), ("attn_output", HIDDEN, HEADS * head_width),
+            ("ffn_gate", FEED_FORWARD, HIDDEN), ("ffn_up", FEED_FORWARD, HIDDEN),
             ("ffn_down", HIDDEN, FEED_FORWARD),
         ):  # fmt: skip
             matrix(f"{name}.{part}.weight", rows, width, GGMLQuantizationType.Q4_1)
@@ -74,14 +90,15 @@ def write_tiny_gguf(path: Path, seed: int = 0) -> None:
 class NumpyLlama:
     """The same model after its specification: weights de-quantised by `gguf`, float64, rotary pairs side by side.
 
-    llama.cpp stores query and key rows for interleaved rotation; nothing is reordered here, so a mistake in our
-    reordering, unpacking or correction shows.
+    llama.cpp stores a Llama's query and key rows for interleaved rotation; nothing is reordered here, so a mistake in
+    our reordering, unpacking or correction shows. Qwen's rotate two halves.
     """
 
     def __init__(self, path: Path) -> None:
         reader = GGUFReader(path)
         self.weights = {t.name: dequantize(t.data, t.tensor_type).astype(np.float64) for t in reader.tensors}
-        value = {key.removeprefix("llama."): field.contents() for key, field in reader.fields.items()}
+        self.architecture = reader.fields["general.architecture"].contents()
+        value = {key.removeprefix(f"{self.architecture}."): field.contents() for key, field in reader.fields.items()}
         self.layers, self.heads = value["block_count"], value["attention.head_count"]
         self.kv_heads, self.theta = value["attention.head_count_kv"], value["rope.freq_base"]
         self.epsilon = value["attention.layer_norm_rms_epsilon"]
@@ -102,11 +119,15 @@ class NumpyLlama:
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + self.epsilon) * weight
 
     def _attention(self, name: str, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        count, width = len(y), y.shape[1] // self.heads
+        w, count = self.weights, len(y)
+        width = len(w[f"{name}.attn_q.weight"]) // self.heads
         q, k, v = (
-            (y @ self.weights[f"{name}.attn_{part}.weight"].T).reshape(count, -1, width).swapaxes(0, 1)
+            (y @ w[f"{name}.attn_{part}.weight"].T + w.get(f"{name}.attn_{part}.bias", 0)).reshape(count, -1, width)
             for part in "qkv"
         )
+        if f"{name}.attn_q_norm.weight" in w:
+            q, k = self._norm(q, w[f"{name}.attn_q_norm.weight"]), self._norm(k, w[f"{name}.attn_k_norm.weight"])
+        q, k, v = (part.swapaxes(0, 1) for part in (q, k, v))
         q, k = self._rotate(q), self._rotate(k)
         group = self.heads // self.kv_heads
         k, v = np.repeat(k, group, axis=0), np.repeat(v, group, axis=0)
@@ -118,9 +139,12 @@ class NumpyLlama:
     def _rotate(self, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         width = x.shape[-1]
         angles = np.outer(np.arange(x.shape[1]), self.theta ** -(np.arange(0, width, 2) / width))
-        even, odd, turned = x[..., 0::2], x[..., 1::2], np.empty_like(x)
-        turned[..., 0::2] = even * np.cos(angles) - odd * np.sin(angles)
-        turned[..., 1::2] = even * np.sin(angles) + odd * np.cos(angles)
+        first, second = slice(0, None, 2), slice(1, None, 2)
+        if self.architecture != "llama":
+            first, second = slice(0, width // 2), slice(width // 2, None)
+        turned = np.empty_like(x)
+        turned[..., first] = x[..., first] * np.cos(angles) - x[..., second] * np.sin(angles)
+        turned[..., second] = x[..., first] * np.sin(angles) + x[..., second] * np.cos(angles)
         return turned
 
 
@@ -130,6 +154,12 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     write_tiny_gguf(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def write_gguf() -> Callable[..., None]:
+    """Give the writer, for other architectures and broken files."""
+    return write_tiny_gguf
 
 
 @pytest.fixture(scope="session")

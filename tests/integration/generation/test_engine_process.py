@@ -2,17 +2,19 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from headrace_generate.adapters.engine_process import EngineCrashed, EngineProcess, RestartPolicy
-from headrace_generate.engine.wire import End, EngineConfig, Submit, Text
+from headrace_generate.adapters.engine_process import EngineCrashed, EngineProcess, ModelUnusable, RestartPolicy
+from headrace_generate.engine.wire import End, EngineConfig, Load, Submit, Text
 from headrace_inference.gguf_import import import_gguf
 
 PROMPT = (5, 6, 7)
@@ -103,6 +105,41 @@ async def test_what_does_not_fit_is_answered_as_such(config):
         _, end = await collect(engine, submit("big", 1000))
         assert end == End("big", "too_long")
         assert (await collect(engine, submit("next")))[1].outcome == "length"
+
+
+async def test_a_model_that_cannot_be_run_is_said_once_and_not_started_again(config, tmp_path):
+    """A restart would meet the same: the service ends with what is wrong."""
+    engine = EngineProcess(replace(config, folder=str(tmp_path)))
+    with pytest.raises(ModelUnusable, match="import the model again"):
+        await asyncio.wait_for(engine.run_forever(), 120)
+
+
+async def test_a_constraint_and_the_way_of_choosing_reach_the_engine(config):
+    """And what is wrong with either comes back as the end of that request alone."""
+    asked = {"constraint_kind": "regex", "temperature": 1.0, "top_k": 40, "repetition_penalty": 1.1, "seed": 3}
+    async with running(config) as engine:
+        text, end = await collect(engine, replace(submit("yes"), constraint="[0-9]{2}", **asked))
+        _, unreadable = await collect(engine, replace(submit("no"), constraint="(", **asked))
+        _, wild = await collect(engine, replace(submit("wild"), temperature=-1.0))
+    assert re.fullmatch("[0-9]{2}", text)
+    assert (end.outcome, unreadable.outcome, wild.outcome) == ("stop", "bad_constraint", "bad_sampling")
+    assert "unclosed group" in unreadable.detail
+
+
+async def test_the_engine_tells_what_is_taken_of_it_and_falls_silent_with_its_process(config):
+    """Nothing is taken when all have ended; None when there is no process."""
+    heard: list[Load | None] = []
+    engine = EngineProcess(config, RestartPolicy(wait_min_s=0.05), heard.append)
+    task = asyncio.create_task(engine.run_forever())
+    await asyncio.wait_for(engine.wait_ready(), 120)
+    await collect(engine, submit("a"))
+    async with asyncio.timeout(60):
+        while not heard or heard[-1] is None or heard[-1].slots:  # noqa: ASYNC110 - the engine tells when
+            await asyncio.sleep(0.01)
+    assert heard[-1] == Load(0, 2, 0, 0, 128, 0, 0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert heard[-1] is None
 
 
 def test_the_engine_dies_with_its_parent(config):

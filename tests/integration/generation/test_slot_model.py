@@ -7,7 +7,8 @@ import pytest
 from headrace_inference.gguf_import import import_gguf
 from headrace_inference.onnx_session import open_session
 from headrace_inference.sampling import Sampling
-from headrace_inference.slot_engine import Delta, Finished, Job, SlotEngine
+from headrace_inference.slot_engine import SlotEngine
+from headrace_inference.slot_jobs import Delta, Finished, Job
 from headrace_inference.slot_model import SlotModel
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from headrace_inference.slot_engine import Delta, Event, Finished, Job, PromptTooLongError, QueueFullError, SlotEngine
+from headrace_inference.slot_engine import SlotEngine
+from headrace_inference.slot_jobs import Delta, Event, Finished, Job, KvUse, PromptTooLongError, QueueFullError
 
 END = 99
 
@@ -15,13 +16,13 @@ class CountingModel:
     slots, slot_tokens = 2, 32
 
     def __init__(self) -> None:
-        self.held: list[list[int]] = [[] for _ in range(self.slots + 2)]
+        self.held: list[list[int]] = [[] for _ in range(self.slots + 1)]
         self.prefills: list[int] = []
 
-    def prefill(self, slot: int, tokens: Sequence[int], start: int) -> np.ndarray:
-        self.held[slot][start:] = tokens
+    def prefill(self, tokens: Sequence[int], start: int) -> np.ndarray:
+        self.held[self.slots][start:] = tokens
         self.prefills.append(len(tokens))
-        return self._after(slot)
+        return self._after(self.slots)
 
     def decode(self, tokens: Sequence[int], lengths: Sequence[int]) -> np.ndarray:
         for slot, (token, length) in enumerate(zip(tokens, lengths, strict=True)):
@@ -29,8 +30,17 @@ class CountingModel:
             self.held[slot].append(token)
         return np.stack([self._after(slot) for slot in range(len(tokens))])
 
+    def settle(self, slot: int, length: int) -> None:
+        self.move(self.slots, slot, length)
+
     def move(self, source: int, target: int, length: int) -> None:
         self.held[target] = self.held[source][:length]
+
+    def copy_head(self, length: int) -> list[int]:
+        return self.held[self.slots][:length]
+
+    def put_head(self, head: list[int]) -> None:
+        self.held[self.slots] = list(head)
 
     def _after(self, slot: int) -> np.ndarray:
         logits = np.zeros(100, np.float32)
@@ -110,7 +120,7 @@ def test_prompts_are_read_in_chunks_beside_running_sequences() -> None:
     engine.step()
     for expected in ("4 ", "5 "):
         assert text_of(engine.step(), "short") == expected
-    assert engine._model.prefills == [1, 4, 4]
+    assert engine._model.prefills == [1, 3, 4, 3]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4])
@@ -160,18 +170,59 @@ def test_a_shared_head_is_read_once_and_counted() -> None:
     """The second prompt that begins with the head reads only what follows; its text is its own."""
     engine = make_engine()
     head = (1, 2, 3, 4)
-    for job_id, rest in (("a", (10,)), ("b", (20, 21)), ("other", (30,))):
+    for job_id, rest in (("a", (9, 10)), ("b", (20, 21)), ("other", (30,))):
         engine.submit(Job(job_id, head + rest, 2, head_tokens=4 if job_id != "other" else 0))
     events = drain(engine)
     assert [text_of(events, job_id) for job_id in ("a", "b", "other")] == ["11 12 ", "22 23 ", "31 32 "]
     assert [end_of(events, job_id).cached_tokens for job_id in ("a", "b", "other")] == [0, 4, 0]
-    assert engine._model.prefills == [5, 2, 5]
+    assert engine._model.prefills == [6, 2, 5]
 
 
-def test_another_head_takes_the_place_of_the_kept_one() -> None:
-    """Tokens decide, not the job's word: a head of the same length but other tokens is read anew."""
+def test_heads_are_told_apart_by_their_tokens() -> None:
+    """A head of the same length but other tokens is read anew; both stay, if there is room."""
     engine = make_engine()
-    for at, head in enumerate([(1, 2), (1, 3), (1, 3)]):
-        engine.submit(Job(str(at), (*head, 50), 1, head_tokens=2))
+    for at, head in enumerate([(1, 2), (1, 3), (1, 3), (1, 2)]):
+        engine.submit(Job(str(at), (*head, 50, 51), 1, head_tokens=2))
     events = drain(engine)
-    assert [end_of(events, str(at)).cached_tokens for at in range(3)] == [0, 0, 2]
+    assert [end_of(events, str(at)).cached_tokens for at in range(4)] == [0, 0, 2, 2]
+
+
+def test_kept_heads_are_bounded_in_tokens_and_the_longest_unused_goes() -> None:
+    """With room for five tokens a third head of two takes the place of the one that was used longest ago."""
+    engine = make_engine(head_tokens_max=5)
+    for at, head in enumerate([(1, 2), (1, 3), (1, 2), (1, 4), (1, 3), (1, 4)]):
+        engine.submit(Job(str(at), (*head, 50, 51), 1, head_tokens=2))
+    events = drain(engine)
+    assert [end_of(events, str(at)).cached_tokens for at in range(6)] == [0, 0, 2, 0, 0, 2]
+    assert engine.use() == KvUse(0, 2, 0, 0, 64, head_tokens=4, waiting=0)
+
+
+def test_no_chunk_of_a_prompt_is_a_single_token() -> None:
+    """One token alone takes another kernel: what a head or a chunk leaves over is never just that."""
+    engine = make_engine(prefill_chunk_tokens=4)
+    for at, size in enumerate([5, 9, 13]):
+        engine.submit(Job(str(at), tuple(range(size)), 1, head_tokens=size - 1))
+    drain(engine)
+    assert min(engine._model.prefills) > 1
+
+
+def test_short_prompts_are_read_together_in_one_step() -> None:
+    """As many as fit into a chunk, so that none waits for a step of its own."""
+    engine = make_engine(prefill_chunk_tokens=8)
+    for at in range(2):
+        engine.submit(Job(str(at), (10 * at, 10 * at + 1, 10 * at + 2), 3))
+    events = engine.step()
+    assert (text_of(events, "0"), text_of(events, "1")) == ("3 4 ", "13 14 ")
+
+
+def test_what_is_taken_of_the_memory_is_told_and_comes_back() -> None:
+    """Slots and tokens of jobs being read and written, what they may reach, and nothing when all have ended."""
+    engine = make_engine(prefill_chunk_tokens=4)
+    engine.submit(Job("a", (1, 2), 6))
+    engine.submit(Job("b", tuple(range(10, 20)), 4))
+    engine.submit(Job("c", (1, 2), 1))
+    engine.step()
+    engine.step()
+    assert engine.use() == KvUse(2, 2, tokens=4 + 4, tokens_reserved=8 + 14, tokens_max=64, head_tokens=0, waiting=1)
+    drain(engine)
+    assert engine.use() == KvUse(0, 2, 0, 0, 64, 0, 0)

@@ -1,37 +1,52 @@
-"""The ONNX graph of a Llama-type model over its quantised weights, in operators that ONNX Runtime runs on a CPU.
+"""The ONNX graph of a Llama-type model (Llama, Qwen2, Qwen3), in operators that ONNX Runtime runs on a CPU.
 
-Lossless: a Q4_1 matrix becomes MatMulNBits (zero point 8) plus the correction `block sums of x @ offsets`; the Q8_0
-token embedding is one initialiser, read by GatherBlockQuantized at the bottom and by MatMulNBits at the top. Logits are
-made for the last position only. Attention is GroupQueryAttention with rotary positions inside: past and present may
-share one buffer, and every row of a batch may have its own length.
+Its matrices are written by `linear_layers`; the token embedding is one initialiser of 8-bit blocks, read by
+GatherBlockQuantized at the bottom and by MatMulNBits at the top. Logits are made for the last position only, unless all
+are asked for. Attention is GroupQueryAttention with rotary positions inside: past and present may share one buffer, and
+every row of a batch may have its own length.
 
 Inputs: input_ids int64 [batch, sequence]; attention_mask int64 [batch, total], ones, then zeros; past_key_values.N.key
 and .value float32 [batch, kv_heads, past, head_width]. Outputs: logits float32 [batch, 1, vocabulary]; present.N.key
 and .value.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from onnx import TensorProto
 
 from headrace_inference.gguf_blocks import BLOCK_WEIGHTS
 from headrace_inference.gguf_reading import GgufModel
+from headrace_inference.linear_layers import INT8_ACTIVATIONS, ExactQ4, LinearLayers, RowInt8, block_layout
 from headrace_inference.onnx_graph import MICROSOFT, GraphWriter
 
-INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: activations quantised to int8 a block; the fast kernels
-FLOAT_ACTIVATIONS = 1
+Body = Literal["q4x", "int8", "w8a8"]
 
 
 class LlamaGraph:
-    """Writes one model's graph, layer by layer."""
+    """Writes one model's graph, layer by layer.
 
-    def __init__(self, model: GgufModel, accuracy_level: int = INT8_ACTIVATIONS) -> None:
-        self._model = model
-        self._shape = model.shape()
-        self._accuracy_level = accuracy_level
-        self._graph = GraphWriter()
-        self._block_sums: dict[str, str] = {}
+    `body` is how matrices are computed: `q4x` exactly in the file's own 4-bit blocks, `int8` with 8-bit weights and
+    activations of two bytes, `w8a8` with one. `accuracy_level` is MatMulNBits' own. With `all_logits` there is a row of
+    logits for every position, for measuring.
+    """
+
+    def __init__(
+        self,
+        model: GgufModel,
+        body: Body = "q4x",
+        *,
+        accuracy_level: int = INT8_ACTIVATIONS,
+        all_logits: bool = False,
+    ) -> None:
+        self._model, self._shape = model, model.shape()
+        self._accuracy_level, self._all_logits = accuracy_level, all_logits
+        self._graph = graph = GraphWriter()
+        self._layers: LinearLayers = (
+            ExactQ4(graph, model, accuracy_level)
+            if body == "q4x"
+            else RowInt8(graph, model, terms=2 if body == "int8" else 1)
+        )
 
     def build(self) -> GraphWriter:
         """Return the finished graph."""
@@ -41,13 +56,13 @@ class LlamaGraph:
         lengths = self._lengths()
         for layer in range(shape.layers):
             name = f"blk.{layer}"
-            attended = self._linear(self._attention(layer, normed, lengths), f"{name}.attn_output.weight")
+            attended = self._layers.product(self._attention(layer, normed, lengths), f"{name}.attn_output.weight")
             normed, hidden = self._add_norm(hidden, attended, f"{name}.ffn_norm.weight")
             last = layer + 1 == shape.layers
             following = "output_norm.weight" if last else f"blk.{layer + 1}.attn_norm.weight"
             normed, hidden = self._add_norm(hidden, self._feed_forward(name, normed), following)
         self._head(normed)
-        graph.output("logits", ["batch", 1, shape.vocabulary])
+        graph.output("logits", ["batch", "sequence" if self._all_logits else 1, shape.vocabulary])
         self._declare_caches()
         return graph
 
@@ -62,13 +77,14 @@ class LlamaGraph:
 
     def _head(self, normed: str) -> None:
         graph, shape = self._graph, self._shape
-        last = graph.op("Gather", [normed, graph.integers("last", [-1])], axis=1)
+        if not self._all_logits:
+            normed = graph.op("Gather", [normed, graph.integers("last", [-1])], axis=1)
         quants, scales = "embed.q", "embed.s"
         if self._model.has("output.weight"):
             rows = self._model.q8("output.weight")
             quants, scales = graph.constant("head.q", rows.quants), graph.constant("head.s", rows.scales)
-        layout = self._layout(bits=8, width=shape.hidden, rows=shape.vocabulary)
-        graph.op("MatMulNBits", [last, quants, scales], outputs=["logits"], domain=MICROSOFT, **layout)
+        layout = block_layout(shape.hidden, shape.vocabulary, bits=8, accuracy_level=self._accuracy_level)
+        graph.op("MatMulNBits", [normed, quants, scales], outputs=["logits"], domain=MICROSOFT, **layout)
 
     def _lengths(self) -> tuple[str, str]:
         """Turn the mask into GroupQueryAttention's two inputs: last valid index a row, longest row."""
@@ -81,11 +97,17 @@ class LlamaGraph:
 
     def _attention(self, layer: int, normed: str, lengths: tuple[str, str]) -> str:
         name, shape = f"blk.{layer}", self._shape
-        joined = self._linear(normed, *(f"{name}.attn_{part}.weight" for part in "qkv"))
+        joined = self._layers.product(normed, *(f"{name}.attn_{part}.weight" for part in "qkv"))
+        if self._model.has(f"{name}.attn_q.bias"):  # Qwen2
+            biases = np.concatenate([self._model.vector(f"{name}.attn_{part}.bias") for part in "qkv"])
+            joined = self._graph.op("Add", [joined, self._graph.constant(f"{name}.attn.bias", biases)])
+        parts = [joined, "", ""]
+        if self._model.has(f"{name}.attn_q_norm.weight"):  # Qwen3
+            parts = self._normed_parts(name, joined)
         caches = [f"past_key_values.{layer}.key", f"past_key_values.{layer}.value"]
         return self._graph.op(
             "GroupQueryAttention",
-            [joined, "", "", *caches, *lengths, *self._rotary()],
+            [*parts, *caches, *lengths, *self._rotary()],
             outputs=[f"{name}.attended", f"present.{layer}.key", f"present.{layer}.value"],
             domain=MICROSOFT,
             num_heads=shape.heads,
@@ -94,6 +116,18 @@ class LlamaGraph:
             do_rotary=1,
             rotary_interleaved=0,
         )
+
+    def _normed_parts(self, name: str, joined: str) -> list[str]:
+        """Split queries, keys and values, and normalise each head of the first two."""
+        graph, shape = self._graph, self._shape
+        parts = [f"{name}.{part}" for part in "qkv"]
+        widths = [heads * shape.head_width for heads in (shape.heads, shape.kv_heads, shape.kv_heads)]
+        graph.op("Split", [joined, graph.integers("qkv_widths", widths)], outputs=parts, axis=-1)
+        by_head = graph.integers("by_head", [0, 0, -1, shape.head_width])
+        for at, part in enumerate("qk"):
+            normed = self._norm(graph.op("Reshape", [parts[at], by_head]), f"{name}.attn_{part}_norm.weight")
+            parts[at] = graph.op("Reshape", [normed, graph.integers(f"joined_{widths[at]}", [0, 0, widths[at]])])
+        return parts
 
     def _rotary(self) -> tuple[str, str]:
         shape = self._shape
@@ -104,34 +138,11 @@ class LlamaGraph:
 
     def _feed_forward(self, name: str, normed: str) -> str:
         graph = self._graph
-        both = self._linear(normed, f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight")
+        both = self._layers.product(normed, f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight")
         gate, up = f"{name}.gate", f"{name}.up"
         graph.op("Split", [both], outputs=[gate, up], axis=-1, num_outputs=2)
         silu = graph.op("Mul", [gate, graph.op("Sigmoid", [gate])])
-        return self._linear(graph.op("Mul", [silu, up]), f"{name}.ffn_down.weight")
-
-    def _linear(self, x: str, *names: str) -> str:
-        """Multiply x by stacked Q4_1 matrices: x @ (s * (q - 8)).T + block_sums(x) @ (m + 8 s)."""
-        graph, rows = self._graph, self._model.q4(*names)
-        count, blocks, _ = rows.quants.shape
-        name = names[0]
-        quants, scales = graph.constant(f"{name}.q", rows.packed()), graph.constant(f"{name}.s", rows.scales)
-        layout = self._layout(bits=4, width=blocks * BLOCK_WEIGHTS, rows=count)
-        product = graph.op("MatMulNBits", [x, quants, scales], domain=MICROSOFT, **layout)
-        offsets = graph.constant(f"{name}.offsets", rows.block_offsets())
-        return graph.op("Add", [product, graph.op("MatMul", [self._sums(x, blocks), offsets])])
-
-    def _sums(self, x: str, blocks: int) -> str:
-        """Return the sums of x over each block, shared by all that read x."""
-        if x not in self._block_sums:
-            graph = self._graph
-            cut = graph.op("Reshape", [x, graph.integers(f"cut_{blocks}", [0, 0, blocks, BLOCK_WEIGHTS])])
-            self._block_sums[x] = graph.op("ReduceSum", [cut, graph.integers("axis_3", [3])], keepdims=0)
-        return self._block_sums[x]
-
-    def _layout(self, bits: int, width: int, rows: int) -> dict[str, Any]:
-        sizes = {"K": width, "N": rows, "bits": bits, "block_size": BLOCK_WEIGHTS}
-        return {**sizes, "accuracy_level": self._accuracy_level}
+        return self._layers.product(graph.op("Mul", [silu, up]), f"{name}.ffn_down.weight")
 
     def _weight(self, name: str) -> str:
         return self._graph.constant(name, self._model.vector(name))

@@ -1,34 +1,36 @@
 """Continuous batching over slots: prompts are read in chunks beside the sequences that are already being written.
 
-One `step` reads at most one chunk of one prompt and adds one token to every running sequence, so a cancellation or a
+One `step` reads at most one chunk of prompts and adds one token to every running sequence, so a cancellation or a
 deadline takes effect within one step. Rows do not see each other: a greedy output is the same whatever runs beside it.
 No threads, no I/O, no tokenizer of its own; the host calls `step` while `busy`.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
-from headrace_inference.sampling import GREEDY, Logits, Sampling, TokenPicker
-from headrace_inference.stop_text import StopText
+from headrace_inference.constraint import BadConstraintError, Constraint, Matcher
+from headrace_inference.prompt_heads import PromptHeads
+from headrace_inference.sampling import Logits
+from headrace_inference.slot_jobs import (
+    Delta,
+    Event,
+    Finished,
+    FinishReason,
+    Job,
+    KvUse,
+    PromptTooLongError,
+    QueueFullError,
+)
+from headrace_inference.slot_sequence import SlotSequence
 
-FinishReason = Literal["stop", "length", "cancelled", "expired"]
-
-
-class QueueFullError(Exception):
-    """No more jobs may wait; try again after a while."""
-
-
-class PromptTooLongError(ValueError):
-    """Prompt and output together do not fit into a slot, or the prompt is empty."""
+# A chunk of one token takes another attention kernel than a longer one, with other last bits. Where a prompt is cut
+# follows from what was kept of its head, so no cut may leave a single token over: company must not show.
+CHUNK_TOKENS_MIN = 2
 
 
 class BatchModel(Protocol):
-    """What the engine needs of a model: see SlotModel. It has two slots beyond the last one.
-
-    In the first a prompt is read before it takes a slot; the second keeps the head that prompts share.
-    """
+    """What the engine needs of a model: see SlotModel. A prompt is read beside the slots, then moved into one."""
 
     @property
     def slots(self) -> int:
@@ -38,71 +40,31 @@ class BatchModel(Protocol):
     def slot_tokens(self) -> int:
         """How many tokens a sequence may have, prompt included."""
 
-    def prefill(self, slot: int, tokens: Sequence[int], start: int) -> Logits:
-        """Append tokens at `start`; return logits [vocabulary]."""
+    def prefill(self, tokens: Sequence[int], start: int) -> Logits:
+        """Append tokens of the prompt being read at `start`; return logits [vocabulary]."""
 
     def decode(self, tokens: Sequence[int], lengths: Sequence[int]) -> Logits:
         """Append one token to each of the first slots; return logits [n, vocabulary]."""
 
+    def settle(self, slot: int, length: int) -> None:
+        """Copy the prompt that was read, of `length` tokens, into a slot."""
+
     def move(self, source: int, target: int, length: int) -> None:
         """Copy a slot's first tokens over another."""
 
+    def copy_head(self, length: int) -> Any:
+        """Return a copy of the first tokens of the prompt being read, to be kept."""
 
-@dataclass(frozen=True)
-class Job:
-    """One generation. `deadline_s` is on the engine's clock; `max_tokens` counts output.
-
-    The first `head_tokens` of the prompt may be kept and shared with other jobs that begin alike. Say so only of text
-    that is nobody's secret: how soon a job begins tells whether its head was there.
-    """
-
-    id: str
-    prompt: tuple[int, ...]
-    max_tokens: int
-    sampling: Sampling = GREEDY
-    stops: tuple[str, ...] = ()
-    deadline_s: float = float("inf")
-    head_tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Delta:
-    """Text that a job has added."""
-
-    id: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The end of a job, always its last event. `output_tokens` counts every token made, an end token included.
-
-    `cached_tokens` of the prompt were not computed for this job.
-    """
-
-    id: str
-    reason: FinishReason
-    prompt_tokens: int
-    output_tokens: int
-    cached_tokens: int = 0
-
-
-Event = Delta | Finished
-
-
-@dataclass(eq=False)
-class _Sequence:
-    job: Job
-    picker: TokenPicker
-    text: StopText
-    decode: Callable[[int], str]
-    length: int = 0  # tokens in the slot
-    cached: int = 0  # of these, tokens that were there before
-    made: list[int] = field(default_factory=list)
+    def put_head(self, head: Any) -> None:
+        """Begin a prompt with what `copy_head` returned."""
 
 
 class SlotEngine:
-    """The scheduler. `new_decoder` gives a function from token ids, one by one, to the text that each completes."""
+    """The scheduler. `new_decoder` gives a function from token ids, one by one, to the text that each completes.
+
+    A job is admitted to a slot when one is free; `waiting_max` jobs may wait for that. A step reads up to
+    `prefill_chunk_tokens` of prompts. Kept heads take up to `head_tokens_max` beside the slots.
+    """
 
     def __init__(
         self,
@@ -113,28 +75,47 @@ class SlotEngine:
         clock: Callable[[], float],
         waiting_max: int = 64,
         prefill_chunk_tokens: int = 128,
+        head_tokens_max: int = 1024,
+        new_matcher: Callable[[Constraint], Matcher] | None = None,
     ) -> None:
+        if prefill_chunk_tokens <= CHUNK_TOKENS_MIN:
+            raise ValueError(f"prefill_chunk_tokens must be more than {CHUNK_TOKENS_MIN}")
         self._model, self._new_decoder, self._end_tokens, self._clock = model, new_decoder, end_tokens, clock
         self._waiting_max, self._chunk_tokens = waiting_max, prefill_chunk_tokens
-        self._waiting: deque[_Sequence] = deque()
-        self._reading: _Sequence | None = None
-        self._running: list[_Sequence] = []  # index = slot
+        self._new_matcher = new_matcher or _no_constraints
+        self._waiting: deque[SlotSequence] = deque()
+        self._reading: SlotSequence | None = None
+        self._running: list[SlotSequence] = []  # index = slot
         self._cancelled: set[str] = set()
-        self._head: tuple[int, ...] = ()
+        self._heads = PromptHeads(head_tokens_max)
 
     @property
     def busy(self) -> bool:
         """Whether a step has anything to do."""
         return bool(self._waiting or self._reading or self._running)
 
+    def use(self) -> KvUse:
+        """Return what is taken of the memory now. Without jobs all but `head_tokens` is zero."""
+        taken = self._in_slots()
+        return KvUse(
+            slots=len(taken),
+            slots_max=self._model.slots,
+            tokens=sum(each.length for each in taken),
+            tokens_reserved=sum(each.job.kv_tokens for each in taken),
+            tokens_max=self._model.slots * self._model.slot_tokens,
+            head_tokens=self._heads.tokens,
+            waiting=len(self._waiting),
+        )
+
     def submit(self, job: Job) -> None:
-        """Queue a job. Raises PromptTooLongError or QueueFullError; then nothing was queued."""
-        if not job.prompt or job.max_tokens < 1 or len(job.prompt) + job.max_tokens > self._model.slot_tokens:
+        """Queue a job. Raises PromptTooLongError, BadConstraintError or QueueFullError; then nothing was queued."""
+        if not job.prompt or job.max_tokens < 1 or job.kv_tokens > self._model.slot_tokens:
             limit = self._model.slot_tokens
             raise PromptTooLongError(f"{len(job.prompt)} prompt + {job.max_tokens} output tokens, limit {limit}")
         if len(self._waiting) >= self._waiting_max:
             raise QueueFullError(f"{self._waiting_max} jobs are waiting")
-        self._waiting.append(_Sequence(job, TokenPicker(job.sampling), StopText(job.stops), self._new_decoder()))
+        matcher = self._new_matcher(job.constraint) if job.constraint else None
+        self._waiting.append(SlotSequence(job, self._new_decoder(), matcher))
 
     def cancel(self, job_id: str) -> None:
         """End a job at the next step; unknown ids are ignored (it may just have finished)."""
@@ -142,14 +123,20 @@ class SlotEngine:
             self._cancelled.add(job_id)
 
     def step(self) -> list[Event]:
-        """Do one unit of work; return what happened, in order per job. Blocks for at most two runs of the model."""
+        """Do one unit of work; return what happened, in order per job.
+
+        Blocks for the runs of the model that read `prefill_chunk_tokens`, and for one that writes.
+        """
         events = self._drop_ended()
-        events += self._read_prompt()
+        events += self._read_prompts()
         events += self._write_tokens()
         return events
 
-    def _all(self) -> list[_Sequence]:
-        return [*self._waiting, *([self._reading] if self._reading else []), *self._running]
+    def _in_slots(self) -> list[SlotSequence]:
+        return [*([self._reading] if self._reading else []), *self._running]
+
+    def _all(self) -> list[SlotSequence]:
+        return [*self._waiting, *self._in_slots()]
 
     def _drop_ended(self) -> list[Event]:
         """End what was cancelled or is too late, wherever it stands."""
@@ -163,38 +150,48 @@ class SlotEngine:
         self._cancelled.clear()
         return events
 
-    def _read_prompt(self) -> list[Event]:
-        """Read the next chunk of a prompt; a prompt read to its end yields the first token and takes a slot."""
-        if self._reading is None:
-            if not self._waiting or len(self._running) >= self._model.slots:
-                return []
+    def _read_prompts(self) -> list[Event]:
+        """Read a chunk's worth of tokens: of one long prompt, or several short ones in turn."""
+        events: list[Event] = []
+        left = self._chunk_tokens
+        worth_it = max(CHUNK_TOKENS_MIN + 1, self._chunk_tokens // 2)  # a run costs nearly as much for a few tokens
+        while left >= worth_it and self._take_up():
+            read, told = self._read_chunk(left)
+            events += told
+            left -= read
+        return events
+
+    def _take_up(self) -> bool:
+        """Have a prompt to read, if one waits and a slot will be free for it."""
+        if self._reading is None and self._waiting and len(self._running) < self._model.slots:
             self._reading = self._waiting.popleft()
             self._begin_with_head(self._reading)
-        sequence, staging = self._reading, self._model.slots
-        chunk = sequence.job.prompt[sequence.length : sequence.length + self._chunk_tokens]
-        logits = self._model.prefill(staging, chunk, sequence.length)
-        sequence.length += len(chunk)
-        if sequence.length < len(sequence.job.prompt):
-            return []
+        return self._reading is not None
+
+    def _read_chunk(self, tokens_max: int) -> tuple[int, list[Event]]:
+        """Read the next chunk of a prompt; a prompt read to its end takes a slot and yields the first token."""
+        sequence = self._reading
+        assert sequence is not None  # noqa: S101 - it was taken up
+        prompt = sequence.job.prompt
+        size = chunk_size(len(prompt) - sequence.length, tokens_max)
+        logits = self._model.prefill(prompt[sequence.length : sequence.length + size], sequence.length)
+        sequence.length += size
+        if sequence.length < len(prompt):
+            return size, []
         self._reading = None
-        self._keep_head(sequence.job)
-        self._model.move(staging, len(self._running), sequence.length)
+        head = prompt[: sequence.job.head_tokens]
+        self._heads.keep(head, lambda: self._model.copy_head(len(head)))
+        self._model.settle(len(self._running), sequence.length)
         self._running.append(sequence)
-        return self._advance(sequence, logits)
+        return size, self._advance(sequence, logits)
 
-    def _begin_with_head(self, sequence: _Sequence) -> None:
-        """Take the kept head over where the prompt begins with it."""
-        kept = len(self._head)
-        if 0 < kept == sequence.job.head_tokens < len(sequence.job.prompt) and sequence.job.prompt[:kept] == self._head:
-            self._model.move(self._model.slots + 1, self._model.slots, kept)
-            sequence.length = sequence.cached = kept
-
-    def _keep_head(self, job: Job) -> None:
-        """Keep the head of a prompt that was just read; there is room for one."""
-        head = job.prompt[: job.head_tokens]
-        if head and head != self._head:
-            self._model.move(self._model.slots, self._model.slots + 1, len(head))
-            self._head = head
+    def _begin_with_head(self, sequence: SlotSequence) -> None:
+        """Take a kept head over where the prompt begins with it and enough is left to read."""
+        prompt, length = sequence.job.prompt, sequence.job.head_tokens
+        found = self._heads.find(prompt, length) if length + CHUNK_TOKENS_MIN <= len(prompt) else None
+        if found:
+            self._model.put_head(found[1])
+            sequence.length = sequence.cached = len(found[0])
 
     def _write_tokens(self) -> list[Event]:
         """Add one token to every running sequence."""
@@ -206,21 +203,13 @@ class SlotEngine:
             sequence.length += 1
         return [event for each, logits in zip(running, rows, strict=True) for event in self._advance(each, logits)]
 
-    def _advance(self, sequence: _Sequence, logits: Logits) -> list[Event]:
+    def _advance(self, sequence: SlotSequence, logits: Logits) -> list[Event]:
         """Add the next token to a running sequence, and end it where it ends."""
-        token = sequence.picker.pick(logits)
-        sequence.made.append(token)
-        if token in self._end_tokens:
-            return self._finish(sequence, "stop")
-        text = sequence.text.feed(sequence.decode(token))
+        text, reason = sequence.advance(logits, self._end_tokens)
         events: list[Event] = [Delta(sequence.job.id, text)] if text else []
-        if sequence.text.stopped:
-            return events + self._finish(sequence, "stop")
-        if len(sequence.made) >= sequence.job.max_tokens:
-            return events + self._finish(sequence, "length")
-        return events
+        return events + self._finish(sequence, reason) if reason else events
 
-    def _finish(self, sequence: _Sequence, reason: FinishReason) -> list[Event]:
+    def _finish(self, sequence: SlotSequence, reason: FinishReason) -> list[Event]:
         """Take a sequence out, wherever it stands; the last running one moves into its slot."""
         job = sequence.job
         if sequence in self._running:
@@ -229,7 +218,7 @@ class SlotEngine:
             self._reading = None
         else:
             self._waiting.remove(sequence)
-        rest = sequence.text.rest()
+        rest = sequence.rest()
         finished = Finished(job.id, reason, len(job.prompt), len(sequence.made), sequence.cached)
         return [Delta(job.id, rest), finished] if rest else [finished]
 
@@ -238,3 +227,13 @@ class SlotEngine:
         if slot < len(self._running):
             self._model.move(len(self._running), slot, last.length)
             self._running[slot] = last
+
+
+def chunk_size(left: int, tokens_max: int) -> int:
+    """Return how much of a prompt with `left` tokens to read next: up to `tokens_max`, never leaving one over."""
+    size = min(left, tokens_max)
+    return size - 1 if left - size == 1 else size
+
+
+def _no_constraints(_constraint: Constraint) -> Matcher:
+    raise BadConstraintError("this engine was opened without constraints")

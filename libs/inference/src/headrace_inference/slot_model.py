@@ -15,29 +15,30 @@ import numpy.typing as npt
 from headrace_inference.onnx_session import load_onnxruntime
 
 Logits = npt.NDArray[np.float32]
+Head = list[npt.NDArray[np.float32]]
 MIN_ROWS = 2  # one row may take other float kernels (GEMV) than several: a lone sequence decodes beside an idle slot
 
 
 class SlotModel:
-    """One session and its buffer of `slots` slots and two more: where a prompt is read, and where a head is kept.
+    """One session and its buffer of `slots` slots, and one more where a prompt is read before it takes a slot.
 
-    Not thread-safe; every call but `move` blocks for one run of the graph.
+    Not thread-safe; `prefill` and `decode` block for one run of the graph.
     """
 
     def __init__(self, session: Any, *, slots: int, slot_tokens: int) -> None:
         self.slots, self.slot_tokens = slots, slot_tokens
         self._session = session
-        rows = slots + 2
+        rows = slots + 1
         caches = [item for item in session.get_inputs() if item.name.startswith("past_key_values.")]
         self._buffers = {
             item.name: np.zeros((rows, item.shape[1], slot_tokens, item.shape[3]), np.float32) for item in caches
         }
         self._views = lru_cache(maxsize=2 * rows)(self._make_views)
 
-    def prefill(self, slot: int, tokens: Sequence[int], start: int) -> Logits:
-        """Append `tokens` at position `start` of a slot; return the logits after the last one, [vocabulary]."""
+    def prefill(self, tokens: Sequence[int], start: int) -> Logits:
+        """Append `tokens` at position `start` of the prompt being read; return the logits after the last one."""
         total = np.array([start + len(tokens)])
-        logits: Logits = self._run(np.array([tokens], np.int64), total, slot, slot + 1)[0]
+        logits: Logits = self._run(np.array([tokens], np.int64), total, self.slots, self.slots + 1)[0]
         return logits
 
     def decode(self, tokens: Sequence[int], lengths: Sequence[int]) -> Logits:
@@ -51,10 +52,23 @@ class SlotModel:
         totals = np.array([*lengths, *[0] * idle], np.int64) + 1
         return self._run(ids, totals, 0, rows + idle)[:rows]
 
+    def settle(self, slot: int, length: int) -> None:
+        """Copy the prompt that was read, of `length` tokens, into a slot."""
+        self.move(self.slots, slot, length)
+
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens of a slot over another."""
         for buffer in self._buffers.values():
             buffer[target, :, :length] = buffer[source, :, :length]
+
+    def copy_head(self, length: int) -> Head:
+        """Return a copy of the first `length` tokens of the prompt being read."""
+        return [buffer[self.slots, :, :length].copy() for buffer in self._buffers.values()]
+
+    def put_head(self, head: Head) -> None:
+        """Begin a prompt with what `copy_head` returned."""
+        for buffer, part in zip(self._buffers.values(), head, strict=True):
+            buffer[self.slots, :, : part.shape[1]] = part
 
     def _run(self, ids: npt.NDArray[np.int64], totals: npt.NDArray[np.int64], first: int, end: int) -> Logits:
         mask = (np.arange(totals.max())[None] < totals[:, None]).astype(np.int64)

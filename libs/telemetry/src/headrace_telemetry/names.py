@@ -91,6 +91,12 @@ MetricName = Literal[
     "headrace.rail.findings",
     # Documents, by state. Unit: {document}.
     "headrace.documents",
+    # What is taken of a local engine, by model and kind: slots, tokens held, tokens reserved, as shares. Unit: 1.
+    "headrace.engine.use",
+    # Jobs that wait for a slot of a local engine, by model. Unit: {job}.
+    "headrace.engine.waiting",
+    # How much later than asked the event loop came back. Unit: s.
+    "headrace.event_loop.lag",
     # OpenTelemetry, generative AI.
     "gen_ai.client.token.usage",
     "gen_ai.client.operation.duration",

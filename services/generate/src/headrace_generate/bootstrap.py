@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 from headrace_runtime import Chassis, Configured, EmbeddedTokens, Service, regularly
 from headrace_telemetry import get_logger
 
+from headrace_generate import metrics
 from headrace_generate.abandoning import abandon, sweep
 from headrace_generate.adapters.peers import EmbedPeer, MeterBudget, ModerateRails
 from headrace_generate.adapters.served_models import ServedModels
@@ -21,6 +23,7 @@ from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import Attempt, Query
 from headrace_generate.entrypoints import grpc, kafka
 from headrace_generate.handlers import Writing, answer_query
+from headrace_generate.loop_lag import watch_loop
 from headrace_generate.ports import Progress
 from headrace_generate.prompts import load_prompt
 from headrace_generate.settings import Settings
@@ -74,6 +77,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         before_ready=prepare,
         tasks=[
             models.run_forever,
+            partial(watch_loop, metrics.loop_lagged, clock=time.monotonic, sleep=asyncio.sleep),
             partial(regularly, sweep_once, interval_s=settings.sweep_interval_s, missed="sweep.waiting"),
         ],
         closers=[models.close],

@@ -22,8 +22,8 @@ class ModelCard(BaseModel):
     `source` is the model store's name (local); `base_url`, `model`, `provider` and a key make an endpoint (openai).
     `style` is `quote_first` for models that are trusted with the best quotes only, `free_with_check` for those that may
     write over more of them; the check is the same. `prompt` is a template by name and
-    version, `quotes_max` how many quotes it sees. `price_hint` tells people
-    what a unit is; meter alone knows prices.
+    version, `quotes_max` how many quotes it sees. `concurrency_max` calls run at a time and `waiting_max` wait;
+    others are told when to come back. `price_hint` tells people what a unit is; meter alone knows prices.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +42,7 @@ class ModelCard(BaseModel):
     prompt: str = "answer@1"
     quotes_max: Annotated[int, Field(ge=1, le=10)] = 3
     concurrency_max: Annotated[int, Field(ge=1)] = 16
+    waiting_max: Annotated[int, Field(ge=0)] = 64
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
     attempts_max: Annotated[int, Field(ge=1, le=10)] = 3
     retry_wait_min_ms: Annotated[int, Field(ge=0)] = 200

@@ -39,6 +39,14 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class OutputConstraint:
+    """What an answer has to be as a whole: a JSON document of a schema, or a text that an expression matches."""
+
+    kind: Literal["json_schema", "regex"]
+    text: str
+
+
+@dataclass(frozen=True)
 class Query:
     """A question with what retrieve found for it, best passage first."""
 
@@ -50,6 +58,7 @@ class Query:
     model: str = ""
     embedding_tokens: int = 0
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    constraint: OutputConstraint | None = None
 
 
 @dataclass(frozen=True)
@@ -141,10 +150,20 @@ def attempt_id(tenant: str, request_id: str, number: int) -> str:
 
 
 class AttemptFailed(Exception):
-    """A model call that gave no answer: `reason` is a stable code, `used` what is known to have been used."""
+    """A model call that gave no answer: `reason` is a stable code, `used` what is known to have been used.
+
+    `unknown` where nobody can say how far the model came.
+    """
 
     def __init__(
-        self, reason: str, *, used: TokenUse = NOTHING_USED, retry: bool = True, retry_after_s: float = 0.0
+        self,
+        reason: str,
+        *,
+        used: TokenUse = NOTHING_USED,
+        retry: bool = True,
+        retry_after_s: float = 0.0,
+        unknown: bool = False,
     ) -> None:
         super().__init__(reason)
+        self.unknown = unknown
         self.reason, self.used, self.retry, self.retry_after_s = reason, used, retry, retry_after_s

@@ -12,14 +12,12 @@ from typing import Protocol
 from headrace_errors import DeadlineExceeded, Refused, Unavailable
 
 from headrace_generate.abandoning import abandon
-from headrace_generate.answering import Evidence, EvidencePolicy, SupportRule, compose, quotes_as_data, select_evidence
+from headrace_generate.answering import Evidence, EvidencePolicy, quotes_as_data, select_evidence
 from headrace_generate.catalogue import ModelCard
-from headrace_generate.domain import Attempt, AttemptFailed, CitedSpan, Draft, Message, Query, TokenUse, Written
+from headrace_generate.domain import Attempt, AttemptFailed, Message, Query, TokenUse
+from headrace_generate.drafting import draft_of
 from headrace_generate.ports import Embedder, Journal, Meter, ModelCall, Models, Progress, Rails, ServedModel
 from headrace_generate.timings import Timings
-
-# How closely a model must follow the quotes: the less it is trusted, the closer.
-RULES = {"quote_first": SupportRule.EXCERPT, "free_with_check": SupportRule.WORDS}
 
 
 class Prompt(Protocol):
@@ -150,7 +148,7 @@ async def make_attempt(
             ended, retry_after_s = await _run(
                 task, attempt, messages, journal=journal, writing=writing, progress=progress
             )
-    if ended.state == "failed" and not ended.closing:
+    if ended.state in {"failed", "unknown"} and not ended.closing:
         await writing.wait(card, number, retry_after_s, query.origin.deadline)
     return ended
 
@@ -188,7 +186,13 @@ async def _run(
     """Call the model and store how it ended, whatever happens; return it, and the wait that a provider asked for."""
     card, seen = task.served.card, _Seen(progress)
     call = ModelCall(
-        attempt.id, attempt.request_id, attempt.number, messages, card.output_tokens_max, task.query.origin.deadline
+        attempt.id,
+        attempt.request_id,
+        attempt.number,
+        messages,
+        card.output_tokens_max,
+        task.query.origin.deadline,
+        task.query.constraint,
     )
 
     async def end(**changes: object) -> Attempt:
@@ -202,7 +206,8 @@ async def _run(
             written = await task.served.engine.generate(call, seen)
     except AttemptFailed as failure:
         closing = not failure.retry or attempt.number >= card.attempts_max
-        ended = await end(state="failed", used=failure.used, reason=failure.reason, closing=closing)
+        state = "unknown" if failure.unknown else "failed"
+        ended = await end(state=state, used=failure.used, reason=failure.reason, closing=closing)
         return ended, failure.retry_after_s
     except asyncio.CancelledError:
         used = TokenUse(task.served.engine.count_tokens(messages), seen.tokens, estimated=True)
@@ -211,7 +216,10 @@ async def _run(
     except Exception as error:
         await end(state="failed", reason="expired" if isinstance(error, DeadlineExceeded) else type(error).__name__)
         raise
-    return await end(state="completed", used=written.used, draft=_draft(task, written)), 0.0
+    draft = draft_of(task.query, card, task.evidence, task.timings, written)
+    if draft is None:  # the same model would write the same again
+        return await end(state="failed", used=written.used, reason="output_unsupported", closing=True), 0.0
+    return await end(state="completed", used=written.used, draft=draft), 0.0
 
 
 class _Seen:
@@ -224,19 +232,3 @@ class _Seen:
     def __call__(self, tokens: int) -> None:
         self.tokens = tokens
         self._progress(tokens)
-
-
-def _draft(task: _Task, written: Written) -> Draft:
-    """Keep of what was written what the evidence supports, or quote the evidence."""
-    with task.timings.stage("check"):
-        composed = compose(task.evidence, written.text, rule=RULES[task.served.card.style])
-    spans = (
-        CitedSpan(one.document, one.version, one.start, one.end, one.quote, one.page) for one in composed.citations
-    )
-    return Draft(
-        answer=composed.answer,
-        style=composed.style.value,
-        citations=tuple(spans),
-        finish_reason=written.finish_reason,
-        timings_ms=task.timings.so_far(),
-    )

@@ -3,6 +3,7 @@
 from opentelemetry import metrics
 
 from headrace_generate.domain import TokenUse
+from headrace_generate.engine.wire import Load
 
 _meter = metrics.get_meter("headrace")
 _tokens = _meter.create_histogram("gen_ai.client.token.usage", unit="{token}")
@@ -20,6 +21,28 @@ _per_token = _meter.create_histogram(
     unit="s",
     explicit_bucket_boundaries_advisory=[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5],
 )
+_engine_use = _meter.create_gauge("headrace.engine.use", unit="1")
+_engine_waiting = _meter.create_gauge("headrace.engine.waiting", unit="{job}")
+_loop_lag = _meter.create_histogram(
+    "headrace.event_loop.lag",
+    unit="s",
+    explicit_bucket_boundaries_advisory=[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
+)
+
+
+def engine_load(model: str, load: Load | None) -> None:
+    """Record what is taken of a local engine: its slots, and of their tokens those held and those reserved."""
+    taken = [0.0, 0.0, 0.0]
+    if load:
+        taken = [load.slots / load.slots_max, load.tokens / load.tokens_max, load.tokens_reserved / load.tokens_max]
+    for kind, share in zip(("slots", "tokens", "reserved"), taken, strict=True):
+        _engine_use.set(share, {"headrace.stage": kind, "gen_ai.request.model": model})
+    _engine_waiting.set(load.waiting if load else 0, {"gen_ai.request.model": model})
+
+
+def loop_lagged(seconds: float) -> None:
+    """Record how much later than asked the event loop came back."""
+    _loop_lag.record(seconds)
 
 
 def tokens_used(used: TokenUse, *, model: str, provider: str) -> None:

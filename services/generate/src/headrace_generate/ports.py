@@ -10,7 +10,7 @@ from typing import Protocol
 
 from headrace_generate.answering import Embed, Passage
 from headrace_generate.catalogue import ModelCard
-from headrace_generate.domain import Attempt, Message, Origin, Written
+from headrace_generate.domain import Attempt, Message, Origin, OutputConstraint, Written
 
 Progress = Callable[[int], None]
 
@@ -25,6 +25,7 @@ class ModelCall:
     messages: tuple[Message, ...]
     output_tokens_max: int
     deadline: datetime
+    constraint: OutputConstraint | None = None
 
 
 class Engine(Protocol):

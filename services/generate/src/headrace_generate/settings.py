@@ -30,6 +30,7 @@ class Settings(ServiceSettings):
     )
     engine_slots: Annotated[int, Field(ge=1, le=64)] = Field(4, description="answers written at the same time")
     engine_threads: Annotated[int, Field(ge=1, le=256)] = Field(2, description="cores of a local engine")
+    engine_cores: tuple[int, ...] = Field((), description="cores that engine processes keep to (Linux), by number")
     engine_waiting_max: Annotated[int, Field(ge=1)] = Field(256, description="answers accepted and not yet begun")
     sweep_interval_s: Annotated[float, Field(gt=0)] = Field(
         30.0, description="how often attempts that nobody ends any more are looked for, in seconds"

@@ -11,23 +11,27 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from headrace_errors import Unavailable
 from headrace_telemetry import get_logger
 
-from headrace_generate.engine.wire import Cancel, End, EngineConfig, Ready, Submit, Text, decode, encode
+from headrace_generate.engine.wire import Cancel, End, EngineConfig, Load, Ready, Submit, Text, Unusable, decode, encode
 
 _log = get_logger()
 LINE_BYTES_MAX = 1024 * 1024
 
 
 class EngineCrashed(Unavailable):
-    """The engine process died while it worked on this generation."""
+    """The engine process died while it worked on this generation; as `engine_not_ready`, before it was given it."""
 
     default_reason = "engine_crashed"
+
+
+class ModelUnusable(Exception):
+    """The engine cannot run its model, however often it is started; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,18 @@ class RestartPolicy:
 
 
 class EngineProcess:
-    """One engine. `run_forever` keeps a process alive; `generate` waits for one that is ready."""
+    """One engine. `run_forever` keeps a process alive; `generate` waits for one that is ready.
 
-    def __init__(self, config: EngineConfig, policy: RestartPolicy | None = None) -> None:
-        self._config, self._policy = config, policy or RestartPolicy()
+    `heard` gets what the process tells of its load, and None when it has ended.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        policy: RestartPolicy | None = None,
+        heard: Callable[[Load | None], None] = lambda _load: None,
+    ) -> None:
+        self._config, self._policy, self._heard = config, policy or RestartPolicy(), heard
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._events: dict[str, asyncio.Queue[Text | End | EngineCrashed]] = {}
@@ -59,7 +71,7 @@ class EngineProcess:
         await self._ready.wait()
 
     async def run_forever(self) -> None:
-        """Keep one process running until cancelled."""
+        """Keep one process running until cancelled. Raises ModelUnusable where starting it again is of no use."""
         wait_s = self._policy.wait_min_s
         while True:
             began = time.monotonic()
@@ -83,7 +95,7 @@ class EngineProcess:
         try:
             await asyncio.wait_for(self._ready.wait(), ready_timeout_s)
         except TimeoutError:
-            raise EngineCrashed("no engine process was ready in time") from None
+            raise EngineCrashed("no engine process was ready in time", reason="engine_not_ready") from None
         events: asyncio.Queue[Text | End | EngineCrashed] = asyncio.Queue()  # bounded by the output tokens
         self._events[request.id] = events
         ended = False
@@ -126,17 +138,23 @@ class EngineProcess:
 
     async def _read_ready(self, output: asyncio.StreamReader) -> None:
         line = await output.readline()
-        if line and isinstance(ready := decode(line), Ready):
-            _log.info("engine.ready", pid=self._process and self._process.pid, load_ms=ready.load_ms)
-            self._ready.set()
+        match decode(line) if line else None:
+            case Ready(load_ms=load_ms):
+                _log.info("engine.ready", pid=self._process and self._process.pid, load_ms=load_ms)
+                self._ready.set()
+            case Unusable(detail=detail):
+                raise ModelUnusable(detail)
 
     def _deliver(self, line: object) -> None:
+        if isinstance(line, Load):
+            self._heard(line)
         if isinstance(line, Text | End) and line.id in self._events:
             self._events[line.id].put_nowait(line)
 
     async def _stopped(self) -> None:
         """End the process if it still runs, and all that waited for it."""
         self._ready.clear()
+        self._heard(None)
         for events in self._events.values():
             events.put_nowait(EngineCrashed("the engine process died"))
         process, self._process = self._process, None

@@ -50,6 +50,8 @@ class LocalEngine:
             call.output_tokens_max,
             deadline_ms=int(allowed_s * 1000),
             head_tokens=self._head_tokens(call.messages),
+            constraint_kind=call.constraint.kind if call.constraint else "",
+            constraint=call.constraint.text if call.constraint else "",
         )
         pieces: list[str] = []
         try:
@@ -63,15 +65,15 @@ class LocalEngine:
                             return self._written(call, "".join(pieces), end)
         except (EngineCrashed, TimeoutError) as error:
             used = TokenUse(len(prompt), len(pieces), estimated=True) if pieces else TokenUse()
-            reason = "engine_crashed" if isinstance(error, EngineCrashed) else "engine_timeout"
-            raise AttemptFailed(reason, used=used) from error
+            reason = error.reason if isinstance(error, EngineCrashed) else "engine_timeout"
+            raise AttemptFailed(reason, used=used, unknown=reason != "engine_not_ready") from error
         raise AttemptFailed("engine_crashed")  # a stream always ends with End
 
     def _written(self, call: ModelCall, text: str, end: End) -> Written:
         finish = FINISHES.get(end.outcome)
-        if finish is None:  # too_long stays too long; a full queue empties
-            raise AttemptFailed(f"engine_{end.outcome}", retry=end.outcome == "queue_full")
         used = TokenUse(end.prompt_tokens, end.output_tokens, end.cached_tokens)
+        if finish is None:  # too_long stays too long; a full queue empties
+            raise AttemptFailed(f"engine_{end.outcome}", used=used, retry=end.outcome == "queue_full")
         return Written(text, finish, used, response_id=call.attempt_id, response_model=self.model)
 
     def _head_tokens(self, messages: Sequence[Message]) -> int:

@@ -6,6 +6,7 @@ The key is read once and never logged; prompt and answer go nowhere but to the e
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,6 +76,7 @@ class OpenAiEngine:
 
     def _request(self, call: ModelCall) -> dict[str, Any]:
         return {
+            **_response_format(call),
             "model": self._card.model,
             "messages": [{"role": message.role, "content": message.content} for message in call.messages],
             "max_tokens": call.output_tokens_max,
@@ -82,6 +84,16 @@ class OpenAiEngine:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+
+
+def _response_format(call: ModelCall) -> dict[str, Any]:
+    """Ask for a schema in OpenAI's way; there is none for an expression."""
+    if call.constraint is None:
+        return {}
+    if call.constraint.kind != "json_schema":
+        raise AttemptFailed("constraint_not_offered", retry=False)
+    schema = {"name": "answer", "strict": True, "schema": json.loads(call.constraint.text)}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 @dataclass(frozen=True)

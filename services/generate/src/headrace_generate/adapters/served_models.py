@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from headrace_inference.model_folder import ModelFolder
 from headrace_inference.store import ModelStore, Progress
 from headrace_telemetry import get_logger
 
+from headrace_generate import metrics
+from headrace_generate.adapters.circuit_breaker import BreakerPolicy, BreakingEngine
 from headrace_generate.adapters.engine_process import EngineProcess
 from headrace_generate.adapters.local_engine import LocalEngine
 from headrace_generate.adapters.null_engine import NullEngine
@@ -42,7 +46,8 @@ class ServedModels:
         self._sha256: dict[str, str] = {}
         for card in catalogue.models:
             if card.kind == "openai":
-                self._serve(card, self._hosted_engine(card))
+                engine = BreakingEngine(self._hosted_engine(card), card.name, time.monotonic, BreakerPolicy())
+                self._serve(card, engine)
             elif card.kind == "null":
                 self._serve(card, NullEngine(settings.null_run_log, delay_s=settings.null_delay_s))
 
@@ -79,7 +84,7 @@ class ServedModels:
             await engine.close()
 
     def _serve(self, card: ModelCard, engine: Engine) -> None:
-        permits = Permits(card.concurrency_max, self._clock)
+        permits = Permits(card.concurrency_max, card.waiting_max, self._clock)
         self._served[card.name] = ServedModel(card, TracedEngine(engine, card), permits.until)
 
     def _hosted_engine(self, card: ModelCard) -> OpenAiEngine:
@@ -103,8 +108,9 @@ class ServedModels:
             slot_tokens=card.context_tokens,
             threads=self._settings.engine_threads,
             waiting_max=self._settings.engine_waiting_max,
+            cores=self._settings.engine_cores,
         )
-        process = EngineProcess(config)
+        process = EngineProcess(config, heard=partial(metrics.engine_load, card.name))
         self._processes.append(process)
         return LocalEngine(card.name, encoder, process, card.timeout_s)
 

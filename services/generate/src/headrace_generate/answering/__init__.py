@@ -9,6 +9,7 @@ Pure but for the `Embed` port: no events, no prompts, no models, no rails.
 """
 
 from headrace_generate.answering.composing import AnswerStyle, Citation, Composed, compose
+from headrace_generate.answering.constrained import compose_constrained
 from headrace_generate.answering.evidence import (
     Embed,
     Evidence,
@@ -32,6 +33,7 @@ __all__ = [
     "SupportRule",
     "TermStatistics",
     "compose",
+    "compose_constrained",
     "quotes_as_data",
     "select_evidence",
 ]

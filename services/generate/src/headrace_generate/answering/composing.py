@@ -65,7 +65,7 @@ def compose(evidence: Evidence, written: str | None, *, rule: SupportRule) -> Co
     return Composed(
         answer=answer if is_written else quoted,
         style=AnswerStyle.WRITTEN if is_written else AnswerStyle.QUOTED,
-        citations=tuple(_citation(quote) for quote in evidence.quotes),
+        citations=tuple(citation_of(quote) for quote in evidence.quotes),
         sentences_dropped=len(sentences) - len(kept),
     )
 
@@ -88,5 +88,6 @@ def _words(text: str) -> list[str]:
     return [term.folded for term in terms(text)]
 
 
-def _citation(quote: Quote) -> Citation:
+def citation_of(quote: Quote) -> Citation:
+    """Cite a quote."""
     return Citation(quote.document, quote.version, quote.start, quote.end, quote.text, quote.page)

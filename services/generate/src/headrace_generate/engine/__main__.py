@@ -9,19 +9,36 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from headrace_inference.onnx_session import open_session
+from headrace_inference.constraint import BadConstraintError, Constraint
+from headrace_inference.generation_folder import open_generation_model
+from headrace_inference.grammars import Grammars
+from headrace_inference.model_errors import ImportFailed
 from headrace_inference.sampling import Sampling
-from headrace_inference.slot_engine import Delta, Event, Job, PromptTooLongError, QueueFullError, SlotEngine
-from headrace_inference.slot_model import SlotModel
-from tokenizers import Tokenizer
+from headrace_inference.slot_engine import SlotEngine
+from headrace_inference.slot_jobs import Delta, Event, Job, PromptTooLongError, QueueFullError
 from tokenizers.decoders import DecodeStream
 
-from headrace_generate.engine.wire import Cancel, End, EngineConfig, Line, Ready, Submit, Text, decode, encode
+from headrace_generate.engine.wire import (
+    LOAD_INTERVAL_S,
+    Cancel,
+    End,
+    EngineConfig,
+    Line,
+    Load,
+    Ready,
+    Submit,
+    Text,
+    Unusable,
+    decode,
+    encode,
+)
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+DETAIL_CHARS_MAX = 500
 
 
 def main() -> None:
@@ -32,8 +49,14 @@ def main() -> None:
     # Whatever a library prints must not end up between our lines.
     events = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if config.cores and sys.platform == "linux":
+        os.sched_setaffinity(0, config.cores)
     began = time.monotonic()
-    engine = open_engine(config)
+    try:
+        engine = open_engine(config)
+    except ImportFailed as error:
+        write(events, Unusable(str(error)))
+        sys.exit(1)
     write(events, Ready(load_ms=round((time.monotonic() - began) * 1000)))
     serve(engine, sys.stdin.buffer, events)
 
@@ -47,22 +70,24 @@ def die_with(parent: int) -> None:
 
 
 def open_engine(config: EngineConfig) -> SlotEngine:
-    """Load the model and reserve its memory."""
-    folder = Path(config.folder)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    """Load the model and reserve its memory. Raises ImportFailed that says what to do."""
+    model, tokenizer, tokenizer_file = open_generation_model(
+        Path(config.folder), slots=config.slots, slot_tokens=config.slot_tokens, threads=config.threads
+    )
 
     def new_decoder() -> Callable[[int], str]:
         stream = DecodeStream(skip_special_tokens=True)
         return lambda token: stream.step(tokenizer, token) or ""
 
-    session = open_session(folder / "model.onnx", intra_op_threads=config.threads)
     return SlotEngine(
-        SlotModel(session, slots=config.slots, slot_tokens=config.slot_tokens),
+        model,
         new_decoder,
         end_tokens=frozenset(config.end_tokens),
         clock=time.monotonic,
         waiting_max=config.waiting_max,
         prefill_chunk_tokens=config.prefill_chunk_tokens,
+        head_tokens_max=config.head_tokens_max,
+        new_matcher=Grammars(tokenizer_file, config.end_tokens).matcher,
     )
 
 
@@ -70,6 +95,7 @@ def serve(engine: SlotEngine, requests: BinaryIO, events: BinaryIO) -> None:
     """Run steps while there is work, else wait for some; return when `requests` ends."""
     arrived: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
     threading.Thread(target=read, args=(requests, arrived), daemon=True).start()
+    told_at = 0.0
     while True:
         while not engine.busy or not arrived.empty():
             line = arrived.get()
@@ -78,6 +104,9 @@ def serve(engine: SlotEngine, requests: BinaryIO, events: BinaryIO) -> None:
             take(engine, line, events)
         for event in engine.step():
             write(events, told(event))
+        if not engine.busy or time.monotonic() - told_at >= LOAD_INTERVAL_S:
+            told_at = time.monotonic()
+            write(events, Load(**asdict(engine.use())))
 
 
 def read(requests: BinaryIO, arrived: "queue.SimpleQueue[Line | None]") -> None:
@@ -98,13 +127,27 @@ def take(engine: SlotEngine, line: Line, events: BinaryIO) -> None:
             write(events, End(line.id, "too_long"))
         except QueueFullError:
             write(events, End(line.id, "queue_full"))
+        except BadConstraintError as error:
+            write(events, End(line.id, "bad_constraint", detail=str(error)[:DETAIL_CHARS_MAX]))
+        except ValueError as error:  # of Sampling
+            write(events, End(line.id, "bad_sampling", detail=str(error)))
 
 
 def job_of(line: Submit) -> Job:
     """Return the engine's job, its deadline on this process's clock."""
     deadline_s = time.monotonic() + line.deadline_ms / 1000
-    sampling = Sampling(line.temperature, line.top_p, line.seed)
-    return Job(line.id, line.prompt, line.max_tokens, sampling, line.stops, deadline_s, line.head_tokens)
+    sampling = Sampling(line.temperature, line.top_p, line.seed, line.top_k, line.repetition_penalty)
+    constraint = Constraint(line.constraint_kind, line.constraint) if line.constraint_kind else None
+    return Job(
+        line.id,
+        line.prompt,
+        line.max_tokens,
+        sampling,
+        line.stops,
+        deadline_s,
+        line.head_tokens,
+        constraint,
+    )
 
 
 def told(event: Event) -> Line:

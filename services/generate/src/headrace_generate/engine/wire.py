@@ -4,12 +4,28 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Outcome = Literal["stop", "length", "cancelled", "expired", "too_long", "queue_full"]
+Outcome = Literal[
+    "stop",
+    "length",
+    "cancelled",
+    "expired",
+    "constraint_failed",
+    "too_long",
+    "queue_full",
+    "bad_constraint",
+    "bad_sampling",
+]
+
+
+LOAD_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """How to open a model. `folder` is an imported ONNX folder; bounds are in slots, tokens and jobs."""
+    """How to open a model. `folder` is an imported ONNX folder; bounds are in slots, tokens and jobs.
+
+    `cores` are those that the process keeps to, all that it was given if empty.
+    """
 
     folder: str
     end_tokens: tuple[int, ...]
@@ -18,6 +34,8 @@ class EngineConfig:
     threads: int = 2
     waiting_max: int = 256
     prefill_chunk_tokens: int = 128
+    head_tokens_max: int = 1024
+    cores: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,10 @@ class Submit:
     seed: int = 0
     stops: tuple[str, ...] = ()
     head_tokens: int = 0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    constraint_kind: Literal["", "json_schema", "regex"] = ""
+    constraint: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,13 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Unusable:
+    """The model cannot be run; `detail` says why and what to do. The process ends."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
 class Text:
     """Text that a generation has added."""
 
@@ -59,17 +88,33 @@ class Text:
 
 @dataclass(frozen=True)
 class End:
-    """The last word on a generation; a request that was not taken has no tokens."""
+    """The last word on a generation; a request that was not taken has no tokens, and `detail` may say why."""
 
     id: str
     outcome: Outcome
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    detail: str = ""
 
 
-Line = Submit | Cancel | Ready | Text | End
-_KINDS: dict[str, type[Line]] = {kind.__name__.lower(): kind for kind in (Submit, Cancel, Ready, Text, End)}
+@dataclass(frozen=True)
+class Load:
+    """How much of the engine is taken, told at most every LOAD_INTERVAL_S while it works and when it falls idle."""
+
+    slots: int
+    slots_max: int
+    tokens: int
+    tokens_reserved: int
+    tokens_max: int
+    head_tokens: int
+    waiting: int
+
+
+Line = Submit | Cancel | Ready | Unusable | Text | End | Load
+_KINDS: dict[str, type[Line]] = {
+    kind.__name__.lower(): kind for kind in (Submit, Cancel, Ready, Unusable, Text, End, Load)
+}
 
 
 def encode(line: Line) -> bytes:

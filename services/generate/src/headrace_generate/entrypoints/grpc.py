@@ -20,7 +20,7 @@ from headrace_runtime import Rpc, current_call
 from headrace_generate.adapters.facts import STYLES, citation_of, sum_of
 from headrace_generate.adapters.served_models import ServedModels
 from headrace_generate.answering import TermStatistics
-from headrace_generate.domain import Attempt, CitedSpan, Draft, Origin, Query
+from headrace_generate.domain import Attempt, CitedSpan, Draft, Origin, OutputConstraint, Query
 from headrace_generate.entrypoints.messages import passages_of
 from headrace_generate.ports import Journal, Progress, Rails
 
@@ -28,6 +28,12 @@ Answer = Callable[[Query, Progress], Awaitable[Attempt]]
 Context = grpc.aio.ServicerContext[Any, Any]
 FULL_NAME = pb.DESCRIPTOR.services_by_name["GenerateService"].full_name
 PROGRESS_WAITING_MAX = 1024
+NO_ANSWER_IN_FORM = {
+    "output_unsupported": "what the model wrote in the form asked for does not stand in the documents",
+    "engine_bad_constraint": "the constraint cannot be read, or nothing could fulfil it",
+    "engine_constraint_failed": "the constraint took more than the engine allows for it",
+    "constraint_not_offered": "this model offers no such constraint",
+}
 
 
 class GenerateServicer(pb_grpc.GenerateServiceServicer):
@@ -77,6 +83,8 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
         return pb.InfoResponse(models=models, default_model=catalogue.default)
 
     async def _completed(self, query: Query, attempt: Attempt) -> pb.Completed:
+        if attempt.reason in NO_ANSWER_IN_FORM:
+            raise Refused(NO_ANSWER_IN_FORM[attempt.reason], reason=attempt.reason)
         if attempt.draft is None:
             raise Unavailable(f"attempt {attempt.number} was the last: {attempt.reason}")
         draft = attempt.draft
@@ -125,7 +133,18 @@ def query_of(request: pb.GenerateRequest) -> Query:
         statistics=TermStatistics(),
         origin=origin,
         model=request.model,
+        constraint=_constraint_of(request),
     )
+
+
+def _constraint_of(request: pb.GenerateRequest) -> OutputConstraint | None:
+    match request.WhichOneof("constraint"):
+        case "json_schema":
+            return OutputConstraint("json_schema", request.json_schema)
+        case "regex":
+            return OutputConstraint("regex", request.regex)
+        case _:
+            return None
 
 
 def rpc(*, answer: Answer, journal: Journal, rails: Rails, models: ServedModels) -> Rpc:

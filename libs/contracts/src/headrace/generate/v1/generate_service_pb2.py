@@ -26,7 +26,7 @@ from headrace.answer.v1 import answer_pb2 as headrace_dot_answer_dot_v1_dot_answ
 from headrace.retrieve.v1 import events_pb2 as headrace_dot_retrieve_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headrace/generate/v1/generate_service.proto\x12\x14headrace.generate.v1\x1a\x1fheadrace/answer/v1/answer.proto\x1a!headrace/retrieve/v1/events.proto\"\x88\x01\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12/\n\x08passages\x18\x03 \x03(\x0b\x32\x1d.headrace.retrieve.v1.Passage\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x05 \x01(\t\"\x85\x01\n\x10GenerateResponse\x12\x32\n\x08progress\x18\x01 \x01(\x0b\x32\x1e.headrace.generate.v1.ProgressH\x00\x12\x34\n\tcompleted\x18\x02 \x01(\x0b\x32\x1f.headrace.generate.v1.CompletedH\x00\x42\x07\n\x05\x65vent\"!\n\x08Progress\x12\x15\n\routput_tokens\x18\x01 \x01(\x05\"\xc6\x01\n\tCompleted\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12/\n\tcitations\x18\x02 \x03(\x0b\x32\x1c.headrace.answer.v1.Citation\x12(\n\x05style\x18\x03 \x01(\x0e\x32\x19.headrace.answer.v1.Style\x12(\n\x05usage\x18\x04 \x01(\x0b\x32\x19.headrace.answer.v1.Usage\x12\r\n\x05model\x18\x05 \x01(\t\x12\x15\n\rfinish_reason\x18\x06 \x01(\t\"\r\n\x0bInfoRequest\"R\n\x0cInfoResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.headrace.generate.v1.Model\x12\x15\n\rdefault_model\x18\x02 \x01(\t\"u\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05style\x18\x03 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\x05\x12\x19\n\x11output_tokens_max\x18\x05 \x01(\x05\x12\x0e\n\x06sha256\x18\x06 \x01(\t2\xbd\x01\n\x0fGenerateService\x12[\n\x08Generate\x12%.headrace.generate.v1.GenerateRequest\x1a&.headrace.generate.v1.GenerateResponse0\x01\x12M\n\x04Info\x12!.headrace.generate.v1.InfoRequest\x1a\".headrace.generate.v1.InfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headrace/generate/v1/generate_service.proto\x12\x14headrace.generate.v1\x1a\x1fheadrace/answer/v1/answer.proto\x1a!headrace/retrieve/v1/events.proto\"\xbe\x01\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12/\n\x08passages\x18\x03 \x03(\x0b\x32\x1d.headrace.retrieve.v1.Passage\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x05 \x01(\t\x12\x15\n\x0bjson_schema\x18\x06 \x01(\tH\x00\x12\x0f\n\x05regex\x18\x07 \x01(\tH\x00\x42\x0c\n\nconstraint\"\x85\x01\n\x10GenerateResponse\x12\x32\n\x08progress\x18\x01 \x01(\x0b\x32\x1e.headrace.generate.v1.ProgressH\x00\x12\x34\n\tcompleted\x18\x02 \x01(\x0b\x32\x1f.headrace.generate.v1.CompletedH\x00\x42\x07\n\x05\x65vent\"!\n\x08Progress\x12\x15\n\routput_tokens\x18\x01 \x01(\x05\"\xc6\x01\n\tCompleted\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12/\n\tcitations\x18\x02 \x03(\x0b\x32\x1c.headrace.answer.v1.Citation\x12(\n\x05style\x18\x03 \x01(\x0e\x32\x19.headrace.answer.v1.Style\x12(\n\x05usage\x18\x04 \x01(\x0b\x32\x19.headrace.answer.v1.Usage\x12\r\n\x05model\x18\x05 \x01(\t\x12\x15\n\rfinish_reason\x18\x06 \x01(\t\"\r\n\x0bInfoRequest\"R\n\x0cInfoResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.headrace.generate.v1.Model\x12\x15\n\rdefault_model\x18\x02 \x01(\t\"u\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05style\x18\x03 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\x05\x12\x19\n\x11output_tokens_max\x18\x05 \x01(\x05\x12\x0e\n\x06sha256\x18\x06 \x01(\t2\xbd\x01\n\x0fGenerateService\x12[\n\x08Generate\x12%.headrace.generate.v1.GenerateRequest\x1a&.headrace.generate.v1.GenerateResponse0\x01\x12M\n\x04Info\x12!.headrace.generate.v1.InfoRequest\x1a\".headrace.generate.v1.InfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.generate.v1.genera
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATEREQUEST']._serialized_start=138
-  _globals['_GENERATEREQUEST']._serialized_end=274
-  _globals['_GENERATERESPONSE']._serialized_start=277
-  _globals['_GENERATERESPONSE']._serialized_end=410
-  _globals['_PROGRESS']._serialized_start=412
-  _globals['_PROGRESS']._serialized_end=445
-  _globals['_COMPLETED']._serialized_start=448
-  _globals['_COMPLETED']._serialized_end=646
-  _globals['_INFOREQUEST']._serialized_start=648
-  _globals['_INFOREQUEST']._serialized_end=661
-  _globals['_INFORESPONSE']._serialized_start=663
-  _globals['_INFORESPONSE']._serialized_end=745
-  _globals['_MODEL']._serialized_start=747
-  _globals['_MODEL']._serialized_end=864
-  _globals['_GENERATESERVICE']._serialized_start=867
-  _globals['_GENERATESERVICE']._serialized_end=1056
+  _globals['_GENERATEREQUEST']._serialized_end=328
+  _globals['_GENERATERESPONSE']._serialized_start=331
+  _globals['_GENERATERESPONSE']._serialized_end=464
+  _globals['_PROGRESS']._serialized_start=466
+  _globals['_PROGRESS']._serialized_end=499
+  _globals['_COMPLETED']._serialized_start=502
+  _globals['_COMPLETED']._serialized_end=700
+  _globals['_INFOREQUEST']._serialized_start=702
+  _globals['_INFOREQUEST']._serialized_end=715
+  _globals['_INFORESPONSE']._serialized_start=717
+  _globals['_INFORESPONSE']._serialized_end=799
+  _globals['_MODEL']._serialized_start=801
+  _globals['_MODEL']._serialized_end=918
+  _globals['_GENERATESERVICE']._serialized_start=921
+  _globals['_GENERATESERVICE']._serialized_end=1110
 # @@protoc_insertion_point(module_scope)

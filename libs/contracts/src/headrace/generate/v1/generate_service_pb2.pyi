@@ -31,6 +31,8 @@ class GenerateRequest(_message.Message):
     PASSAGES_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     FEATURE_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request's id; the journal's key together with the tenant."""
     question: _builtins.str
@@ -39,6 +41,10 @@ class GenerateRequest(_message.Message):
     """A name of the model catalogue; empty for the default."""
     feature: _builtins.str
     """For cost by feature."""
+    json_schema: _builtins.str
+    """A JSON schema (draft 2020-12, what llguidance covers of it); the answer is a document, laid out in one line."""
+    regex: _builtins.str
+    """A regular expression (Rust syntax, without look-around); the answer matches it from end to end."""
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.Passage]:
         """The passages, best first."""
@@ -51,12 +57,16 @@ class GenerateRequest(_message.Message):
         passages: _abc.Iterable[_events_pb2.Passage] | None = ...,
         model: _builtins.str = ...,
         feature: _builtins.str = ...,
+        json_schema: _builtins.str = ...,
+        regex: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "json_schema", b"json_schema", "regex", b"regex"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "model", b"model", "passages", b"passages", "question", b"question", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "feature", b"feature", "json_schema", b"json_schema", "model", b"model", "passages", b"passages", "question", b"question", "regex", b"regex", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_constraint: _TypeAlias = _typing.Literal["json_schema", "regex"]  # noqa: Y015
+    _WhichOneofArgType_constraint: _TypeAlias = _typing.Literal["constraint", b"constraint"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_constraint) -> _WhichOneofReturnType_constraint | None: ...
 
 Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
 

@@ -1,0 +1,75 @@
+"""What is measured: how many streams, how long their prompts, how much they write, and by whom. Only values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CORES = len(os.sched_getaffinity(0))
+STREAMS, PROMPT_TOKENS = (1, 4, 16), (64, 1024)
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """All streams begin at once, each with a prompt of its own."""
+
+    prompt_tokens: int
+    streams: int
+
+    def text(self) -> str:
+        """Name the case."""
+        return f"{self.streams} x {self.prompt_tokens}"
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """How much is measured; outputs are as long for everybody, whatever the model would end on."""
+
+    cases: Sequence[Case]
+    rounds: int
+    output_tokens: int
+    perplexity_tokens: int
+
+
+FULL = Agenda([Case(prompt, streams) for prompt in PROMPT_TOKENS for streams in STREAMS], 3, 64, 4096)
+QUICK = Agenda([Case(64, 1), Case(64, 4)], 1, 8, 256)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Someone to measure: a script of peers/, and what it opens. `environment` is empty for this one's own."""
+
+    name: str
+    script: str
+    model: str  # a body of ours, or `gguf` for the file itself
+    environment: str = ""
+    ours: bool = False
+
+
+CONTENDERS = (
+    Contender("headrace q4x", "headrace_peer", "q4x", ours=True),
+    Contender("headrace int8", "headrace_peer", "int8", ours=True),
+    Contender("headrace w8a8", "headrace_peer", "w8a8", ours=True),
+    Contender("openvino-genai", "openvino_peer", "gguf", "openvino"),
+    Contender("onnxruntime-genai", "genai_peer", "q4x", "genai"),
+    Contender("llama.cpp", "llama_cpp_peer", "gguf", "llama_cpp"),
+)
+
+REQUIREMENTS: Mapping[str, Sequence[str]] = {
+    "openvino": ("openvino-genai==2026.4.1.0", "numpy"),
+    "genai": ("onnxruntime-genai==0.18.0", "numpy"),
+    "llama_cpp": ("llama-cpp-python==0.3.36", "--no-binary", "llama-cpp-python", "numpy"),
+}
+"""Peers with an environment of their own. llama.cpp is built from its sdist, for this very CPU: 15 minutes or more."""
+
+SETTINGS: Mapping[str, str] = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "OPENVINO_TELEMETRY_OPT_OUT": "1",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONWARNINGS": "ignore",
+    "OMP_NUM_THREADS": str(CORES),
+}
+BUILD_SETTINGS: Mapping[str, str] = {"CMAKE_ARGS": "-DGGML_NATIVE=ON"}
+QUALITY_MAX = 0.01
+"""The most that a body's divergence from float32 may be for its speed to count as of equal quality."""

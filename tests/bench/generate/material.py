@@ -1,0 +1,139 @@
+"""What everybody works on: the shipped model's GGUF file, its folders by body, and prompts of the documentation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from headrace_inference.gguf_import import import_gguf
+from headrace_inference.onnx_session import open_session
+from headrace_inference.sources import fetch_files, installer_fetch
+from headrace_inference.store import ModelStore
+from tokenizers import Tokenizer
+
+MODEL = "smollm2-135m-instruct"
+DOCS = Path(__file__).parents[3] / "docs"
+NO_END = 3  # a token that never comes: everybody writes to the last
+WINDOW_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Material:
+    """`gguf` is the source; `folders` hold imports by body, and those with logits of every position under `all-*`."""
+
+    place: Path
+    gguf: Path
+
+    def folder(self, body: str, *, all_logits: bool = False) -> Path:
+        """Return an import, made on first use; a `genai_config.json` lies beside it for onnxruntime-genai."""
+        folder = self.place / f"{'all-' if all_logits else ''}{body}"
+        if not (folder / "genai_config.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            exact = body == "float"  # activations in float32: what the others are compared with
+            facts = import_gguf(
+                self.gguf, folder, "q4x" if exact else body, accuracy_level=1 if exact else 4, all_logits=all_logits
+            )
+            (folder / "genai_config.json").write_text(json.dumps(_genai_config(facts)), "utf-8")
+        return folder
+
+    def prompts(self, count: int, tokens: int) -> list[list[int]]:
+        """Return prompts that begin at different places of the documentation, so that nothing is shared."""
+        ids = self._ids()
+        return [ids[at * 1201 % (len(ids) - tokens) :][:tokens] for at in range(count)]
+
+    def logits(self, body: str, tokens: int) -> tuple[np.ndarray, list[int]]:
+        """Return log-probabilities after every token of the documentation's beginning, and the tokens that follow."""
+        session = open_session(self.folder(body, all_logits=True) / "model.onnx", intra_op_threads=2)
+        ids, rows, following = self._ids(), [], []
+        caches = {
+            item.name: np.zeros((1, item.shape[1], 0, item.shape[3]), np.float32)
+            for item in session.get_inputs()
+            if item.name.startswith("past")
+        }
+        for start in range(0, tokens, WINDOW_TOKENS):
+            window = ids[start : start + min(WINDOW_TOKENS, tokens - start) + 1]
+            feeds = {"input_ids": np.array([window[:-1]]), "attention_mask": np.ones((1, len(window) - 1), np.int64)}
+            made = session.run(["logits"], feeds | caches)[0][0].astype(np.float64)
+            made -= made.max(axis=-1, keepdims=True)
+            rows.append(made - np.log(np.exp(made).sum(axis=-1, keepdims=True)))
+            following += window[1:]
+        return np.concatenate(rows), following
+
+    def _ids(self) -> list[int]:
+        tokenizer = Tokenizer.from_file(str(self.folder("q4x") / "tokenizer.json"))
+        text = "\n".join(path.read_text("utf-8") for path in sorted(DOCS.glob("*.md")))
+        ids: list[int] = tokenizer.encode(text).ids
+        return ids
+
+
+def prepare(place: Path) -> Material:
+    """Fetch and verify the source, once."""
+    gguf = place / "model.gguf"
+    if not gguf.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "source").mkdir()
+        files = fetch_files(ModelStore().spec(MODEL), place / "source", installer_fetch)
+        files["model.gguf"].rename(gguf)
+    return Material(place, gguf)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A body beside float32 activations: perplexity, mean divergence, and how often the likeliest token is the same."""
+
+    body: str
+    perplexity: float
+    divergence: float
+    agreement: float
+
+
+def qualities(material: Material, bodies: Sequence[str], tokens: int) -> list[Quality]:
+    """Compare bodies with the exact weights at float32 activations."""
+    reference, following = material.logits("float", tokens)
+    made = []
+    for body in ("float", *bodies):
+        rows = reference if body == "float" else material.logits(body, tokens)[0]
+        picked = rows[np.arange(len(following)), following]
+        divergence = (np.exp(reference) * (reference - rows)).sum(axis=-1).mean()
+        same = (rows.argmax(axis=-1) == reference.argmax(axis=-1)).mean()
+        made.append(Quality(body, float(np.exp(-picked.mean())), float(divergence), float(same)))
+    return made
+
+
+def _genai_config(facts: object) -> dict[str, object]:
+    shape = dict(facts["shape"])  # type: ignore[index] # the importer's own
+    cache = "%d"
+    return {
+        "model": {
+            "type": "llama",
+            "vocab_size": shape["vocabulary"],
+            "context_length": shape["context_tokens"],
+            "bos_token_id": 1,
+            "eos_token_id": NO_END,
+            "pad_token_id": 2,
+            "decoder": {
+                "session_options": {"provider_options": []},
+                "filename": "model.onnx",
+                "head_size": shape["head_width"],
+                "hidden_size": shape["hidden"],
+                "num_attention_heads": shape["heads"],
+                "num_hidden_layers": shape["layers"],
+                "num_key_value_heads": shape["kv_heads"],
+                "inputs": {
+                    "input_ids": "input_ids",
+                    "attention_mask": "attention_mask",
+                    "past_key_names": f"past_key_values.{cache}.key",
+                    "past_value_names": f"past_key_values.{cache}.value",
+                },
+                "outputs": {
+                    "logits": "logits",
+                    "present_key_names": f"present.{cache}.key",
+                    "present_value_names": f"present.{cache}.value",
+                },
+            },
+        },
+        "search": {"do_sample": False, "max_length": shape["context_tokens"], "past_present_share_buffer": True},
+    }

@@ -1,0 +1,223 @@
+"""`make soak`: the generate service at twice what it can do, for ten minutes, beside an idle process as control.
+
+First a closed loop finds the capacity; then requests come at twice that rate whatever becomes of them. Memory must stay
+bounded, whoever cannot be served must be told at once when to come back, those who are must not wait longer and longer,
+and the event loop must not stall longer than that of a process that does nothing. Writes build/soak/report.json. Exit
+code 1 when a goal is missed; with --quick only when requests went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import grpc
+from headrace.generate.v1 import generate_service_pb2 as pb
+from headrace.generate.v1 import generate_service_pb2_grpc as pb_grpc
+from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
+from headrace_runtime.grpc_calls import PRINCIPALS, RETRY_AFTER_MS, TENANT
+
+REPORT = Path(__file__).parents[2] / "build" / "soak" / "report.json"
+TEXT = "The coast has many sights. The lighthouse was finished in {year} for the World's Fair. It is made of iron."
+DEADLINE_S, CALLERS = 30.0, 8
+METADATA = ((TENANT, "soak"), (PRINCIPALS, "user:soak"))
+
+
+@dataclass
+class Watched:
+    """What a process told of itself, a line a second."""
+
+    hello: dict[str, Any] = field(default_factory=dict)
+    lines: list[dict[str, float]] = field(default_factory=list)
+
+    def worst_lag_ms(self, since: int) -> float:
+        return max((line["lag_ms"] for line in self.lines[since:]), default=0.0)
+
+
+@dataclass
+class Served:
+    """What became of requests: how long the answered ones took and when they were asked, and how the others ended."""
+
+    latencies: list[tuple[float, float]] = field(default_factory=list)
+    ends: Counter[str] = field(default_factory=Counter)
+    without_hint: int = 0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure has to be."""
+
+    name: str
+    value: float
+    goal: float
+    better: str
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.goal if self.better == "higher" else self.value <= self.goal
+
+
+def main() -> int:
+    """Run, report, and say whether every goal was met."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="half a minute")
+    given = parser.parse_args()
+    seconds, finding_s = (20.0, 10.0) if given.quick else (600.0, 30.0)
+    with watching() as served, watching("--idle") as idle:
+        document, goals = asyncio.run(soak(served, idle, seconds, finding_s))
+    document["goals"] = [asdict(goal) | {"met": goal.met} for goal in goals]
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for goal in goals:
+        sign = ">=" if goal.better == "higher" else "<="
+        sys.stdout.write(f"{'ok  ' if goal.met else 'MISS'} {goal.name:36} {goal.value:>10.2f}  {sign} {goal.goal:g}\n")
+    certain = ("refused_without_hint", "other_errors")
+    return 0 if all(goal.met for goal in goals if not given.quick or goal.name in certain) else 1
+
+
+async def soak(served: Watched, idle: Watched, seconds: float, finding_s: float) -> tuple[dict[str, Any], list[Goal]]:
+    """Find the capacity, then ask for twice of it; return the report and its goals."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{served.hello['port']}") as channel:
+        stub = pb_grpc.GenerateServiceStub(channel)
+        await warm_up(stub)
+        capacity = await find_capacity(stub, finding_s)
+        lines, idle_lines = len(served.lines), len(idle.lines)
+        found = await overrun(stub, 2 * capacity, seconds)
+    memory = [line["rss_mb"] for line in served.lines[lines:]]
+    early, late = p99_of_thirds(found.latencies, seconds)
+    quarter = max(1, len(memory) // 4)
+    growth = median(memory[-quarter:]) / median(memory[:quarter]) if memory else 0.0
+    lag, idle_lag = served.worst_lag_ms(lines), idle.worst_lag_ms(idle_lines)
+    goals = [
+        Goal("memory_end_of_begin", growth, 1.05, "lower"),
+        Goal("refused_requests", found.ends["RESOURCE_EXHAUSTED"], 1, "higher"),
+        Goal("refused_without_hint", found.without_hint, 0, "lower"),
+        Goal(
+            "other_errors", sum(found.ends.values()) - found.ends["OK"] - found.ends["RESOURCE_EXHAUSTED"], 0, "lower"
+        ),
+        Goal("answered_of_capacity", found.ends["OK"] / seconds / capacity, 0.9, "higher"),
+        Goal("p99_last_third_of_first", late / early if early else 0.0, 1.2, "lower"),
+        Goal("worst_stall_of_idle_loop", lag / max(idle_lag, 1.0), 1.0, "lower"),
+    ]
+    names = ("onnxruntime", "grpcio", "headrace-generate")
+    row = {
+        "capacity_per_s": capacity,
+        "asked_per_s": 2 * capacity,
+        "seconds": seconds,
+        "ends": dict(found.ends),
+        "p99_first_third_s": early,
+        "p99_last_third_s": late,
+        "stall_ms": lag,
+        "idle_stall_ms": idle_lag,
+        "rss_mb_max": max(memory, default=0.0),
+    }
+    versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+    return {"versions": versions, "cores": os.cpu_count(), "rows": [row]}, goals
+
+
+async def warm_up(stub: Any) -> None:
+    """Ask until the first answer: the model is loaded and imported by then."""
+    for _ in range(300):
+        seen = Served()
+        await ask(stub, 0, seen, timeout_s=120)
+        if seen.ends["OK"]:
+            return
+        await asyncio.sleep(1)
+    raise SystemExit(f"no answer came: {dict(seen.ends)}")
+
+
+async def find_capacity(stub: Any, seconds: float) -> float:
+    """Return the answers a second that a closed loop of a few callers gets."""
+    seen, until = Served(), time.monotonic() + seconds
+
+    async def caller(number: int) -> None:
+        while time.monotonic() < until:
+            await ask(stub, number, seen)
+
+    began = time.monotonic()
+    await asyncio.gather(*(caller(number) for number in range(CALLERS)))
+    return seen.ends["OK"] / (time.monotonic() - began)
+
+
+async def overrun(stub: Any, per_second: float, seconds: float) -> Served:
+    """Ask at a fixed rate, however many are under way."""
+    seen, tasks, began = Served(), set(), time.monotonic()
+    for number in range(int(per_second * seconds)):
+        await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))
+        task = asyncio.create_task(ask(stub, number, seen))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    seen.latencies = [(at - began, taken) for at, taken in seen.latencies]
+    return seen
+
+
+async def ask(stub: Any, number: int, seen: Served, timeout_s: float = DEADLINE_S) -> None:
+    """Make one request, with a passage of its own."""
+    text = TEXT.format(year=1800 + number % 200)
+    passage = retrieve_pb2.Passage(document="sights.md", version=1, chunk_id="c1", end=len(text), text=text)
+    request = pb.GenerateRequest(
+        request_id=f"s{time.monotonic_ns()}-{number}", question="When was the lighthouse finished?", passages=[passage]
+    )
+    began = time.monotonic()
+    try:
+        async for _ in stub.Generate(request, timeout=timeout_s, metadata=METADATA):
+            pass
+    except grpc.aio.AioRpcError as error:
+        seen.ends[error.code().name] += 1
+        if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            seen.without_hint += RETRY_AFTER_MS not in dict(error.trailing_metadata() or ())
+        return
+    seen.ends["OK"] += 1
+    seen.latencies.append((began, time.monotonic() - began))
+
+
+def p99_of_thirds(latencies: list[tuple[float, float]], seconds: float) -> tuple[float, float]:
+    """Return the 99th percentile of requests asked in the first third of the time, and in the last."""
+    thirds = (
+        sorted(taken for at, taken in latencies if first <= at / seconds < last)
+        for first, last in ((0.0, 1 / 3), (2 / 3, 1.01))
+    )
+    early, late = (each[int(0.99 * (len(each) - 1))] if each else 0.0 for each in thirds)
+    return early, late
+
+
+@contextmanager
+def watching(*arguments: str) -> Any:
+    """Run a process that tells of itself; end it with the block."""
+    command = [sys.executable, str(Path(__file__).with_name("served.py")), *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        watched = Watched()
+        said = (line for line in process.stdout if line.startswith(('{"port"', '{"lag_ms"')))
+        watched.hello = json.loads(next(said))
+
+        def listen() -> None:
+            for line in said:
+                watched.lines.append(json.loads(line))
+
+        threading.Thread(target=listen, daemon=True).start()
+        try:
+            yield watched
+        finally:
+            process.stdin.close()
+            process.terminate() if "--idle" in arguments else process.wait(60)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
