@@ -5,6 +5,7 @@ A service is `run(Settings, build)`; what it does with messages and calls is its
 
 from headrace_runtime.blobs import open_blobs
 from headrace_runtime.budgets import DeclaredBudget
+from headrace_runtime.circuit_breaker import BreakerPolicy, CircuitBreaker, CircuitOpen, Verdict
 from headrace_runtime.configuration import Configured
 from headrace_runtime.context import CallContext, current_call
 from headrace_runtime.grpc_client import Peer
@@ -29,9 +30,12 @@ __all__ = [
     "EVERYONE",
     "EXIT_CANNOT_BIND",
     "BlobSettings",
+    "BreakerPolicy",
     "Build",
     "CallContext",
     "Chassis",
+    "CircuitBreaker",
+    "CircuitOpen",
     "Configured",
     "DeclaredBudget",
     "EmbeddedTokens",
@@ -46,6 +50,7 @@ __all__ = [
     "TelemetrySettings",
     "Tenant",
     "Tenants",
+    "Verdict",
     "call_of",
     "current_call",
     "end_request",

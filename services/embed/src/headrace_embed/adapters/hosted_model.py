@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 import numpy as np
 from headrace_errors import InvalidMessage, Overloaded, Unavailable
-from headrace_inference.circuit_breaker import CircuitBreaker
 from headrace_inference.embedding import Embedded
 from headrace_inference.encoder import EmbeddingModel, Role
 from headrace_inference.manifest import Endpoint, ModelSpec
 from headrace_inference.model_folder import identity_of
+from headrace_runtime import CircuitBreaker
 from numpy.typing import NDArray
 
 from headrace_embed.domain import Priority, slices

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -14,10 +13,11 @@ from headrace_errors import Refused
 from headrace_inference.chat import ChatEncoder
 from headrace_inference.model_folder import ModelFolder
 from headrace_inference.store import ModelStore, Progress
+from headrace_runtime import CircuitBreaker
 from headrace_telemetry import get_logger
 
 from headrace_generate import metrics
-from headrace_generate.adapters.circuit_breaker import BreakerPolicy, BreakingEngine
+from headrace_generate.adapters.breaking_engine import BreakingEngine, verdict_of
 from headrace_generate.adapters.engine_process import EngineProcess
 from headrace_generate.adapters.local_engine import LocalEngine
 from headrace_generate.adapters.null_engine import NullEngine
@@ -46,8 +46,8 @@ class ServedModels:
         self._sha256: dict[str, str] = {}
         for card in catalogue.models:
             if card.kind == "openai":
-                engine = BreakingEngine(self._hosted_engine(card), card.name, time.monotonic, BreakerPolicy())
-                self._serve(card, engine)
+                breaker = CircuitBreaker(card.name, judge=verdict_of)
+                self._serve(card, BreakingEngine(self._hosted_engine(card), breaker))
             elif card.kind == "null":
                 self._serve(card, NullEngine(settings.null_run_log, delay_s=settings.null_delay_s))
 
