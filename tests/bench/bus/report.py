@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from bench.bus.cases import HOPS, JOURNAL, PLATFORM, RATE_OF_LATENCIES, Case, Setup
 from bench.bus.cpu import BROKER, DATABASE, GENERATOR, Cores, chain_cores, limit_of
 from bench.bus.pacing import Measured
-
-Better = Literal["higher", "lower"]
+from bench.goals import Goal
 
 
 @dataclass(frozen=True)
@@ -48,23 +47,6 @@ class Row:
         shape = asdict(self.case.setup) | {"per_second": self.case.per_second}
         seen = asdict(self.measured) | {"rate_missed": self.measured.missed}
         return shape | seen | {"cpu_s_per_thousand": self.cpu_s_per_thousand(), "cores": dict(self.cores)}
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a figure has to be; one that could not be had is a miss."""
-
-    name: str
-    value: float | None
-    goal: float
-    better: Better = "higher"
-
-    @property
-    def met(self) -> bool:
-        """Whether the value is good enough."""
-        if self.value is None:
-            return False
-        return self.value >= self.goal if self.better == "higher" else self.value <= self.goal
 
 
 def median_of(rounds: Sequence[Row]) -> Row:
@@ -123,7 +105,7 @@ def write_report(path: Path, rows: Sequence[Row], goals: Sequence[Goal], version
         "rows": [row.as_json() for row in in_the_middle],
         "rounds": [row.as_json() for row in rows],
         "limits": limits_of(in_the_middle),
-        "goals": [asdict(goal) | {"met": goal.met} for goal in goals],
+        "goals": [goal.as_json() for goal in goals],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -136,11 +118,7 @@ def print_table(rows: Sequence[Row], goals: Sequence[Goal]) -> None:
     )
     lines = [head, *(row.text() for row in rows), "", "what limits a chain at full load:"]
     lines += [f"{name}  {limit}" for name, limit in limits_of(rows).items()] + [""]
-    for goal in goals:
-        sign = ">=" if goal.better == "higher" else "<="
-        lines.append(
-            f"{'ok  ' if goal.met else 'MISS'} {goal.name:38} {_number(goal.value, 3):>9}  {sign} {goal.goal:g}"
-        )
+    lines += [goal.text() for goal in goals]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -1,7 +1,8 @@
 """`make bench-embed`: texts to vectors, ours beside what a user would pick instead, from strings, on the same cores.
 
-Peers get environments of their own (build/bench/embed), the same weights and the same texts. Everybody runs alone,
-warmed up, in rounds of which the second goes backwards; vectors are compared with float32 computed one text at a time.
+Peers get environments of their own (build/bench/environments), the same weights and the same texts. Everybody runs
+alone, warmed up, in rounds of which the second goes backwards; vectors are compared with float32 computed one text at a
+time.
 Writes build/bench/embed.json. Exit code 1 when a goal is missed or a peer is missing; with --quick never.
 """
 
@@ -26,8 +27,9 @@ from bench.embed.contenders import CORES, Contender, contenders
 from bench.embed.material import Material, prepare
 from bench.embed.peak import gemm_gflops
 from bench.embed.report import Row, goals_of, medians, middle, print_table, write_report
-from bench.embed.stand import PeerMissing, install, running
+from bench.embed.stand import python_of, started
 from bench.embed.texts import Load, loads
+from bench.peer_process import PeerMissing
 from headrace_inference.host import this_host
 from headrace_inference.onnx_encoder import OnnxEncoder
 
@@ -64,17 +66,16 @@ class Bench:
         if contender.name in self.missing or contender.environment in self.missing:
             return
         try:
-            environment = contender.environment
-            python = install(environment, PLACE / "environments") if environment else Path(sys.executable)
+            python = python_of(contender)
         except PeerMissing as missing:
             self.missing[contender.environment] = str(missing)
             return
         try:
-            with running(contender, python, PLACE) as process:
+            with started(contender, python, PLACE) as process:
                 self.versions[contender.script.removesuffix("_peer")] = process.versions
-                process.embed(_file("warm"))
+                process.ask({"texts": str(_file("warm")), "vectors": None})
                 for load in self.loads:
-                    times = process.embed(_file(load.name), PLACE / "vectors.npy")
+                    times = process.ask({"texts": str(_file(load.name)), "vectors": str(PLACE / "vectors.npy")})
                     self._note(contender, load, times)
         except PeerMissing as missing:
             self.missing[contender.name] = str(missing)

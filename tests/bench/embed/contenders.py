@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.embed.material import FLOAT_GRAPH, INT8_GRAPH, Material
+from headrace_inference.host import this_host
 
 Side = Literal["ours", "served", "peer"]
-CORES = len(os.sched_getaffinity(0))
+CORES = this_host().cores
 
 REQUIREMENTS: Mapping[str, Sequence[str]] = {
     "fastembed": ("fastembed>=0.7",),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.embed.contenders import Side
+from bench.goals import Goal
 
 COSINE_MIN = {False: 0.999, True: 0.99}
 """Least mean cosine to the reference, of float32 and of what calls itself quantised: what is below is no peer."""
@@ -44,23 +45,6 @@ class Row:
             f"{self.name:<44}{self.load:<9}{self.tokens_per_s:>9,.0f}{self.texts_per_s:>9,.0f}"
             f"{self.cpu_us_per_token:>9.1f}   {cosine}"
         )
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A figure and what it should be."""
-
-    name: str
-    value: float | None
-    goal: float
-    better: str = "higher"
-
-    @property
-    def met(self) -> bool:
-        """Whether it is so; what could not be measured is not."""
-        if self.value is None:
-            return False
-        return self.value >= self.goal if self.better == "higher" else self.value <= self.goal
 
 
 def medians(rows: Iterable[Row]) -> list[Row]:
@@ -103,7 +87,7 @@ def write_report(path: Path, rounds: Sequence[Row], goals: Sequence[Goal], facts
     document = dict(facts) | {
         "rows": [asdict(row) | {"good": row.good} for row in medians(rounds)],
         "rounds": [asdict(row) for row in rounds],
-        "goals": [asdict(goal) | {"met": goal.met} for goal in goals],
+        "goals": [goal.as_json() for goal in goals],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -115,9 +99,7 @@ def print_table(rows: Sequence[Row], goals: Sequence[Goal], facts: Mapping[str, 
     ranked = sorted(rows, key=lambda row: (row.load, -row.tokens_per_s))
     lines = [head, *(row.text() for row in ranked), "", f"GFLOP/s of this host: {facts['gemm_gflops']}"]
     lines += [f"missing: {name}: {why}" for name, why in facts["missing"].items()]
-    for goal in goals:
-        sign, value = ">=" if goal.better == "higher" else "<=", "-" if goal.value is None else f"{goal.value:.3f}"
-        lines.append(f"{'ok  ' if goal.met else 'MISS'} {goal.name:40} {value:>8}  {sign} {goal.goal:.3g}")
+    lines += [goal.text() for goal in goals]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # `bench` is a folder of tes
 from bench.generate.cases import CONTENDERS, FULL, QUICK, Agenda, Case, Contender
 from bench.generate.material import Material, prepare, qualities
 from bench.generate.report import Row, goals_of, print_table, row_of, write_report
-from bench.generate.stand import PeerMissing, Running, python_of, running
+from bench.generate.stand import started
+from bench.peer_process import PeerMissing, PeerProcess
 
 BUILD = Path(__file__).parents[3] / "build" / "bench"
 REPORT, PLACE = BUILD / "generate.json", BUILD / "generate"
@@ -65,9 +66,9 @@ class Bench:
             return
         model = self.material.gguf if contender.model == "gguf" else self.material.folder(contender.model)
         try:
-            with running(contender, python_of(contender, PLACE), model, PLACE) as process:
+            with started(contender, model, PLACE) as process:
                 self.versions |= process.versions
-                process.generate(self.material.prompts(1, 64), 4)  # the first run of everybody is slow
+                _generate(process, self.material.prompts(1, 64), 4)  # the first run of everybody is slow
                 for case in self._agenda.cases:
                     self._measure(contender, case, process)
                     _say(f"round {number + 1} of {self._agenda.rounds}  {self.rows[-1].text()}")
@@ -75,9 +76,9 @@ class Bench:
             self.missing[contender.name] = str(error)
             _say(f"{contender.name} is missing: {error}")
 
-    def _measure(self, contender: Contender, case: Case, process: Running) -> None:
+    def _measure(self, contender: Contender, case: Case, process: PeerProcess) -> None:
         prompts = self.material.prompts(case.streams, case.prompt_tokens)
-        answer = process.generate(prompts, self._agenda.output_tokens)
+        answer = _generate(process, prompts, self._agenda.output_tokens)
         if contender.ours:
             self._compare_with_alone(contender, case, process, prompts, answer)
         reference = self._reference.get(case) or answer["tokens"]
@@ -87,16 +88,20 @@ class Bench:
         self,
         contender: Contender,
         case: Case,
-        process: Running,
+        process: PeerProcess,
         prompts: Sequence[list[int]],
         answer: Mapping[str, Any],
     ) -> None:
         """Count outputs that are others than those of lone runs; these are made once."""
         alone = self._alone.setdefault(contender.name, {})
         if case not in alone:
-            alone[case] = [process.generate([prompt], self._agenda.output_tokens)["tokens"][0] for prompt in prompts]
+            alone[case] = [_generate(process, [prompt], self._agenda.output_tokens)["tokens"][0] for prompt in prompts]
         self._reference.setdefault(case, alone[case])
         self.differences += sum(one != other for one, other in zip(answer["tokens"], alone[case], strict=True))
+
+
+def _generate(process: PeerProcess, prompts: Sequence[Sequence[int]], output_tokens: int) -> Mapping[str, Any]:
+    return process.ask({"prompts": prompts, "output_tokens": output_tokens})
 
 
 def _say(text: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-CORES = len(os.sched_getaffinity(0))
+from headrace_inference.host import this_host
+
+CORES = this_host().cores
 STREAMS, PROMPT_TOKENS = (1, 4, 16), (64, 1024)
 
 

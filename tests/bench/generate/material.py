@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from headrace_inference.gguf_import import import_gguf
@@ -74,9 +75,8 @@ def prepare(place: Path) -> Material:
     gguf = place / "model.gguf"
     if not gguf.exists():
         place.mkdir(parents=True, exist_ok=True)
-        (place / "source").mkdir()
-        files = fetch_files(ModelStore().spec(MODEL), place / "source", installer_fetch)
-        files["model.gguf"].rename(gguf)
+        with TemporaryDirectory(dir=place) as work:
+            fetch_files(ModelStore().spec(MODEL), Path(work), installer_fetch)["model.gguf"].rename(gguf)
     return Material(place, gguf)
 
 

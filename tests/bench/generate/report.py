@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
-from bench.generate.cases import CORES, QUALITY_MAX, Case, Contender
+from bench.generate.cases import QUALITY_MAX, Case, Contender
 from bench.generate.material import Quality
+from bench.goals import Goal
+from headrace_inference.host import this_host
 
 SPEEDUP = 1.2
 
@@ -36,23 +38,6 @@ class Row:
         """Return the row of the table."""
         numbers = f"{self.first_ms:>10.0f}{self.decode_per_s:>10.1f}{self.total_per_s:>10.1f}{self.per_cpu_s:>11.1f}"
         return f"{self.contender:<20}{self.case.text():>10}{numbers}{self.agreement:>11.2f}"
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a figure has to be; one that could not be had is a miss."""
-
-    name: str
-    value: float | None
-    goal: float
-    better: Literal["higher", "lower"] = "higher"
-
-    @property
-    def met(self) -> bool:
-        """Whether the value is good enough."""
-        if self.value is None:
-            return False
-        return self.value >= self.goal if self.better == "higher" else self.value <= self.goal
 
 
 def row_of(contender: Contender, case: Case, answer: Mapping[str, Any], reference: Sequence[Sequence[int]]) -> Row:
@@ -112,28 +97,18 @@ def write_report(
     versions: Mapping[str, str],
     missing: Mapping[str, str],
 ) -> None:
-    """Write `versions`, `machine`, `rows` (medians), `rounds`, `quality`, `missing` peers and `goals`."""
+    """Write `versions`, `host`, `rows` (medians), `rounds`, `quality`, `missing` peers and `goals`."""
     document = {
         "versions": dict(versions),
-        "machine": machine(),
+        "host": asdict(this_host()),
         "rows": [asdict(row) for row in medians(rows)],
         "rounds": [asdict(row) for row in rows],
         "quality": [asdict(one) for one in quality],
         "missing": dict(missing),
-        "goals": [asdict(goal) | {"met": goal.met} for goal in goals],
+        "goals": [goal.as_json() for goal in goals],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
-def machine() -> dict[str, Any]:
-    """Tell the CPU and those of its abilities that decide kernels."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    told = dict(line.split(":", 1) for line in lines if ":" in line)
-    named = {key.strip(): value.strip() for key, value in told.items()}
-    deciding = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")
-    flags = [flag for flag in deciding if flag in named.get("flags", "").split()]
-    return {"cpu": named.get("model name", ""), "cores": CORES, "flags": flags}
 
 
 def print_table(
@@ -147,8 +122,5 @@ def print_table(
     lines += ["", f"{'':<10}{'perplexity':>12}{'divergence':>12}{'same token':>12}"]
     lines += [f"{q.body:<10}{q.perplexity:>12.3f}{q.divergence:>12.5f}{q.agreement:>12.4f}" for q in quality]
     lines += ["", *(f"missing: {name}: {why}" for name, why in missing.items())]
-    for goal in goals:
-        value = "-" if goal.value is None else f"{goal.value:.3f}"
-        sign = ">=" if goal.better == "higher" else "<="
-        lines.append(f"{'ok  ' if goal.met else 'MISS'} {goal.name:38} {value:>9}  {sign} {goal.goal:g}")
+    lines += [goal.text() for goal in goals]
     sys.stdout.write("\n".join(lines) + "\n")

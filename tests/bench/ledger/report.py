@@ -6,11 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.bus.report import Goal
+from bench.goals import Goal
 from bench.ledger.agenda import PACE_MS
 
 Row = dict[str, Any]
@@ -44,7 +43,7 @@ def write_report(
         "in_process": "book and reserve run meter's code in this benchmark's processes, without Kafka's client or gRPC",
         "rows": list(rows),
         "rounds": list(rounds),
-        "goals": [asdict(goal) | {"met": goal.met} for goal in goals],
+        "goals": [goal.as_json() for goal in goals],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -60,11 +59,7 @@ def best_of(rounds: Sequence[Row]) -> list[Row]:
 
 def print_table(rows: Sequence[Row], goals: Sequence[Goal]) -> None:
     """Print a line a row, and the goals."""
-    lines = [text(row) for row in rows] + [""]
-    for goal in goals:
-        sign = ">=" if goal.better == "higher" else "<="
-        value = "-" if goal.value is None else f"{goal.value:.2f}"
-        lines.append(f"{'ok  ' if goal.met else 'MISS'} {goal.name:56} {value:>9}  {sign} {goal.goal:g}")
+    lines = [*(text(row) for row in rows), "", *(goal.text() for goal in goals)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

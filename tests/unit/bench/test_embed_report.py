@@ -1,8 +1,9 @@
 """What the embedding benchmark concludes: only good vectors count, and no goal is beyond what the host can do."""
 
 import pytest
-from bench.embed.report import Goal, Row, goals_of, medians
+from bench.embed.report import Row, goals_of, medians
 from bench.embed.texts import loads
+from bench.goals import Goal
 
 NO_LIMIT = {"float32": 1e9, "int8": 1e9}
 

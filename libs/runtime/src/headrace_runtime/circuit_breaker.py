@@ -44,7 +44,7 @@ class CircuitOpen(Unavailable):
 
 
 def verdict_of(error: BaseException) -> Verdict:
-    """Judge by the taxonomy: Unavailable is a failure, other expected errors are answers, bugs and cancellations neither."""
+    """Judge by the taxonomy: Unavailable is a failure, other expected errors are answers, and bugs nothing."""
     if isinstance(error, Unavailable):
         return "failed"
     return "answered" if isinstance(error, HeadraceError) else "nothing"
