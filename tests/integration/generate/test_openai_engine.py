@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from headrace_generate.adapters.openai_engine import OpenAiEngine
 from headrace_generate.catalogue import ModelCard
-from headrace_generate.domain import AttemptFailed, Message, TokenUse, Written
+from headrace_generate.domain import AttemptFailed, Message, OutputConstraint, TokenUse, Written
 from headrace_generate.ports import ModelCall
 from headrace_testkit.hostile_provider import USAGE_LIES, hostile_provider
 
@@ -18,10 +18,10 @@ def card(base_url: str, **changes) -> ModelCard:
     return ModelCard.model_validate({"context_tokens": 4096, "output_tokens_max": 50, **fields, **changes})
 
 
-async def ask(base_url: str, *, seconds: float = 20, **changes) -> Written:
+async def ask(base_url: str, *, seconds: float = 20, constraint: OutputConstraint | None = None, **changes) -> Written:
     model = card(base_url, **changes)
     engine, deadline = OpenAiEngine(model), datetime.now(UTC) + timedelta(seconds=seconds)
-    call = ModelCall("attempt-1", "request-1", 1, MESSAGES, model.output_tokens_max, deadline)
+    call = ModelCall("attempt-1", "request-1", 1, MESSAGES, model.output_tokens_max, deadline, constraint)
     try:
         return await engine.generate(call, lambda _tokens: None)
     finally:
@@ -104,3 +104,30 @@ async def test_a_provider_that_is_not_there_is_unreachable():
     with pytest.raises(AttemptFailed) as failed:
         await ask("http://127.0.0.1:9/v1")
     assert (failed.value.reason, failed.value.used) == ("provider_unreachable", TokenUse())
+
+
+async def test_a_schema_is_asked_for_in_the_providers_way():
+    """As `response_format`."""
+    with hostile_provider("reply") as provider:
+        await ask(provider.base_url, constraint=OutputConstraint("json_schema", '{"type": "object"}'))
+    (call,) = provider.calls
+    schema = {"name": "answer", "strict": True, "schema": {"type": "object"}}
+    assert call["body"]["response_format"] == {"type": "json_schema", "json_schema": schema}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "reason"),
+    [
+        ("json_schema", "{", "engine_bad_constraint"),
+        ("json_schema", "[" * 50_000, "engine_bad_constraint"),
+        ("json_schema", "7", "engine_bad_constraint"),
+        ("regex", "[0-9]+", "constraint_not_offered"),
+    ],
+)
+async def test_a_form_that_no_provider_could_take_is_the_callers_mistake(kind, text, reason):
+    """Nobody is asked, another attempt is of no use, and it says nothing of the provider."""
+    with hostile_provider("reply") as provider:
+        with pytest.raises(AttemptFailed) as failed:
+            await ask(provider.base_url, constraint=OutputConstraint(kind, text))
+        assert provider.calls == []
+    assert (failed.value.reason, failed.value.retry) == (reason, False)

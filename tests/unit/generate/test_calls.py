@@ -26,3 +26,20 @@ async def test_a_name_in_any_script_goes_as_far_as_a_header_does():
     """255 bytes of UTF-8."""
     set_current_call(CALL)
     assert query_of(pb.GenerateRequest(request_id="問" * 85, question="Why?")).request_id == "問" * 85
+
+
+@pytest.mark.parametrize("form", ["json_schema", "regex"])
+async def test_a_form_is_bounded(form):
+    """64 KiB: past it nothing is compiled, reserved or asked."""
+    set_current_call(CALL)
+    asked = {"request_id": "r1", "question": "Why?"}
+    assert query_of(pb.GenerateRequest(**asked, **{form: "x" * 65_536})).constraint.text == "x" * 65_536
+    with pytest.raises(InvalidMessage, match="constraint"):
+        query_of(pb.GenerateRequest(**asked, **{form: "x" * 65_537}))
+
+
+async def test_an_empty_form_is_a_mistake():
+    """It would be no form; leave the field out for that."""
+    set_current_call(CALL)
+    with pytest.raises(InvalidMessage, match="constraint"):
+        query_of(pb.GenerateRequest(request_id="r1", question="Why?", regex=""))

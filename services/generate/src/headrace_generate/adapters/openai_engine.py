@@ -92,8 +92,19 @@ def _response_format(call: ModelCall) -> dict[str, Any]:
         return {}
     if call.constraint.kind != "json_schema":
         raise AttemptFailed("constraint_not_offered", retry=False)
-    schema = {"name": "answer", "strict": True, "schema": json.loads(call.constraint.text)}
+    schema = {"name": "answer", "strict": True, "schema": _schema(call.constraint.text)}
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
+def _schema(text: str) -> dict[str, Any]:
+    """Read a caller's schema; one that is none is the caller's mistake, and says nothing of the provider."""
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError):
+        schema = None
+    if not isinstance(schema, dict):
+        raise AttemptFailed("engine_bad_constraint", retry=False)
+    return schema
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ Answer = Callable[[Query, Progress], Awaitable[Attempt]]
 Context = grpc.aio.ServicerContext[Any, Any]
 FULL_NAME = pb.DESCRIPTOR.services_by_name["GenerateService"].full_name
 PROGRESS_WAITING_MAX = 1024
+CONSTRAINT_BYTES_MAX = 64 * 1024
 NO_ANSWER_IN_FORM = {
     "output_unsupported": "what the model wrote in the form asked for does not stand in the documents",
     "engine_bad_constraint": "the constraint cannot be read, or nothing could fulfil it",
@@ -138,13 +139,13 @@ def query_of(request: pb.GenerateRequest) -> Query:
 
 
 def _constraint_of(request: pb.GenerateRequest) -> OutputConstraint | None:
-    match request.WhichOneof("constraint"):
-        case "json_schema":
-            return OutputConstraint("json_schema", request.json_schema)
-        case "regex":
-            return OutputConstraint("regex", request.regex)
-        case _:
-            return None
+    kind = request.WhichOneof("constraint")
+    if kind is None:
+        return None
+    text = getattr(request, kind)
+    if not 0 < len(text.encode()) <= CONSTRAINT_BYTES_MAX:
+        raise InvalidMessage(f"the constraint must have 1 to {CONSTRAINT_BYTES_MAX} bytes")
+    return OutputConstraint(kind, text)
 
 
 def rpc(*, answer: Answer, journal: Journal, rails: Rails, models: ServedModels) -> Rpc:
