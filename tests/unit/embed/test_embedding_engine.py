@@ -273,6 +273,19 @@ async def test_a_text_that_comes_again_is_answered_from_memory():
     await engine.close()
 
 
+async def test_owners_learn_nothing_of_each_other():
+    """A text that another has embedded, or embeds now, is run anew: a quick answer would tell that it was there."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder)
+    await engine.embed(["aaa"], priority="query", owner="acme")
+    assert (await engine.embed(["aaa"], priority="query", owner="umbrella")).cached == ()
+    assert (await engine.embed(["aaa"], priority="query", owner="acme")).cached == (0,)
+    both = [engine.embed(["bb"], priority="query", owner=owner) for owner in ("acme", "umbrella", "acme")]
+    assert [answer.vectors[:, 0].tolist() for answer in await asyncio.gather(*both)] == [[2]] * 3
+    assert sum(map(len, encoder.batches)) == 2 + 2
+    await engine.close()
+
+
 async def test_without_room_nothing_is_kept():
     """A bound of 0 bytes switches the cache off."""
     encoder = FakeEncoder()

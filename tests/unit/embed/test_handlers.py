@@ -30,12 +30,14 @@ class FakeEmbedder:
     def __init__(self) -> None:
         self.calls: list[tuple[tuple[str, ...], str]] = []
         self.roles: set[str] = set()
+        self.tenants: set[str] = set()
 
-    async def embed(self, texts, *, priority, role):
+    async def embed(self, texts, *, tenant, priority, role):
         """Note the call."""
         first = sum(len(texts) for texts, _ in self.calls)
         self.calls.append((tuple(texts), priority))
         self.roles.add(role)
+        self.tenants.add(tenant)
         return Embedded(
             vectors=np.array([[len(text), first + row] for row, text in enumerate(texts)], np.float32),
             tokens=tuple(len(text) for text in texts),
@@ -90,9 +92,10 @@ async def test_a_call_past_a_limit_is_refused_before_any_work(texts, complaint):
 
 
 async def test_a_call_is_recorded_with_its_tokens_before_it_is_answered():
-    """Usage names the tenant, the request, the model and the time it took."""
-    usage = FakeUsage()
-    await embed(["abc", "de"], usage=usage)
+    """Usage names the tenant, the request, the model and the time it took; the model embeds for that tenant."""
+    usage, embedder = FakeUsage(), FakeEmbedder()
+    await embed(["abc", "de"], usage=usage, embedder=embedder)
+    assert embedder.tenants == {"acme"}
     (fact,) = usage.recorded
     assert (fact.tenant, fact.request_id, fact.document, fact.model, fact.tokens) == ("acme", "r1", "", "fake", 5)
     assert fact.ended_at - fact.started_at == timedelta(seconds=1)
@@ -123,7 +126,9 @@ def test_slices_cover_everything_once_in_order(count, size):
 async def test_a_large_part_is_embedded_in_slices_that_read_as_one():
     """Rows keep their order across slices; cut texts keep their index in the whole; priority is bulk."""
     embedder = FakeEmbedder()
-    embedded = await embed_chunks(["a", "bb", "c" * 9, "d", "e" * 9], slice_texts_max=2, embedder=embedder)
+    embedded = await embed_chunks(
+        ["a", "bb", "c" * 9, "d", "e" * 9], tenant="acme", slice_texts_max=2, embedder=embedder
+    )
     assert [len(texts) for texts, _ in embedder.calls] == [2, 2, 1]
     assert {priority for _, priority in embedder.calls} == {"bulk"}
     assert embedded.vectors[:, 0].tolist() == [1, 2, 9, 1, 9]
@@ -158,8 +163,10 @@ def handler(embedder, kept=None):
 async def test_chunks_become_vectors_and_usage_on_their_keys():
     """The part is passed on whole beside its vectors, on the document's key; usage is kept first, on the tenant's."""
     event, kept = chunks_event("abc", "de"), []
-    (vectors,) = await handler(FakeEmbedder(), kept)(event)
+    embedder = FakeEmbedder()
+    (vectors,) = await handler(embedder, kept)(event)
     (usage,) = kept
+    assert (embedder.tenants, embedder.roles) == ({"acme"}, {"passage"})
     assert (vectors.topic, vectors.key) == (topics.CHUNKS_EMBEDDED, "acme/a.md")
     assert vectors.payload.part == event.payload
     assert np.frombuffer(vectors.payload.vectors.data, "<f4").tolist() == [3, 0, 2, 1]

@@ -77,7 +77,7 @@ def model_of(spec: ModelSpec, provider: Provider, *, texts_max: int = 100) -> Ho
 async def test_texts_go_in_requests_and_come_back_in_order(spec):
     """As many a request as declared; normalised rows in the order of the texts, tokens shared out."""
     model = model_of(spec, provider := Provider())
-    answer = await model.embed(["a", "bb", "ccc"], priority="bulk", role="passage")
+    answer = await model.embed(["a", "bb", "ccc"], tenant="acme", priority="bulk", role="passage")
     expected = np.array([[1, 1], [2, 1], [3, 1]], np.float32)
     np.testing.assert_allclose(answer.vectors, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
     assert [body["input"] for body in provider.bodies] == [["a", "bb"], ["ccc"]]
@@ -89,14 +89,14 @@ async def test_texts_go_in_requests_and_come_back_in_order(spec):
 async def test_no_texts_ask_nothing(spec):
     """An empty call costs nothing."""
     model = model_of(spec, provider := Provider())
-    assert (await model.embed([], priority="query", role="query")).vectors.shape == (0, 2)
+    assert (await model.embed([], tenant="acme", priority="query", role="query")).vectors.shape == (0, 2)
     assert provider.bodies == []
 
 
 async def test_prefixes_and_limits_are_ours(spec):
     """The role's prefix is sent; a text past the limit is cut, and the reply says so."""
     model = model_of(spec, provider := Provider())
-    answer = await model.embed(["short", "ü" * 400], priority="query", role="query")
+    answer = await model.embed(["short", "ü" * 400], tenant="acme", priority="query", role="query")
     sent = provider.bodies[0]["input"]
     assert sent[0] == "query: short"
     assert len(sent[1].encode()) <= 300
@@ -125,17 +125,17 @@ async def test_failures_are_told_apart(spec, answer, error):
     """What is ours to wait for, what is theirs, and what no retry helps; never a vector that is none."""
     model = model_of(spec, Provider(answer))
     with pytest.raises(error) as failed:
-        await model.embed(["a"], priority="query", role="passage")
+        await model.embed(["a"], tenant="acme", priority="query", role="passage")
     if error is Overloaded:
         assert failed.value.retry_after_s == 7
-    assert (await model.embed(["a"], priority="query", role="passage")).vectors.shape == (1, 2)
+    assert (await model.embed(["a"], tenant="acme", priority="query", role="passage")).vectors.shape == (1, 2)
 
 
 @pytest.mark.parametrize("usage", [{}, {"prompt_tokens": -1}, {"prompt_tokens": 10**9}, {"prompt_tokens": "3"}])
 async def test_a_usage_that_cannot_be_true_is_estimated(spec, usage):
     """What is booked is checked like any other input."""
     model = model_of(spec, Provider(httpx.Response(200, json=reply(["abcdef"], usage=usage))))
-    assert (await model.embed(["abcdef"], priority="query", role="passage")).tokens == (2,)
+    assert (await model.embed(["abcdef"], tenant="acme", priority="query", role="passage")).tokens == (2,)
 
 
 async def test_who_does_not_answer_is_left_alone(spec):
@@ -143,20 +143,20 @@ async def test_who_does_not_answer_is_left_alone(spec):
     model = model_of(spec, provider := Provider(*[httpx.Response(503)] * 9))
     for _ in range(7):
         with pytest.raises(Unavailable):
-            await model.embed(["a"], priority="query", role="passage")
+            await model.embed(["a"], tenant="acme", priority="query", role="passage")
     assert len(provider.bodies) == 5
 
 
 async def test_requests_under_way_are_bounded_and_bulk_leaves_room(spec):
     """Four at once by default, three of them bulk; past `texts_max` a call is refused at once."""
     model = model_of(spec, provider := Provider(), texts_max=40)
-    await model.embed([str(at) for at in range(40)], priority="query", role="passage")
+    await model.embed([str(at) for at in range(40)], tenant="acme", priority="query", role="passage")
     assert provider.at_once_most == 4
     provider.at_once_most = 0
-    await model.embed([str(at) for at in range(40)], priority="bulk", role="passage")
+    await model.embed([str(at) for at in range(40)], tenant="acme", priority="bulk", role="passage")
     assert provider.at_once_most == 3
     with pytest.raises(Overloaded):
-        await model.embed(["x"] * 41, priority="query", role="passage")
+        await model.embed(["x"] * 41, tenant="acme", priority="query", role="passage")
 
 
 def test_the_identity_is_the_endpoint_and_what_is_asked_of_it(spec, tmp_path):

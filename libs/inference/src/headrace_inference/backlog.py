@@ -1,4 +1,4 @@
-"""What waits for a model and what runs: each distinct text once, however many rows of however many calls want it.
+"""What waits for a model and what runs: each text of an owner once, however many rows of however many calls want it.
 
 Joins the queue (`batching`), the cache (`vector_cache`) and the calls that wait. Pure bookkeeping on one event loop: it
 starts nothing and has no clock.
@@ -45,8 +45,8 @@ class Text:
 class Call:
     """What one caller waits for, filled row by row as batches end. Times are seconds of the engine's clock."""
 
-    def __init__(self, dims: int, tokens: Sequence[Tokens], *, began_at: float, queued_at: float) -> None:
-        self.tokens = tokens
+    def __init__(self, dims: int, tokens: Sequence[Tokens], *, owner: str, began_at: float, queued_at: float) -> None:
+        self.tokens, self.owner = tokens, owner
         self.left = len(tokens)
         self.texts: list[Text] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -116,7 +116,7 @@ class Backlog:
     def want(self, call: Call, priority: Priority) -> None:
         """Have every row of the call filled: from the cache, by a text that is under way, or by a new one."""
         for row, tokens in enumerate(call.tokens):
-            key = self._keys.of(tokens)
+            key = self._keys.of(tokens, call.owner)
             vector = self._cache.get(key)
             if vector is not None:
                 call.fill_cached(row, vector)

@@ -73,9 +73,12 @@ class EmbeddingEngine:
         """The model that this engine runs."""
         return self._encoder.model
 
-    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role = "passage") -> Embedded:
+    async def embed(
+        self, texts: Sequence[str], *, priority: Priority, role: Role = "passage", owner: str = ""
+    ) -> Embedded:
         """Embed texts. An empty text is one like any other; no texts give no rows.
 
+        Calls of one `owner` share what is under way and what is kept; of another's nothing shows.
         Raises Overloaded with a retry hint when `texts_max` is reached (nothing was done), Unavailable while closing.
         Cancelling the call takes its waiting texts out of the queue, but for those that others wait for too.
         """
@@ -84,7 +87,8 @@ class EmbeddingEngine:
         try:
             began_at = self._clock()
             tokens = await self._tokenized(texts, role, priority)
-            call = Call(self._encoder.model.dims, tokens, began_at=began_at, queued_at=self._clock())
+            dims = self._encoder.model.dims
+            call = Call(dims, tokens, owner=owner, began_at=began_at, queued_at=self._clock())
             return await self._answer(call, priority)
         finally:
             self._held[priority] -= len(texts)

@@ -1,7 +1,8 @@
-"""Vectors that were made before, found by content: which model, which variant, which tokens.
+"""Vectors that were made before, found by content: which model, which variant, whose text, which tokens.
 
 A key is a digest of what the model would read, so texts that differ only in what the tokenizer drops share an entry,
 and a prefix or a cut is part of it. That a vector may be handed out again at all rests on batch invariance (`encoder`).
+An owner is part of the key: how soon an answer comes, and what it says of kept vectors, tells nobody what others embed.
 Bounded in bytes; what was used least recently goes first. It belongs to one event loop: no locks.
 """
 
@@ -25,9 +26,10 @@ class ContentKeys:
     def __init__(self, model: EmbeddingModel) -> None:
         self._of_model = hashlib.blake2b(f"{model.sha256}/{model.variant}/{model.dims}:".encode(), digest_size=32)
 
-    def of(self, tokens: Tokens) -> ContentKey:
-        """Return the key of a text: 32 bytes."""
+    def of(self, tokens: Tokens, owner: str = "") -> ContentKey:
+        """Return the key of an owner's text: 32 bytes."""
         digest = self._of_model.copy()
+        digest.update(f"{len(owner)}:{owner}:".encode())
         digest.update(np.asarray(tokens.ids, np.int64).tobytes())
         return digest.digest()
 

@@ -29,7 +29,7 @@ async def embed_texts(
     """
     limits.check(texts)
     started_at = clock()
-    embedded = await embedder.embed(texts, priority=priority, role=role)
+    embedded = await embedder.embed(texts, tenant=tenant, priority=priority, role=role)
     model = embedder.model
     await usage.record(
         Usage(
@@ -48,13 +48,14 @@ async def embed_texts(
     return embedded
 
 
-async def embed_chunks(texts: Sequence[str], *, slice_texts_max: int, embedder: Embedder) -> Embedded:
+async def embed_chunks(texts: Sequence[str], *, tenant: str, slice_texts_max: int, embedder: Embedder) -> Embedded:
     """Embed a part's chunks behind the queries, slice by slice, so that no part is too large to be admitted.
 
     Timings are summed over the slices. Raises Overloaded or Unavailable as the embedder does; nothing is kept then.
     """
     done = [
-        await embedder.embed(texts[cut], priority="bulk", role="passage") for cut in slices(len(texts), slice_texts_max)
+        await embedder.embed(texts[cut], tenant=tenant, priority="bulk", role="passage")
+        for cut in slices(len(texts), slice_texts_max)
     ]
     if not done:
         return Embedded(np.empty((0, embedder.model.dims), np.float32), (), (), {})

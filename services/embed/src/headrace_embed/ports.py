@@ -17,8 +17,11 @@ class Embedder(Protocol):
     def model(self) -> EmbeddingModel:
         """The model and its limits; Unavailable until it is loaded."""
 
-    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role) -> Embedded:
-        """Embed texts, rows in their order. Raises Overloaded with a retry hint, or Unavailable."""
+    async def embed(self, texts: Sequence[str], *, tenant: str, priority: Priority, role: Role) -> Embedded:
+        """Embed a tenant's texts, rows in their order; nothing in the answer depends on other tenants' texts.
+
+        Raises Overloaded with a retry hint, or Unavailable.
+        """
 
 
 class UsageBook(Protocol):

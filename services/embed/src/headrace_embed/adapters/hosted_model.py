@@ -64,7 +64,14 @@ class HostedModel:
         """Close the connections."""
         await self._client.aclose()
 
-    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role) -> Embedded:
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        tenant: str,  # noqa: ARG002 - nothing is kept, so nothing has to be kept apart
+        priority: Priority,
+        role: Role,
+    ) -> Embedded:
         """Embed texts in as few requests as the endpoint takes.
 
         Raises Overloaded with a retry hint when too much is under way here or there, Unavailable where nobody answers,

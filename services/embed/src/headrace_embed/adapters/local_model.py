@@ -38,9 +38,9 @@ class LocalModel:
         """The model that was loaded."""
         return self._loaded().model
 
-    async def embed(self, texts: Sequence[str], *, priority: Priority, role: Role) -> Embedded:
+    async def embed(self, texts: Sequence[str], *, tenant: str, priority: Priority, role: Role) -> Embedded:
         """Embed with the engine."""
-        return await self._loaded().embed(texts, priority=priority, role=role)
+        return await self._loaded().embed(texts, priority=priority, role=role, owner=tenant)
 
     def _loaded(self) -> EmbeddingEngine:
         if self._engine is None:

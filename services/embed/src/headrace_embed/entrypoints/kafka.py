@@ -33,7 +33,8 @@ def subscriptions(
             return [follow(event, topics.CHUNKS_EMBEDDED, events_pb2.ChunksEmbedded(part=part), stage=STAGE)]
         started_at = clock()
         texts = [chunk.text for chunk in part.chunks]
-        embedded = await embed_chunks(texts, slice_texts_max=slice_texts_max, embedder=embedder)
+        tenant = event.envelope.tenant
+        embedded = await embed_chunks(texts, tenant=tenant, slice_texts_max=slice_texts_max, embedder=embedder)
         payload = events_pb2.ChunksEmbedded(
             part=part, vectors=vectors_message(embedded), model=model_message(embedder.model)
         )
