@@ -64,8 +64,8 @@ bench-bus: setup ## messaging and the whole chain beside bare aiokafka and FastS
 bench-ledger: setup ## usages a second into the ledger and onto the cost topic -> build/bench/ledger.json (QUICK=1: a smoke run; FULL=1: to a million)
 	$(VENV)/python -m tests.bench.ledger $(if $(QUICK),--quick) $(if $(FULL),--full)
 
-bench-embed: setup ## texts to vectors beside fastembed, sentence-transformers and plain ONNX Runtime -> build/bench/embed.json (QUICK=1: a smoke run)
-	$(VENV)/python -m tests.bench.embed $(if $(QUICK),--quick)
+bench-embed: setup ## texts to vectors beside fastembed, sentence-transformers and plain ONNX Runtime -> build/bench/embed.json (QUICK=1: a smoke run; ONLY=pattern)
+	$(VENV)/python -m tests.bench.embed $(if $(QUICK),--quick) $(if $(ONLY),--only "$(ONLY)")
 
 bench-generate: setup ## our slot engine beside openvino-genai, onnxruntime-genai and llama.cpp -> build/bench/generate.json (QUICK=1: a smoke run; ONLY=pattern)
 	$(VENV)/python -m tests.bench.generate $(if $(QUICK),--quick) $(if $(ONLY),--only "$(ONLY)")

@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `bench` is a folder of tests, not an installed package
 
-from bench.generate.cases import CONTENDERS, FULL, QUICK, Agenda, Case, Contender
+from bench.generate.cases import CONTENDERS, FULL, LEFT_OUT, QUICK, Agenda, Case, Contender
 from bench.generate.material import Material, prepare, qualities
 from bench.generate.report import Row, goals_of, print_table, row_of, write_report
 from bench.generate.stand import started
@@ -55,7 +55,7 @@ class Bench:
         self.material, self._agenda = material, agenda
         self.rows: list[Row] = []
         self.versions = {"python": platform.python_version()}
-        self.missing: dict[str, str] = {}
+        self.missing = dict(LEFT_OUT)
         self.differences = 0
         self._reference: Outputs = {}
         self._alone: dict[str, Outputs] = {}
