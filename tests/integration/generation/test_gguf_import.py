@@ -10,10 +10,10 @@ from gguf import GGUFReader
 from headrace_inference.chat import ChatEncoder, ChatMessage
 from headrace_inference.gguf_import import import_gguf
 from headrace_inference.gguf_reading import UnsupportedModelError
-from headrace_inference.linear_layers import FLOAT_ACTIVATIONS
 from headrace_inference.model_errors import ImportFailed
 from headrace_inference.onnx_session import open_session
 from headrace_inference.slot_model import SlotModel
+from headrace_inference.weight_rounding import FLOAT_ACTIVATIONS
 from tokenizers import Tokenizer
 
 PROMPT = [1, 40, 77, 9, 120, 33, 201, 12, 12, 90, 260, 5]

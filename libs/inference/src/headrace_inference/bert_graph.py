@@ -16,8 +16,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from headrace_inference.bert_products import CONTRIB, Product, blocks, by_row, by_row_after_gelu, by_row_twice, floats
+from headrace_inference.bert_products import Product, blocks, by_row, by_row_after_gelu, by_row_twice, floats
 from headrace_inference.model_errors import ImportFailed
+from headrace_inference.onnx_graph import MICROSOFT
 
 Pooling = Literal["mean", "cls"]
 SHARED_TENSORS = ("words", "positions")
@@ -200,7 +201,7 @@ class _Graph:
         return output
 
     def contrib(self, op: str, inputs: list[str], unused_outputs: int = 0, **attributes: Any) -> str:
-        output = self.node(op, inputs, domain=CONTRIB, **attributes)
+        output = self.node(op, inputs, domain=MICROSOFT, **attributes)
         self._nodes[-1].output.extend(f"{output}_unused_{index}" for index in range(unused_outputs))
         return output
 
@@ -218,5 +219,5 @@ class _Graph:
         ]
         output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", dims])
         graph = helper.make_graph(self._nodes, "bert_encoder", inputs, [output], list(self._constants.values()))
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(CONTRIB, 1)]
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="headrace")

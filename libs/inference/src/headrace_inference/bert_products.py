@@ -12,14 +12,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-CONTRIB = "com.microsoft"
-BLOCK = 32
-"""Weights that share a scale in `blocks`; ONNX Runtime has no fast kernel for blocks of 128."""
+from headrace_inference.onnx_graph import MICROSOFT
+from headrace_inference.weight_rounding import (
+    BLOCK_WEIGHTS,
+    STEPS,
+    UNSIGNED_ZERO,
+    block_layout,
+    round_blocks,
+    round_rows,
+)
 
 _Array = NDArray[np.float32]
-_LEVELS = 127
-_CENTRE = 128
-_INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
 _GELU_CENTRE = 16  # GELU never falls below -.17, so nearly all levels are left for what is positive
 _GELU_LEAST = -0.17
 
@@ -46,24 +49,17 @@ def floats(graph: Graph, rows: str, name: str, weight: _Array) -> str:
 def blocks(graph: Graph, rows: str, name: str, weight: _Array) -> str:
     """Weights in 8 bits with a scale for each 32; the runtime rounds activations by blocks of a row, too."""
     width, out = weight.shape
-    if width % BLOCK:
+    if width % BLOCK_WEIGHTS:
         return floats(graph, rows, name, weight)
-    blocked = weight.T.reshape(out, width // BLOCK, BLOCK)
-    scales = np.maximum(np.abs(blocked).max(axis=2) / _LEVELS, np.finfo(np.float32).tiny)
-    codes = np.rint(blocked / scales[..., None]).astype(np.int16) + _CENTRE
-    inputs = [
-        rows,
-        graph.constant(f"{name}.codes", codes.astype(np.uint8)),
-        graph.constant(f"{name}.scales", scales.astype(np.float32)),
-    ]
-    kernel = {"K": width, "N": out, "bits": 8, "block_size": BLOCK, "accuracy_level": _INT8_ACTIVATIONS}
-    return graph.node("MatMulNBits", inputs, domain=CONTRIB, **kernel)
+    codes, scales = round_blocks(weight.T)
+    inputs = [rows, graph.constant(f"{name}.codes", codes), graph.constant(f"{name}.scales", scales)]
+    return graph.node("MatMulNBits", inputs, domain=MICROSOFT, **block_layout(width, out, bits=8))
 
 
 def by_row(graph: Graph, rows: str, name: str, weight: _Array) -> str:
     """Weights in 8 bits with a scale a column, activations in 8 bits with a scale a row (W8A8), summed as integers."""
     scale = _row_scales(graph, rows)
-    product = _integer_product(graph, _codes(graph, rows, scale, _CENTRE), name, weight, _CENTRE)
+    product = _integer_product(graph, _codes(graph, rows, scale, UNSIGNED_ZERO), name, weight, UNSIGNED_ZERO)
     return graph.node("Mul", [product, scale])
 
 
@@ -73,12 +69,14 @@ def by_row_twice(graph: Graph, rows: str, name: str, weight: _Array) -> str:
     For rows where a few numbers dwarf the rest, as in front of attention.
     """
     scale = _row_scales(graph, rows)
-    codes = _codes(graph, rows, scale, _CENTRE)
-    rounded = graph.node("DequantizeLinear", [codes, _flat(graph, scale), _zeros(graph, scale, _CENTRE)], axis=0)
+    codes = _codes(graph, rows, scale, UNSIGNED_ZERO)
+    rounded = graph.node("DequantizeLinear", [codes, _flat(graph, scale), _zeros(graph, scale, UNSIGNED_ZERO)], axis=0)
     rest = graph.node("Sub", [rows, rounded])
-    finer = graph.node("Mul", [scale, graph.constant("finer", np.array(1 / (2 * _LEVELS), np.float32))])
-    coarse = _integer_product(graph, codes, name, weight, _CENTRE)
-    fine = _integer_product(graph, _codes(graph, rest, finer, _CENTRE), name, weight, _CENTRE, scale=1 / (2 * _LEVELS))
+    finer = graph.node("Mul", [scale, graph.constant("finer", np.array(1 / (2 * STEPS), np.float32))])
+    coarse = _integer_product(graph, codes, name, weight, UNSIGNED_ZERO)
+    fine = _integer_product(
+        graph, _codes(graph, rest, finer, UNSIGNED_ZERO), name, weight, UNSIGNED_ZERO, scale=1 / (2 * STEPS)
+    )
     return graph.node("Mul", [graph.node("Add", [coarse, fine]), scale])
 
 
@@ -94,7 +92,7 @@ def by_row_after_gelu(graph: Graph, rows: str, name: str, weight: _Array) -> str
 
 def _row_scales(graph: Graph, rows: str) -> str:
     largest = graph.node("ReduceMax", [graph.node("Abs", [rows]), _last_axis(graph)], keepdims=1)
-    scale = graph.node("Mul", [largest, graph.constant("step", np.array(1 / _LEVELS, np.float32))])
+    scale = graph.node("Mul", [largest, graph.constant("step", np.array(1 / STEPS, np.float32))])
     # A row of zeros, and the padding beside it, still needs a scale to be divided by.
     return graph.node("Max", [scale, graph.constant("tiny", np.array(np.finfo(np.float32).tiny, np.float32))])
 
@@ -113,16 +111,16 @@ def _zeros(graph: Graph, scale: str, centre: int) -> str:
 
 
 def _integer_product(graph: Graph, codes: str, name: str, weight: _Array, centre: int, *, scale: float = 1.0) -> str:
-    columns = np.maximum(np.abs(weight).max(axis=0) / _LEVELS, np.finfo(np.float32).tiny).astype(np.float32)
+    quants, columns = round_rows(weight.T)
     inputs = [
         codes,
-        graph.constant(f"{name}.codes", np.rint(weight / columns).astype(np.int8)),
+        graph.constant(f"{name}.codes", quants.T),
         graph.constant(f"scale.{scale:g}", np.array(scale, np.float32)),
         graph.constant(f"{name}.scales", columns),
         graph.constant(f"centre.{centre}", np.array(centre, np.uint8)),
         graph.constant("weights.centre", np.array(0, np.int8)),
     ]
-    return graph.node("MatMulIntegerToFloat", inputs, domain=CONTRIB)
+    return graph.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
 
 
 def _last_axis(graph: Graph) -> str:

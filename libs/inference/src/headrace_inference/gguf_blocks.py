@@ -1,7 +1,7 @@
 """GGUF's quantised blocks as numpy arrays, bit for bit, and the layouts that ONNX Runtime wants them in.
 
-Both formats cut a row into blocks of 32 weights (ggml-quants: `block_q4_1`, `block_q8_0`). Nothing here rounds
-but `round_to_q8`: a scale is a float16 widened to float32, a quant keeps its bits. De-quantising is the kernels' job.
+Both formats cut a row into blocks of 32 weights (ggml-quants: `block_q4_1`, `block_q8_0`). Nothing here rounds: a scale
+is a float16 widened to float32, a quant keeps its bits. De-quantising is left to the kernels.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BLOCK_WEIGHTS = 32
 Q4_1_BLOCK_BYTES = 20  # float16 scale, float16 minimum, 16 bytes of nibbles
 Q8_0_BLOCK_BYTES = 34  # float16 scale, 32 signed bytes
-Q8_STEPS, Q8_ZERO = 127, 128
 Q4_ZERO_POINT = 8  # what MatMulNBits subtracts from a nibble when it is given no zero points
 
 Bytes = npt.NDArray[np.uint8]
@@ -67,15 +65,6 @@ def split_q8_0(raw: Bytes) -> Q8Rows:
     blocks = raw.reshape(raw.shape[0], -1, Q8_0_BLOCK_BYTES)
     scales = np.ascontiguousarray(blocks[..., :2]).view(np.float16).astype(np.float32)[..., 0]
     return Q8Rows(np.ascontiguousarray(blocks[..., 2:]) ^ np.uint8(0x80), scales)
-
-
-def round_to_q8(rows: Floats) -> Q8Rows:
-    """Quantise [rows, blocks * 32] floats to blocks of 8 bits, by the largest of each."""
-    blocks = rows.reshape(rows.shape[0], -1, BLOCK_WEIGHTS)
-    largest = np.abs(blocks).max(axis=-1)
-    scales = np.where(largest == 0, np.float32(1), largest / Q8_STEPS).astype(np.float32)
-    quants = np.clip(np.rint(blocks / scales[..., None]), -Q8_STEPS, Q8_STEPS).astype(np.int16)
-    return Q8Rows((quants + Q8_ZERO).astype(np.uint8), scales)
 
 
 def unpermute_rows(raw: npt.NDArray[Any], heads: int) -> npt.NDArray[Any]:

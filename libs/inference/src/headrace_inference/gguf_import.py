@@ -11,10 +11,10 @@ from typing import get_args
 
 from headrace_inference.gguf_reading import GgufModel
 from headrace_inference.gguf_tokenizer import chatml_of, make_tokenizer
-from headrace_inference.linear_layers import INT8_ACTIVATIONS
 from headrace_inference.llama_graph import Body, LlamaGraph
 from headrace_inference.manifest import ModelSpec
 from headrace_inference.model_errors import ImportFailed
+from headrace_inference.weight_rounding import INT8_ACTIVATIONS
 
 BODIES: tuple[Body, ...] = get_args(Body)
 

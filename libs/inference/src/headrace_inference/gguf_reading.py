@@ -18,12 +18,12 @@ from headrace_inference.gguf_blocks import (
     Floats,
     Q4Rows,
     Q8Rows,
-    round_to_q8,
     split_q4_1,
     split_q8_0,
     unpermute_rows,
 )
 from headrace_inference.model_errors import ImportFailed
+from headrace_inference.weight_rounding import round_blocks
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
@@ -63,6 +63,7 @@ class GgufModel:
                 f"architecture {self._architecture!r} is none of {', '.join(ARCHITECTURES)}: take a model of these, "
                 "or serve this one elsewhere and declare its endpoint"
             )
+
 
     def field(self, key: str, default: Any = None) -> Any:
         """Return a metadata value by its full key."""
@@ -105,7 +106,7 @@ class GgufModel:
             rows = split_q8_0(tensor.data)
             finite(rows.scales, name)
             return rows
-        return round_to_q8(self.dense(name))
+        return Q8Rows(*round_blocks(self.dense(name)))
 
     def q4(self, *names: str) -> Q4Rows:
         """Return the rows of Q4_1 matrices of one input, stacked; query and key rows ordered as two rotary halves."""

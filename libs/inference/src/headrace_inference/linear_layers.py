@@ -11,18 +11,21 @@ float32 over 1,536 tokens of English, where 54.56 is its perplexity:
 | w8a8   |      56.39 |      .0398 |         937 |            79 |    228 |     387 |
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from headrace_inference.gguf_blocks import BLOCK_WEIGHTS
 from headrace_inference.gguf_reading import GgufModel
 from headrace_inference.onnx_graph import MICROSOFT, GraphWriter
+from headrace_inference.weight_rounding import (
+    BLOCK_WEIGHTS,
+    INT8_ACTIVATIONS,
+    STEPS,
+    UNSIGNED_ZERO,
+    block_layout,
+    round_rows,
+)
 
-INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level: activations quantised to int8 a block; the fast kernels
-FLOAT_ACTIVATIONS = 1
-STEPS = 127  # of a signed byte, to either side of zero
-UNSIGNED_ZERO = 128  # the fast kernels take unsigned activations
 LEAST = 1e-20  # a row of zeros is divided by this
 
 
@@ -74,9 +77,7 @@ class RowInt8:
     def product(self, x: str, *names: str) -> str:
         """See the protocol."""
         graph, name = self._graph, names[0]
-        weights = self._model.dense(*names)
-        scales = np.maximum(np.abs(weights).max(axis=1), LEAST).astype(np.float32) / STEPS
-        quants = np.clip(np.rint(weights / scales[:, None]), -STEPS, STEPS).astype(np.int8)
+        quants, scales = round_rows(self._model.dense(*names))
         activations, sizes = self._activations(x)
         inputs = [
             activations,
@@ -112,12 +113,9 @@ class RowInt8:
         return self._graph.constant("activation.step", np.array(1 / STEPS, np.float32))
 
     def _zero(self) -> str:
-        return self._graph.constant("activation.zero", np.array(UNSIGNED_ZERO, np.uint8))
+        return self._graph.constant(
+            "activation.zero", np.array(UNSIGNED_ZERO, np.uint8)
+        )  # the fast kernels take unsigned ones
 
     def _rest_scale(self) -> str:
         return self._graph.constant("activation.rest", np.array(0.5 / STEPS, np.float32))  # at most half a step is left
-
-
-def block_layout(width: int, rows: int, *, bits: int, accuracy_level: int) -> dict[str, Any]:
-    """Return the attributes of a MatMulNBits over blocks of 32."""
-    return {"K": width, "N": rows, "bits": bits, "block_size": BLOCK_WEIGHTS, "accuracy_level": accuracy_level}

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from onnx import TensorProto
 
-from headrace_inference.gguf_blocks import BLOCK_WEIGHTS
 from headrace_inference.gguf_reading import GgufModel
-from headrace_inference.linear_layers import INT8_ACTIVATIONS, ExactQ4, LinearLayers, RowInt8, block_layout
+from headrace_inference.linear_layers import ExactQ4, LinearLayers, RowInt8
 from headrace_inference.onnx_graph import MICROSOFT, GraphWriter
+from headrace_inference.weight_rounding import BLOCK_WEIGHTS, INT8_ACTIVATIONS, block_layout
 
 Body = Literal["q4x", "int8", "w8a8"]
 
