@@ -47,6 +47,7 @@ def write_tiny_gguf(path: Path, seed: int = 0, architecture: str = "llama", brok
         writer.add_uint32(f"{architecture}.{key}", value)
     writer.add_float32(f"{architecture}.attention.layer_norm_rms_epsilon", EPSILON)
     writer.add_float32(f"{architecture}.rope.freq_base", THETA)
+    writer.add_string(f"{architecture}.rope.scaling.type", "yarn" if broken == "rope" else "none")
     writer.add_tokenizer_model("none" if broken == "tokenizer" else "gpt2")
     writer.add_tokenizer_pre("smollm" if architecture == "llama" else "qwen2")
     writer.add_token_list(tokens)
@@ -66,7 +67,7 @@ def write_tiny_gguf(path: Path, seed: int = 0, architecture: str = "llama", brok
         for norm in ("attn_norm", "ffn_norm"):
             values = random.uniform(0.5, 1.5, HIDDEN).astype(np.float32)
             writer.add_tensor(f"{name}.{norm}.weight", values * np.float32("nan" if broken == "nan" else 1))
-        if architecture == "qwen2":
+        if architecture == "qwen2" or broken == "bias":
             for part, rows in (("q", HEADS * head_width), ("k", KV_HEADS * head_width), ("v", KV_HEADS * head_width)):
                 writer.add_tensor(f"{name}.attn_{part}.bias", random.standard_normal(rows).astype(np.float32))
         if architecture == "qwen3":

@@ -135,10 +135,20 @@ def test_a_tensor_that_cannot_be_carried_over_is_refused(tiny_gguf, tmp_path):
 
 @pytest.mark.parametrize(
     ("broken", "told"),
-    [("architecture", "llama, qwen2, qwen3"), ("tokenizer", "tokenizer"), ("nan", "NaN"), ("truncated", "again")],
+    [
+        ("architecture", "llama, qwen2, qwen3"),
+        ("tokenizer", "tokenizer"),
+        ("nan", "NaN"),
+        ("truncated", "again"),
+        ("rope", "yarn"),
+        ("bias", "biases"),
+    ],
 )
 def test_a_broken_model_is_refused_with_what_to_do(write_gguf, tmp_path, broken, told):
-    """Wrong architecture, no tokenizer, weights that are no numbers, a file cut short: nothing is imported."""
+    """Wrong architecture, no tokenizer, weights that are no numbers, a file cut short: nothing is imported.
+
+    Nor is a model whose positions are stretched, or a Llama with biases: the graph would compute another one.
+    """
     source = tmp_path / "broken.gguf"
     write_gguf(source, broken=broken)
     if broken == "truncated":

@@ -64,6 +64,7 @@ class GgufModel:
                 "or serve this one elsewhere and declare its endpoint"
             )
 
+        self._refuse_what_would_be_another_model()
 
     def field(self, key: str, default: Any = None) -> Any:
         """Return a metadata value by its full key."""
@@ -122,6 +123,19 @@ class GgufModel:
         parts = [dequantize(tensor.data, tensor.tensor_type).astype(np.float32) for tensor in tensors]
         rows = np.concatenate([self._ordered(name, part) for name, part in zip(names, parts, strict=True)])
         return finite(rows, names[0])
+
+    def _refuse_what_would_be_another_model(self) -> None:
+        """Refuse what the graph does not compute: it would run, and write something else."""
+        scaling = self.field(f"{self._architecture}.rope.scaling.type", "none")
+        if scaling != "none" or self.has("rope_freqs.weight"):
+            odd = f"its rotary positions are scaled ({scaling})"
+        elif self._architecture == "llama" and self.has("blk.0.attn_q.bias"):
+            odd = "its attention has biases, which no Llama has"
+        else:
+            return
+        raise UnsupportedModelError(
+            f"{odd}: take a model without, or serve this one elsewhere and declare its endpoint"
+        )
 
     def _ordered(self, name: str, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Undo the order that llama.cpp gives to query and key rows, which only its Llama files have."""
