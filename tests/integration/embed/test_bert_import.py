@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from headrace_embed.adapters.opening import open_model
 from headrace_embed.settings import Settings
 from headrace_inference.manifest import Wheel, load_catalogue
@@ -16,7 +15,7 @@ from headrace_inference.onnx_encoder import OnnxEncoder
 from headrace_inference.safetensors_file import read_floats
 from headrace_inference.sources import installer_fetch
 from headrace_inference.store import ModelStore
-from headrace_testkit.bert_reference import embed_reference, write_tiny_bert
+from headrace_testkit.bert_reference import declare_tiny_bert, embed_reference, write_tiny_bert
 
 TEXTS = [
     "A headrace leads water to a mill wheel.",
@@ -40,24 +39,6 @@ def cosines(encoder: OnnxEncoder, weights: Path, texts: list[str], **pooled: Any
         float(vector @ embed_reference(tensors, config, one.ids, **pooled))
         for vector, one in zip(vectors, tokens, strict=True)
     ]
-
-
-def declare(folder: Path, weights: Path, **changes: Any) -> Path:
-    """Write a manifest of the tiny model into a folder of manifests; returns that folder."""
-    folder.mkdir(exist_ok=True)
-    files = {name: {"member": name} for name in ("model.safetensors", "config.json", "tokenizer.json")}
-    declared = {
-        "name": "tiny",
-        "kind": "embedding",
-        "licence": "Apache-2.0",
-        "origin": "made for a test",
-        "importer": "bert_safetensors",
-        "dims": 16,
-        "max_tokens": 32,
-        "source": {"folder": str(weights), "files": files},
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(declared | changes), "utf-8")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +68,7 @@ def test_minilm_agrees_with_the_float32_reference(minilm_weights):
 def test_a_model_is_added_as_one_file_plus_one_line(tmp_path, monkeypatch, layers, heads, dims):
     """docs/adding-a-model.md: one manifest in a folder of one's own; the line is its name in the settings."""
     weights = write_tiny_bert(tmp_path / "weights", layers=layers, heads=heads, dims=dims)
-    declare(tmp_path / "manifests", weights, dims=dims)
+    declare_tiny_bert(tmp_path / "manifests", weights, dims=dims)
     monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP", "nowhere:0")
     monkeypatch.setenv("HEADRACE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HEADRACE_MODELS_DIR", str(tmp_path / "manifests"))
@@ -107,7 +88,7 @@ def test_a_model_is_added_as_one_file_plus_one_line(tmp_path, monkeypatch, layer
 def test_pooling_and_fewer_dims_are_what_numpy_makes_of_them(tmp_path, variant, pooling, dims):
     """Mean or the first token; the first numbers of a longer vector, normalised again (Matryoshka)."""
     weights = write_tiny_bert(tmp_path / "weights", heads=4, dims=64)
-    manifests = declare(tmp_path / "manifests", weights, dims=dims, options={"pooling": pooling})
+    manifests = declare_tiny_bert(tmp_path / "manifests", weights, dims=dims, options={"pooling": pooling})
     encoder = OnnxEncoder(ModelStore(tmp_path / "cache", model_dirs=[manifests]).ensure("tiny"), variant)
     texts = ["the river leads water to the mill", "stone", "", "grain " * 50]
     least = 0.999999 if variant == "fp32" else 0.999
@@ -117,10 +98,10 @@ def test_pooling_and_fewer_dims_are_what_numpy_makes_of_them(tmp_path, variant, 
 def test_queries_and_passages_get_their_prefixes(tmp_path):
     """As E5 and BGE were trained: the prefix is part of what is read and counted, and of the model's identity."""
     weights = write_tiny_bert(tmp_path / "weights")
-    plain = ModelStore(tmp_path / "cache", model_dirs=[declare(tmp_path / "plain", weights)]).ensure("tiny")
+    plain = ModelStore(tmp_path / "cache", model_dirs=[declare_tiny_bert(tmp_path / "plain", weights)]).ensure("tiny")
     options = {"query_prefix": "the river ", "passage_prefix": "to "}
     prefixed = ModelStore(
-        tmp_path / "cache", model_dirs=[declare(tmp_path / "prefixed", weights, options=options)]
+        tmp_path / "cache", model_dirs=[declare_tiny_bert(tmp_path / "prefixed", weights, options=options)]
     ).ensure("tiny")
     assert prefixed.sha256 != plain.sha256
     with_prefix, without = OnnxEncoder(prefixed), OnnxEncoder(plain)

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from headrace_embed.adapters.opening import open_model
 from headrace_embed.settings import Settings
 from headrace_inference.model_errors import BrokenModel, DownloadFailed, HashMismatch, ImportFailed, UnknownModel
 from headrace_inference.onnx_encoder import OnnxEncoder
 from headrace_inference.store import ModelStore
-from headrace_testkit.bert_reference import write_tiny_bert
+from headrace_testkit.bert_reference import declare_tiny_bert, write_tiny_bert
 
 FILES = ("model.safetensors", "config.json", "tokenizer.json")
 
@@ -25,19 +24,7 @@ def weights(tmp_path) -> Path:
 
 def store_of(tmp_path: Path, weights: Path, **changes) -> ModelStore:
     """Declare the folder as a model, and return a store with it."""
-    declared = {
-        "name": "tiny",
-        "kind": "embedding",
-        "licence": "Apache-2.0",
-        "origin": "made for a test",
-        "importer": "bert_safetensors",
-        "dims": 16,
-        "max_tokens": 32,
-        "source": {"folder": str(weights), "files": {name: {"member": name} for name in FILES}},
-    }
-    (tmp_path / "manifests").mkdir(exist_ok=True)
-    (tmp_path / "manifests" / "tiny.yaml").write_text(yaml.safe_dump(declared | changes), "utf-8")
-    return ModelStore(tmp_path / "cache", model_dirs=[tmp_path / "manifests"])
+    return ModelStore(tmp_path / "cache", model_dirs=[declare_tiny_bert(tmp_path / "manifests", weights, **changes)])
 
 
 def overwrite(path: Path, at: int, data: bytes) -> None:

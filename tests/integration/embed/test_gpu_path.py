@@ -10,40 +10,14 @@ from headrace_inference.model_errors import NoGpu
 from headrace_inference.onnx_encoder import OnnxEncoder, run_bound
 from headrace_inference.onnx_session import load_onnxruntime, open_session
 from headrace_inference.store import ModelStore
-from headrace_testkit.bert_reference import write_tiny_bert
 
 TEXTS = ["the river leads water to the mill", "stone", "", "grain " * 50]
-MANIFEST = """
-name: tiny
-kind: embedding
-licence: Apache-2.0
-origin: made for a test
-importer: bert_safetensors
-dims: 16
-max_tokens: 32
-options: {{variants: [fp32, fp16]}}
-gpu_variant: fp16
-cuda: {{device_id: 0}}
-source:
-  folder: {weights}
-  files:
-    model.safetensors: {{member: model.safetensors}}
-    config.json: {{member: config.json}}
-    tokenizer.json: {{member: tokenizer.json}}
-"""
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch) -> ModelStore:
+def store(serve_tiny) -> ModelStore:
     """Declare a tiny model with a variant for a GPU."""
-    weights = write_tiny_bert(tmp_path / "weights")
-    (tmp_path / "manifests").mkdir()
-    (tmp_path / "manifests" / "tiny.yaml").write_text(MANIFEST.format(weights=weights), "utf-8")
-    monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP", "nowhere:0")
-    monkeypatch.setenv("HEADRACE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("HEADRACE_MODELS_DIR", str(tmp_path / "manifests"))
-    monkeypatch.setenv("HEADRACE_EMBED__MODEL", "tiny")
-    return ModelStore()
+    return serve_tiny(options={"variants": ["fp32", "fp16"]}, gpu_variant="fp16", cuda={"device_id": 0})
 
 
 def needs_no_gpu() -> None:

@@ -11,36 +11,12 @@ from headrace_inference.quality import Quality
 from headrace_inference.store import ModelStore
 from headrace_inference.tuner import BUDGETS_TOKENS, tune
 from headrace_inference.tuning import Setting, Tuning, Tunings
-from headrace_testkit.bert_reference import write_tiny_bert
-
-MANIFEST = """
-name: tiny
-kind: embedding
-licence: Apache-2.0
-origin: made for a test
-importer: bert_safetensors
-dims: 64
-max_tokens: 32
-source:
-  folder: {weights}
-  files:
-    model.safetensors: {{member: model.safetensors}}
-    config.json: {{member: config.json}}
-    tokenizer.json: {{member: tokenizer.json}}
-"""
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch) -> ModelStore:
+def store(serve_tiny) -> ModelStore:
     """Declare a tiny model, for the store and for the service."""
-    weights = write_tiny_bert(tmp_path / "weights", dims=64)
-    (tmp_path / "manifests").mkdir()
-    (tmp_path / "manifests" / "tiny.yaml").write_text(MANIFEST.format(weights=weights), "utf-8")
-    monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP", "nowhere:0")
-    monkeypatch.setenv("HEADRACE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("HEADRACE_MODELS_DIR", str(tmp_path / "manifests"))
-    monkeypatch.setenv("HEADRACE_EMBED__MODEL", "tiny")
-    return ModelStore()
+    return serve_tiny(dims=64)
 
 
 def test_every_variant_is_measured(store):

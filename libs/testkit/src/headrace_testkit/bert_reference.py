@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,24 @@ def write_tiny_bert(folder: Path, *, layers: int = 2, heads: int = 2, dims: int 
     _write_safetensors(folder / "model.safetensors", _random_weights(layers, dims, len(words), positions=32))
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer(words)), "utf-8")
     return folder
+
+
+def declare_tiny_bert(manifests: Path, weights: Path, **changes: Any) -> Path:
+    """Declare such a folder as the model `tiny`, with these keys of the manifest changed; returns `manifests`."""
+    files = {name: {"member": name} for name in ("model.safetensors", "config.json", "tokenizer.json")}
+    declared = {
+        "name": "tiny",
+        "kind": "embedding",
+        "licence": "Apache-2.0",
+        "origin": "made for a test",
+        "importer": "bert_safetensors",
+        "dims": 16,
+        "max_tokens": 32,
+        "source": {"folder": str(weights), "files": files},
+    }
+    manifests.mkdir(exist_ok=True)
+    (manifests / "tiny.yaml").write_text(json.dumps(declared | changes), "utf-8")  # JSON is YAML
+    return manifests
 
 
 def _norm(weights: Mapping[str, Array], name: str, value: Array) -> Array:
