@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from headrace_inference.manifest import Endpoint, ModelSpec, load_catalogue
-from headrace_inference.model_errors import DownloadFailed, HashMismatch, ImportFailed
+from headrace_inference.manifest import Endpoint, Kind, ModelSpec, load_catalogue
+from headrace_inference.model_errors import DownloadFailed, HashMismatch, ImportFailed, UnknownModel
 from headrace_inference.model_folder import ModelFolder, describe_source, identity_of, open_folder, write_folder
 from headrace_inference.sources import FetchWheel, fetch_files, installer_fetch, sha256_of
 from headrace_inference.store_lock import held_lock
@@ -80,9 +80,14 @@ class ModelStore:
         folder = open_folder(self._path_of(self.spec(name)))
         return folder.path if folder else None
 
-    def ensure(self, name: str, progress: OnProgress = lambda _: None) -> ModelFolder:
-        """Return the folder of `name`, imported first if need be. A ModelStoreError says what to do."""
+    def ensure(self, name: str, progress: OnProgress = lambda _: None, *, kind: Kind | None = None) -> ModelFolder:
+        """Return the folder of `name`, imported first if need be. A ModelStoreError says what to do.
+
+        One of another `kind` than is asked for is an UnknownModel, and not fetched.
+        """
         spec = self.spec(name)
+        if kind not in {None, spec.kind}:
+            raise UnknownModel(f"{name} is a model for {spec.kind}; one for {kind} is needed")
         if isinstance(spec.source, Endpoint):
             raise DownloadFailed(f"{name} runs at {spec.source.base_url}: there is nothing to fetch")
         path = self._path_of(spec)

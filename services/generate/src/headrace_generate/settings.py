@@ -22,7 +22,7 @@ class Settings(ServiceSettings):
     models_file: Path | None = Field(None, description="further models, in the shape of the built-in models.yaml")
     local_models: tuple[str, ...] = Field((), description="local models to hold in memory beside the default")
     cache_dir: Path | None = Field(None, description="where models are kept; default ~/.cache/headrace")
-    models_dir: Path | None = Field(None, description="a folder of further model manifests (docs/adding-a-model.md)")
+    models_dir: str = Field("", description="folders of further model manifests, separated like PATH")
     null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")
     null_delay_s: Annotated[float, Field(ge=0)] = Field(0, description="how long the null model takes, for tests")
     evidence_threshold: Annotated[float, Field(ge=-2, le=6)] = Field(

@@ -39,7 +39,7 @@ def open_model(settings: Settings) -> Opened:
     if settings.model == NULL_MODEL:
         return Opened(NullEncoder(settings.null_run_log), _limits(settings, _UNTUNED))
     store = declared(settings)
-    store.ensure(settings.model, _log_progress)
+    store.ensure(settings.model, _log_progress, kind="embedding")
     folder = store.verify(settings.model)
     spec = store.spec(settings.model)
     encoder = _on_gpu(settings, spec, folder)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace_errors import Refused
 from headrace_inference.chat import ChatEncoder
 from headrace_inference.model_folder import ModelFolder
-from headrace_inference.store import ModelStore, Progress
+from headrace_inference.store import ModelStore, Progress, split_dirs
 from headrace_runtime import CircuitBreaker
 from headrace_telemetry import get_logger
 
@@ -95,8 +94,9 @@ class ServedModels:
         return self._hosted[-1]
 
     def _ensure(self, source: str) -> ModelFolder:
-        directories: Sequence[Path] | None = [self._settings.models_dir] if self._settings.models_dir else None
-        return ModelStore(self._settings.cache_dir, model_dirs=directories).ensure(source, _log_progress)
+        store = ModelStore(self._settings.cache_dir, model_dirs=split_dirs(self._settings.models_dir))
+        store.ensure(source, _log_progress, kind="generation")
+        return store.verify(source)
 
     def _local_engine(self, card: ModelCard, folder: ModelFolder) -> LocalEngine:
         facts: Any = folder.facts

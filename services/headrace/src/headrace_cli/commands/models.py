@@ -12,7 +12,7 @@ import typer
 from headrace_inference.host import this_host
 from headrace_inference.manifest import Endpoint
 from headrace_inference.model_errors import ModelStoreError
-from headrace_inference.store import ModelStore, Progress, default_cache_dir, default_model_dirs
+from headrace_inference.store import ModelStatus, ModelStore, Progress, default_cache_dir, default_model_dirs
 
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import Json
@@ -31,22 +31,24 @@ def register(app: typer.Typer) -> None:
 
 @models.command("ls")
 def models_ls(as_json: Json = False) -> None:
-    """List the declared models, and where each lies if it was imported."""
-    rows = [
-        {
-            "name": status.spec.name,
-            "kind": status.spec.kind,
-            "licence": status.spec.licence,
-            "path": str(status.path) if status.path else None,
-        }
-        for status in ModelStore().ls()
-    ]
+    """List the declared models, and where each lies or runs."""
+    listed = ModelStore().ls()
     if as_json:
-        print_json(rows)
+        print_json(
+            [
+                {
+                    "name": status.spec.name,
+                    "kind": status.spec.kind,
+                    "licence": status.spec.licence,
+                    "path": str(status.path) if status.path else None,
+                }
+                for status in listed
+            ]
+        )
         return
-    shown = table("model", "kind", "licence", "folder")
-    for row in rows:
-        shown.add_row(row["name"], row["kind"], row["licence"], row["path"] or "not fetched yet")
+    shown = table("model", "kind", "licence", "where")
+    for status in listed:
+        shown.add_row(status.spec.name, status.spec.kind, status.spec.licence, _where(status))
     out.print(shown)
 
 
@@ -87,17 +89,21 @@ def models_import(
     async def work() -> Exit:
         from headrace_inference.importing import write_manifest  # noqa: PLC0415 - `gguf` is of no use to other commands
 
+        def imported(directory: Path) -> Path:
+            manifest = write_manifest(source, directory, name=name, licence=licence, body=body)
+            try:
+                ModelStore(model_dirs=directories).ensure(name, _show)
+            except BaseException:
+                manifest.unlink()
+                raise
+            return manifest
+
         directories = [folder] if folder else list(default_model_dirs())
         if not directories:
             return complain("say where the manifest goes: --folder, or HEADRACE_MODELS_DIR", Exit.USAGE)
-        manifest: Path | None = None
         try:
-            manifest = write_manifest(source, directories[0], name=name, licence=licence, body=body)
-            store = ModelStore(model_dirs=directories)
-            await asyncio.to_thread(store.ensure, name, _show)
+            manifest = await asyncio.to_thread(imported, directories[0])
         except ModelStoreError as error:
-            if manifest:
-                manifest.unlink()
             return complain(str(error), Exit.ITEM_FAILED)
         out.print(f"{manifest}\nServe it: an entry `source: {name}` in HEADRACE_GENERATE__MODELS_FILE")
         return Exit.DONE
@@ -128,7 +134,7 @@ def models_tune(name: Annotated[str, typer.Argument(help="An embedding model.")]
     async def work() -> Exit:
         store, host = ModelStore(), this_host()
         try:
-            folder = await asyncio.to_thread(store.ensure, name)
+            folder = await asyncio.to_thread(partial(store.ensure, name, _show, kind="embedding"))
             tuning = await asyncio.to_thread(partial(tune, folder, cores=host.cores, report=show))
         except ModelStoreError as error:
             return complain(str(error), Exit.ITEM_FAILED)
@@ -157,7 +163,7 @@ def models_bench(
         from headrace_inference.generation_bench import measure_generation  # noqa: PLC0415 - nor are models
 
         try:
-            folder = await asyncio.to_thread(ModelStore().ensure, name, _show)
+            folder = await asyncio.to_thread(partial(ModelStore().ensure, name, _show, kind="generation"))
             rows = await asyncio.to_thread(measure_generation, folder.path, threads=threads)
         except ModelStoreError as error:
             return complain(str(error), Exit.ITEM_FAILED)
@@ -171,6 +177,12 @@ def models_bench(
         return Exit.DONE
 
     complete(work)
+
+
+def _where(status: ModelStatus) -> str:
+    if isinstance(status.spec.source, Endpoint):
+        return f"hosted at {status.spec.source.base_url}"
+    return str(status.path) if status.path else "not fetched yet"
 
 
 def _show(progress: Progress) -> None:

@@ -1,0 +1,55 @@
+"""Local models as the service opens them: what was changed since its import, or is no language model, is refused."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from headrace_generate.adapters.served_models import ServedModels
+from headrace_generate.settings import Settings
+from headrace_inference.importing import write_manifest
+from headrace_inference.model_errors import HashMismatch, UnknownModel
+from headrace_inference.store import ModelStore
+
+
+@pytest.fixture
+def store(tiny_gguf, tmp_path) -> ModelStore:
+    """Declare the tiny model."""
+    write_manifest(tiny_gguf, tmp_path / "manifests", name="tiny", licence="MIT", body="q4x")
+    return ModelStore(tmp_path / "cache", model_dirs=[tmp_path / "manifests"])
+
+
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, source: str) -> ServedModels:
+    """Build the models of a catalogue whose default is this one."""
+    card = {"name": "mine", "kind": "local", "source": source, "context_tokens": 64, "output_tokens_max": 8}
+    (tmp_path / "catalogue.yaml").write_text(yaml.safe_dump({"default": "mine", "models": [card]}), "utf-8")
+    monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP", "nowhere:0")
+    settings = Settings(
+        models_file=tmp_path / "catalogue.yaml", cache_dir=tmp_path / "cache", models_dir=str(tmp_path / "manifests")
+    )
+    return ServedModels(settings.catalogue(), settings, lambda: datetime.now(UTC))
+
+
+async def test_a_model_is_known_by_what_it_was_imported_from(store, tmp_path, monkeypatch):
+    """Its identity is the store's."""
+    models = served(tmp_path, monkeypatch, source="tiny")
+    await models.open()
+    assert models.sha256("mine") == store.ensure("tiny").sha256
+    assert models.find("").card.name == "mine"
+
+
+async def test_a_folder_that_changed_after_its_import_is_refused(store, tmp_path, monkeypatch):
+    """One flipped bit of a weight computes numbers as well as any other: only the hash shows it."""
+    data = store.ensure("tiny").path / "model.onnx.data"
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(HashMismatch, match="was changed; delete"):
+        await served(tmp_path, monkeypatch, source="tiny").open()
+
+
+async def test_a_model_of_another_kind_is_refused(store, tmp_path, monkeypatch):
+    """An embedding model writes nothing; it is not even fetched."""
+    with pytest.raises(UnknownModel, match="all-minilm-l6-v2 is a model for embedding"):
+        await served(tmp_path, monkeypatch, source="all-minilm-l6-v2").open()
+    assert store.path("all-minilm-l6-v2") is None
