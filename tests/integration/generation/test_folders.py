@@ -95,10 +95,10 @@ def test_a_model_is_declared_by_its_file_and_another_file_is_refused(tiny_gguf, 
     """What `headrace models import` does: a manifest with the file's hash, which a changed file does not have."""
     source = tmp_path / "mine.gguf"
     shutil.copyfile(tiny_gguf, source)
-    write_manifest(source, tmp_path / "manifests", name="mine", licence="MIT", body="int8")
+    write_manifest(source, tmp_path / "manifests", name="mine", licence="MIT", body="q4x")
     store = ModelStore(tmp_path / "cache", model_dirs=[tmp_path / "manifests"])
     made = store.ensure("mine")
-    assert made.facts["variant"] == "int8"
+    assert made.facts["variant"] == "q4x"
     opened(made.path)
     source.write_bytes(source.read_bytes() + b"x")
     shutil.rmtree(made.path)
