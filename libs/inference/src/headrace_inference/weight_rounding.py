@@ -40,7 +40,8 @@ def block_layout(width: int, rows: int, *, bits: int, accuracy_level: int = INT8
 
 def _scales(largest: Floats) -> Floats:
     """Divide what is largest into steps; zeros need a scale to be divided by, whichever."""
-    return np.where(largest == 0, np.float32(1), largest / np.float32(STEPS))
+    scales: Floats = np.where(largest == 0, np.float32(1), largest / np.float32(STEPS))
+    return scales
 
 
 def _quants(weights: Floats, scales: Floats) -> Floats:
