@@ -45,4 +45,5 @@ def _scales(largest: Floats) -> Floats:
 
 
 def _quants(weights: Floats, scales: Floats) -> Floats:
-    return np.clip(np.rint(weights / scales), -STEPS, STEPS)
+    quants: Floats = np.clip(np.rint(weights / scales), -STEPS, STEPS)
+    return quants
