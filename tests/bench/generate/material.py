@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from bench.generate.cases import CORES
 from headrace_inference.gguf_import import import_gguf
 from headrace_inference.onnx_session import open_session
 from headrace_inference.sources import fetch_files, installer_fetch
@@ -45,23 +48,11 @@ class Material:
         ids = self._ids()
         return [ids[at * 1201 % (len(ids) - tokens) :][:tokens] for at in range(count)]
 
-    def logits(self, body: str, tokens: int) -> tuple[np.ndarray, list[int]]:
-        """Return log-probabilities after every token of the documentation's beginning, and the tokens that follow."""
-        session = open_session(self.folder(body, all_logits=True) / "model.onnx", intra_op_threads=2)
-        ids, rows, following = self._ids(), [], []
-        caches = {
-            item.name: np.zeros((1, item.shape[1], 0, item.shape[3]), np.float32)
-            for item in session.get_inputs()
-            if item.name.startswith("past")
-        }
+    def windows(self, tokens: int) -> Iterator[list[int]]:
+        """Yield the documentation's beginning in pieces, each with the token that follows it."""
+        ids = self._ids()
         for start in range(0, tokens, WINDOW_TOKENS):
-            window = ids[start : start + min(WINDOW_TOKENS, tokens - start) + 1]
-            feeds = {"input_ids": np.array([window[:-1]]), "attention_mask": np.ones((1, len(window) - 1), np.int64)}
-            made = session.run(["logits"], feeds | caches)[0][0].astype(np.float64)
-            made -= made.max(axis=-1, keepdims=True)
-            rows.append(made - np.log(np.exp(made).sum(axis=-1, keepdims=True)))
-            following += window[1:]
-        return np.concatenate(rows), following
+            yield ids[start : start + min(WINDOW_TOKENS, tokens - start) + 1]
 
     def _ids(self) -> list[int]:
         tokenizer = Tokenizer.from_file(str(self.folder("q4x") / "tokenizer.json"))
@@ -91,16 +82,39 @@ class Quality:
 
 
 def qualities(material: Material, bodies: Sequence[str], tokens: int) -> list[Quality]:
-    """Compare bodies with the exact weights at float32 activations."""
-    reference, following = material.logits("float", tokens)
-    made = []
-    for body in ("float", *bodies):
-        rows = reference if body == "float" else material.logits(body, tokens)[0]
-        picked = rows[np.arange(len(following)), following]
-        divergence = (np.exp(reference) * (reference - rows)).sum(axis=-1).mean()
-        same = (rows.argmax(axis=-1) == reference.argmax(axis=-1)).mean()
-        made.append(Quality(body, float(np.exp(-picked.mean())), float(divergence), float(same)))
-    return made
+    """Compare bodies with the exact weights at float32 activations, a piece of text after the other."""
+    sessions = {
+        body: open_session(material.folder(body, all_logits=True) / "model.onnx", intra_op_threads=CORES)
+        for body in ("float", *bodies)
+    }
+    found: dict[str, list[npt.NDArray[np.float64]]] = {body: [] for body in sessions}
+    for window in material.windows(tokens):
+        reference = _log_probabilities(sessions["float"], window[:-1])
+        for body, session in sessions.items():
+            rows = reference if body == "float" else _log_probabilities(session, window[:-1])
+            found[body].append(_compared(rows, reference, window[1:]))
+    means = {body: np.concatenate(each, axis=1).mean(axis=1) for body, each in found.items()}
+    return [Quality(body, float(np.exp(-each[0])), float(each[1]), float(each[2])) for body, each in means.items()]
+
+
+def _log_probabilities(session: Any, ids: list[int]) -> npt.NDArray[np.float64]:
+    """Return log-probabilities after every token, [tokens, vocabulary]."""
+    caches = {
+        item.name: np.zeros((1, item.shape[1], 0, item.shape[3]), np.float32)
+        for item in session.get_inputs()
+        if item.name.startswith("past")
+    }
+    feeds = {"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), np.int64)}
+    made = session.run(["logits"], feeds | caches)[0][0].astype(np.float64)
+    made -= made.max(axis=-1, keepdims=True)
+    return made - np.log(np.exp(made).sum(axis=-1, keepdims=True))
+
+
+def _compared(rows: Any, reference: Any, following: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return [3, tokens]: log-probability of what follows, divergence, whether the likeliest token is the same."""
+    picked = rows[np.arange(len(following)), following]
+    divergence = (np.exp(reference) * (reference - rows)).sum(axis=-1)
+    return np.array([picked, divergence, rows.argmax(axis=-1) == reference.argmax(axis=-1)])
 
 
 def _genai_config(facts: object) -> dict[str, object]:
