@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from headrace.meter.v1 import meter_service_pb2 as pb
 from headrace.usage.v1.usage_pb2 import Quantity, UsageRecorded
+from headrace_errors import InvalidMessage
 from headrace_meter.entrypoints.grpc import MeterServicer
+from headrace_meter.entrypoints.translation import wish_of
 from headrace_meter.handlers import Rules
 from headrace_meter.price_file import read_prices
 from headrace_runtime import CallContext
@@ -20,6 +22,15 @@ def prices(price: str):
     """Make a book of one model."""
     rates = [{"model": "m", "from": "2026-01-01", "per_million": {"input_tokens": price}}]
     return read_prices({"version": price, "rates": rates}, currency="USD")
+
+
+@pytest.mark.parametrize("name", ["reservation_id", "request_id", "model", "feature", "operation", "principal"])
+@pytest.mark.parametrize("value", ["x" * 256, "a\x00b"], ids=["too long", "a control character"])
+def test_nothing_is_held_under_a_name_that_its_usage_cannot_be_booked_under(name, value):
+    """Its model would run, and nobody would pay for it."""
+    fields = {"reservation_id": "a1", "model": "m"} | {name: value}
+    with pytest.raises(InvalidMessage, match=name):
+        wish_of(pb.ReserveRequest(**fields), tenant="acme")
 
 
 class Everybody:
