@@ -140,11 +140,10 @@ async def book_all(facts: Sequence[Use | Close | Grant], *, transaction: Transac
     """
     async with transaction as ledger:
         first_time = await ledger.first_time()
-        current = [await _as_of_now(fact, rules) for fact in facts]
-        books = await ledger.load(wanted_by(current))
+        now = [await _as_of_now(fact, rules) for fact in facts]
+        books = await ledger.load(wanted_by(now))
         answers = [
-            book(fact, books) if new else books.costs.get(fact.key)
-            for fact, new in zip(current, first_time, strict=True)
+            book(fact, books) if new else books.costs.get(fact.key) for fact, new in zip(now, first_time, strict=True)
         ]
         await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
@@ -154,9 +153,9 @@ async def book_all(facts: Sequence[Use | Close | Grant], *, transaction: Transac
 async def book_each(facts: Sequence[Fact], *, transaction: Transaction, rules: Rules) -> list[Answer | HeadraceError]:
     """Book facts of callers in one transaction, each for itself: what one may not do is its own answer."""
     async with transaction as ledger:
-        current = [await _as_of_now(fact, rules) for fact in facts]
-        books = await ledger.load(wanted_by(current))
-        answers = [_answer(fact, books) for fact in current]
+        now = [await _as_of_now(fact, rules) for fact in facts]
+        books = await ledger.load(wanted_by(now))
+        answers = [_answer(fact, books) for fact in now]
         await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
     return answers
