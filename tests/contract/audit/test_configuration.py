@@ -50,6 +50,17 @@ async def test_a_budget_that_changes_is_recorded_with_both_amounts(audit):
     assert (await audit.verified(audit.seal.key.verifier)).verified
 
 
+async def test_a_budget_is_known_however_long_its_name(audit):
+    """Values have up to a hundred characters each, and the name has all of them."""
+    name = "day " + " ".join(f'{dimension}="{"x y" * 66}"' for dimension in ("feature", "model", "principal"))
+    await declare(audit)
+    for _ in range(2):
+        await declare(audit, **{f"budget/acme/for {name}": "5.00 USD"})
+
+    told = [facts for action, _, facts in await recorded(audit) if action == "budget.changed"]
+    assert told == [{"budget": name, "amount": "5.00 USD", "amount_before": "none"}]
+
+
 async def test_a_budget_by_scope_is_told_by_its_name_whether_it_comes_changes_or_goes(audit):
     """Of a tenant that is known; with a new tenant it comes in the file whose hash is recorded."""
     daily = "budget/acme/for day feature=chat"

@@ -263,6 +263,12 @@ def make_usage():
     return usage
 
 
+@pytest.fixture(scope="session")
+def make_delivery():
+    """Return the maker of delivered events."""
+    return delivery
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def open_sql(request, databases):
     """Return the opener of a SQL ledger; each opening is another replica."""

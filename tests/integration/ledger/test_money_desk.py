@@ -1,5 +1,7 @@
 """Who runs the platform publishes a price book, gives credit and compares all books; meter is a process."""
 
+import asyncio
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -8,7 +10,7 @@ from headrace.usage.v1.usage_pb2 import Quantity, UsageRecorded
 from headrace_cli.pricing.publishing import publish_book
 from headrace_cli.reconciling import reconcile_platform
 from headrace_client import CostDesk, Endpoints
-from headrace_client.costs import CreditDiffers, grant
+from headrace_client.costs import CreditDiffers, Held, grant
 
 BOOK = """prices:
   version: tiered
@@ -66,3 +68,37 @@ async def test_books_credits_and_corrections_reconcile(outside, bus, service, tm
     assert dict(acme.usage) == {"smollm2-135m-instruct/input_tokens": 110}
     assert set(acme.credits.values()) == {Decimal("0.00001")}
     assert Decimal(ledger.total_cost) == acme.cost_topic_cost == Decimal("0.00031")  # 100 at 3 and 10 at 1 a million
+
+
+async def test_each_start_declares_the_book_that_holds(bus, service, tmp_path):
+    """First that of the files, which are void once a book was published: audit compares like with like."""
+    book, declared = tmp_path / "book.yaml", {}
+    book.write_text(BOOK)
+    with service("meter") as meter:
+        for start in ("files", "published"):
+            endpoints = Endpoints(
+                bus.bootstrap, {"meter": f"127.0.0.1:{meter.port}"}, generation=bus.generation, embedded=True
+            )
+            async with CostDesk(endpoints, tenants=["acme"]) as desk, asyncio.timeout(60):
+                while not (told := await declared_prices(desk)) or told[-1] in declared.values():  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)  # a process elsewhere
+                declared[start] = told[-1]
+                if start == "files":
+                    await publish_book(desk, book, actor="alice", wait_s=60)
+            if start == "files":
+                await asyncio.to_thread(meter.kill)
+                await asyncio.to_thread(meter.start)
+
+    assert declared["files"][0] == "builtin-2026-01"
+    assert declared["published"][0] == "tiered"
+    assert declared["files"][1] != declared["published"][1]
+
+
+async def declared_prices(desk):
+    """Return version and hash of the books that meter was started with, in order."""
+    told = [event.payload async for event in desk.read([topics.AUDIT_SUBMITTED], Held(datetime.now(UTC)))]
+    return [
+        (one.facts["version"], one.content_sha256)
+        for one in told
+        if (one.action, one.facts.get("part")) == ("configuration.declared", "prices")
+    ]

@@ -36,7 +36,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
     path = None if settings.sql.url else settings.state_dir / "state.db"
-    record = SqlRecord(database, path, inbox=inbox, outbox=outbox, announce=announcement)
+    keys = [seal.key.verifier]
+    record = SqlRecord(database, path, inbox=inbox, outbox=outbox, announce=announcement, keys=keys)
 
     reached = BEGINNING
 

@@ -69,7 +69,7 @@ class Explanation:
                 "settled": self.ledger.settled,
             },
             "audit": {
-                "verified": all(chain.verified for chain in self.proof.chains),
+                "verified": bool(self.proof.chains) and all(chain.verified for chain in self.proof.chains),
                 "decisions": decisions,
             },
         }

@@ -140,9 +140,10 @@ async def book_all(facts: Sequence[Use | Close | Grant], *, transaction: Transac
     """
     async with transaction as ledger:
         first_time = await ledger.first_time()
-        books = await ledger.load(wanted_by(facts))
+        now = [await _as_of_now(fact, rules) for fact in facts]
+        books = await ledger.load(wanted_by(now))
         answers = [
-            book(fact, books) if new else books.costs.get(fact.key) for fact, new in zip(facts, first_time, strict=True)
+            book(fact, books) if new else books.costs.get(fact.key) for fact, new in zip(now, first_time, strict=True)
         ]
         await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
@@ -152,8 +153,9 @@ async def book_all(facts: Sequence[Use | Close | Grant], *, transaction: Transac
 async def book_each(facts: Sequence[Fact], *, transaction: Transaction, rules: Rules) -> list[Answer | HeadraceError]:
     """Book facts of callers in one transaction, each for itself: what one may not do is its own answer."""
     async with transaction as ledger:
-        books = await ledger.load(wanted_by(facts))
-        answers = [_answer(fact, books) for fact in facts]
+        now = [await _as_of_now(fact, rules) for fact in facts]
+        books = await ledger.load(wanted_by(now))
+        answers = [_answer(fact, books) for fact in now]
         await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
     return answers
@@ -192,6 +194,13 @@ async def get_budgets(tenant: str, *, book: BudgetBook, clock: Clock) -> Sequenc
 def price(tenant: str, model: str, quantities: Quantities, *, prices: PriceList, clock: Clock) -> int:
     """Return what the quantities would cost the tenant now, in picos, without holding anything; ModelUnpriced."""
     return prices.cost_picos(model, _checked(quantities), clock(), tenant=tenant)
+
+
+async def _as_of_now(fact: Fact, rules: Rules) -> Fact:
+    """Rate a usage again that had no price before a newer book held: what has none was looked for just then."""
+    if isinstance(fact, Use) and fact.unpriced and fact.prices is not rules.prices:
+        return await rated(fact.usage, trace=fact.trace, rules=rules)
+    return fact
 
 
 async def _book_late(uses: Sequence[Use], ledger: LedgerTransaction, rules: Rules) -> Changes:

@@ -58,7 +58,7 @@ def _show(page: dict[str, Any]) -> None:
     state = "settled" if ledger["settled"] else "not settled"
     out.print(f"ledger: {ledger['total_cost']} {ledger['currency']}, {state}")
     _show_decisions(page["audit"]["decisions"])
-    verified = "every chain verifies" if page["audit"]["verified"] else "A CHAIN DOES NOT VERIFY"
+    verified = "every chain verifies" if page["audit"]["verified"] else "A CHAIN DOES NOT VERIFY, OR THERE IS NONE"
     out.print(f"audit: {verified}; `headrace audit prove EVENT` prints a proof of each")
 
 

@@ -116,10 +116,9 @@ class SqlLedgerTransaction:
             [charge_row(use.usage, charge) for use in changes.charged for charge in use.charges],
         )
         if changes.corrected:
-            corrected = among(
-                connection, (ESTIMATES.c.tenant, ESTIMATES.c.usage_id), [each.usage.key for each in changes.corrected]
-            )
-            await connection.execute(delete(ESTIMATES).where(corrected))
+            # By the whole key: a tenant may have any number of estimates that nobody ever corrects.
+            keys = [(*each.usage.attempt_key, each.usage.usage_id) for each in changes.corrected]
+            await connection.execute(delete(ESTIMATES).where(among(connection, list(ESTIMATES.primary_key), keys)))
         await insert_all(connection, ESTIMATES, [estimate_row(each) for each in changes.estimates.values()])
         await upsert_all(connection, MONTH_COUNTS, count_rows(changes.counted), adding=["quantity"])
         await insert_all(connection, UNRATED, [_unrated_row(use.key, use.unpriced) for use in changes.unrated])

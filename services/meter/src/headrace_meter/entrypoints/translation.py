@@ -12,6 +12,7 @@ from headrace.meter.v1 import meter_service_pb2 as pb
 from headrace.prices.v1.prices_pb2 import PricesPublished
 from headrace.usage.v1 import usage_pb2
 from headrace_errors import InvalidMessage
+from headrace_messaging.envelope import id_problem
 
 from headrace_meter.accounts import Account, Standing
 from headrace_meter.budgets import Budget
@@ -95,9 +96,12 @@ def book_of(message: PricesPublished) -> PublishedBook:
 
 
 def wish_of(message: pb.ReserveRequest, *, tenant: str) -> Wish:
-    """Read what is to be held; InvalidMessage names what is wrong."""
+    """Read what is to be held; InvalidMessage names what is wrong, or what no usage could be booked under."""
     if not message.reservation_id or not message.model:
         raise InvalidMessage("reservation_id and model are needed")
+    for name in ("reservation_id", "request_id", "model", "feature", "operation", "principal"):
+        if problem := id_problem(getattr(message, name)):
+            raise InvalidMessage(f"{name} {problem}", reason="name_malformed")
     return Wish(
         tenant=tenant,
         reservation_id=message.reservation_id,
