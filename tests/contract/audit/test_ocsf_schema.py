@@ -15,7 +15,7 @@ from headrace_audit.successions import succession
 from headrace_audit.translation import decision_of
 from headrace_messaging import Envelope, Event
 from headrace_testkit.ocsf import ocsf_errors
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 EXAMPLES = Path(__file__).parents[3] / "proto" / "examples"
@@ -107,7 +107,6 @@ def test_a_change_of_the_signing_key_is_valid():
     assert ocsf_errors(written(announced)) == []
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         decided,

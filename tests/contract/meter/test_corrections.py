@@ -158,7 +158,7 @@ async def spent(meter):
     return balances
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_any_order_cut_and_repetition_leaves_what_was_used(make_meter, make_usage, data):
     """Estimates count where nothing is known, known usages add up, whatever comes first and in whatever parts."""

@@ -82,7 +82,7 @@ async def books_of(meter, deliveries, cuts):
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_split_of_a_stream_gives_the_same_books(make_meter, make_usage, noon, data):
     """Usages, outcomes and redeliveries in parts of any size: ledger, cost rows and balances are those of one by one.
