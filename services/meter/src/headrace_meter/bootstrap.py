@@ -82,8 +82,9 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         await declare_budgets(budgets, transaction=ledger.transaction(), clock=_now)
         if book := await in_force.refresh():
             configuration[:] = [Configured("prices", book.text.encode(), book.version)]  # what the files say is void
+        else:
+            await rate_unrated(new_transaction=ledger.transaction, rules=rules)  # a book that is taken does it itself
         _log.info("prices.in_force", version=rules.prices.version, published=book is not None)
-        await rate_unrated(new_transaction=ledger.transaction, rules=rules)
         caught_up.set()
 
     monitor = _monitor_of(database, metrics, settings)
