@@ -111,7 +111,7 @@ async def test_replicas_that_start_at_once_make_the_tables_once(opening, kind):
     """One does it, the others find it done."""
     replicas = await asyncio.gather(*(opening(kind, "meter") for _ in range(4)))
     async with replicas[0].read() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0008",)]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0009",)]
 
 
 @SERVICES

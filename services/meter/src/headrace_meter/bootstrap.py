@@ -28,6 +28,7 @@ from headrace_meter.adapters.shelf import SqlShelf
 from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.standings import SqlBudgetBook
 from headrace_meter.adapters.tables import INBOX, METADATA
+from headrace_meter.adapters.unknown import SqlUnknownBook
 from headrace_meter.booking import Answer
 from headrace_meter.conservation import Monitor
 from headrace_meter.declaring import declare_budgets
@@ -99,7 +100,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         with suppress(Unavailable):
             await lease.release()
 
-    rpc = partial(grpc.rpc, book=SqlUsageBook(database), budgets=SqlBudgetBook(database), clock=_now)
+    books = {"book": SqlUsageBook(database), "budgets": SqlBudgetBook(database), "unknown": SqlUnknownBook(database)}
+    rpc = partial(grpc.rpc, **books, clock=_now)
     return Service(
         subscriptions=[
             *kafka.subscriptions(transaction=ledger.transaction, rules=rules),

@@ -111,6 +111,23 @@ class UsageBook(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A provisional usage whose attempt has no other yet: what it was charged, and what is still held for it."""
+
+    usage: Usage
+    cost_picos: int
+    reserved_picos: int
+
+
+class UnknownBook(Protocol):
+    """What nobody knows, as it is asked for."""
+
+    async def unknown(self, tenant: str, request_id: str, *, usages_max: int) -> Sequence[Unknown]:
+        """Return a tenant's usages (of one request, or all) that are unknown, then those estimated; newest first."""
+        ...
+
+
 class BudgetBook(Protocol):
     """The budgets as they are asked for."""
 

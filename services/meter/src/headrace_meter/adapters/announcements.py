@@ -19,7 +19,7 @@ from headrace_messaging import Outgoing, event_id, new_envelope
 from headrace_meter.accounts import Account
 from headrace_meter.budgets import Budget
 from headrace_meter.charges import Charge
-from headrace_meter.domain import Credit, Usage
+from headrace_meter.domain import Correction, Credit, Usage
 from headrace_meter.focus import focus_credit, focus_row, rfc3339
 from headrace_meter.money import text_of
 from headrace_meter.ports import Clock
@@ -81,6 +81,35 @@ class Announcements:
             self._of_credit(credit, topics.COST_RECORDED, cost_pb2.CostRecorded(**fields)),
             self._of_credit(credit, topics.AUDIT_SUBMITTED, record),
         ]
+
+    def correction(self, usage: Usage, correction: Correction) -> Outgoing:
+        """Return audit's record of a correction: who said what of which attempt, and why."""
+        record = events_pb2.AuditSubmitted(
+            action="usage.corrected",
+            service="meter",
+            tenant=usage.tenant,
+            principal=correction.corrected_by,
+            request_id=usage.request_id,
+            disposition="allowed",
+            model=usage.model,
+            facts={
+                "attempt_id": usage.attempt_id,
+                "usage_id": usage.usage_id,
+                "reason": correction.reason,
+                **{meter: str(count) for meter, count in usage.quantities.items()},
+            },
+            decided_at=rfc3339(correction.corrected_at),
+        )
+        envelope = new_envelope(
+            topics.AUDIT_SUBMITTED,
+            source=_SOURCE,
+            id=event_id("/".join(usage.key), "correction.audit"),
+            time=self._clock(),
+            tenant=usage.tenant,
+            correlation_id=usage.request_id,
+            auth_id=correction.corrected_by,
+        )
+        return Outgoing(topics.AUDIT_SUBMITTED, usage.tenant, record, envelope)
 
     def _of_credit(self, credit: Credit, topic: str, payload: Any) -> Outgoing:
         envelope = new_envelope(

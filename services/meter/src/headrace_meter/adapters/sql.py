@@ -171,6 +171,9 @@ class _Outgoing:
             rows += await self._encoded([crossed], one.trace)
         for grant in changes.credits:
             rows += await self._encoded(self._announcements.credit(grant.credit), grant.trace)
+        for use in (*changes.charged, *changes.unrated):
+            if use.correction:
+                rows += await self._encoded([self._announcements.correction(use.usage, use.correction)], use.trace)
         await self._outbox.store(connection, rows)
 
     async def _encoded(self, outgoing: Sequence[Outgoing], trace: Trace) -> list[OutboxRow]:
