@@ -10,7 +10,7 @@ from headrace.usage.v1.usage_pb2 import Quantity, UsageRecorded
 from headrace_cli.pricing.publishing import publish_book
 from headrace_cli.reconciling import reconcile_platform
 from headrace_client import CostDesk, Endpoints
-from headrace_client.costs import CreditDiffers, Held, grant
+from headrace_client.costs import CreditDiffers, Held, NothingToCorrect, correct, grant
 
 BOOK = """prices:
   version: tiered
@@ -38,7 +38,7 @@ def usage(tokens, **fields):
 
 
 async def test_books_credits_and_corrections_reconcile(outside, bus, service, tmp_path):
-    """Usage, credits, ledger and cost topic agree on tiers, an estimate that was taken back, and money given back."""
+    """Usage, credits, ledger and cost topic agree: on tiers, estimates taken back, what people found out, credits."""
     book = tmp_path / "book.yaml"
     book.write_text(BOOK)
     with service("meter") as meter:
@@ -53,6 +53,19 @@ async def test_books_credits_and_corrections_reconcile(outside, bus, service, tm
             await outside.publish(topics.USAGE_RECORDED, usage(60, attempt_id="a2", estimated=True), "u2")
             await outside.publish(topics.USAGE_RECORDED, usage(40, attempt_id="a2"), "u3")
 
+            lost = UsageRecorded()
+            lost.CopyFrom(usage(0, attempt_id="a3"))
+            lost.status = "unknown"
+            await outside.publish(topics.USAGE_RECORDED, lost, "u4")
+            while not (await desk.unknown("acme")).usages:  # noqa: ASYNC110 - a process elsewhere
+                await asyncio.sleep(0.1)
+            said = {"reason": "the bill", "actor": "alice"}
+            found_out = await correct(desk, "acme", "r1", "a3", {"input_tokens": 30}, wait_s=60, **said)
+            assert (found_out.booked, found_out.again) == (True, False)
+            assert (await correct(desk, "acme", "r1", "a3", {"input_tokens": 30}, **said)).again
+            with pytest.raises(NothingToCorrect):
+                await correct(desk, "acme", "r1", "a1", {}, **said)
+
             given = await grant(desk, "acme", Decimal("0.00001"), reason="outage", actor="alice", wait_s=60)
             again = await grant(desk, "acme", Decimal("0.00001"), reason="outage", actor="bob")
             assert (given.booked, given.again, again.again) == (True, False, True)
@@ -64,10 +77,10 @@ async def test_books_credits_and_corrections_reconcile(outside, bus, service, tm
 
     assert found.equal, found.as_json()
     acme = found.by_tenant["acme"]
-    assert (acme.usages, acme.cost_rows) == (3, 1 + 2 + 2 + 2)
-    assert dict(acme.usage) == {"smollm2-135m-instruct/input_tokens": 110}
+    assert (acme.usages, acme.cost_rows) == (5, 1 + 2 + 2 + 2 + 1 + 1)
+    assert dict(acme.usage) == {"smollm2-135m-instruct/input_tokens": 140}
     assert set(acme.credits.values()) == {Decimal("0.00001")}
-    assert Decimal(ledger.total_cost) == acme.cost_topic_cost == Decimal("0.00031")  # 100 at 3 and 10 at 1 a million
+    assert Decimal(ledger.total_cost) == acme.cost_topic_cost == Decimal("0.00034")  # 100 at 3 and 40 at 1 a million
 
 
 async def test_each_start_declares_the_book_that_holds(bus, service, tmp_path):
