@@ -124,15 +124,16 @@ class SqlUnderTest:
             rows = (await connection.execute(select(self.table).order_by(self.table.c.seq))).all()
         return [(dict(json.loads(row.headers))["ce_id"], json.loads(row.value)) for row in rows if topic in row.topic]
 
-    async def audited(self):
-        """Return the ids and records of what leaves for audit, in order."""
+    async def audited(self, action):
+        """Return the ids and records of what leaves for audit by that action, in order."""
         async with self.database.read() as connection:
             rows = (await connection.execute(select(self.table).order_by(self.table.c.seq))).all()
-        return [
+        told = [
             (dict(json.loads(row.headers))["ce_id"], AuditSubmitted.FromString(row.value))
             for row in rows
             if row.topic == topics.AUDIT_SUBMITTED
         ]
+        return [(id_, record) for id_, record in told if record.action == action]
 
     async def crossings(self):
         fields = ("budget", "subject", "period", "percent")

@@ -123,7 +123,6 @@ async def test_unknown_attempts_are_listed_before_estimates_the_newest_first(met
 async def test_audit_is_told_who_corrected_what_and_why(open_sql, make_meter, make_usage, noon):
     """Once, by meter, in the transaction that books it; quantities are counts, no text."""
     meter = make_meter(await open_sql())
-    await meter.declare()
     made = subscriptions(transaction=meter.ledger.transaction, rules=meter.rules)
     handler = next(each.handler for each in made if each.topic == topics.USAGE_CORRECTED)
     await meter.use(make_usage(estimated=True))
@@ -131,7 +130,7 @@ async def test_audit_is_told_who_corrected_what_and_why(open_sql, make_meter, ma
     for offset in range(2):
         await handler(correction(noon, offset=offset))
 
-    ((_, told),) = await meter.ledger.audited()
+    ((_, told),) = await meter.ledger.audited("usage.corrected")
     assert (told.action, told.service, told.principal, told.request_id) == ("usage.corrected", "meter", "alice", "r1")
     assert dict(told.facts) == {"attempt_id": "a1", "usage_id": "c1", "reason": "the bill", "input_tokens": "80"}
 

@@ -13,7 +13,7 @@ from headrace_messaging import Event
 
 from headrace_meter.accounts import Account, Standing, opened, standing_of
 from headrace_meter.adapters.selecting import given, label, selected
-from headrace_meter.budgets import AccountKey, Budget, Purpose, accounts_for
+from headrace_meter.budgets import AccountKey, Budget, BudgetChange, Purpose, accounts_for
 from headrace_meter.charges import Charge
 from headrace_meter.domain import GUESSED, AttemptKey, CountKey, Credit, Quantities, Reservation, Usage, UsageKey
 from headrace_meter.facts import RequestKey, Trace, Wanted
@@ -164,8 +164,11 @@ class MemoryTransaction:
         """Return every budget that is declared."""
         return self._state.budgets
 
-    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
-        """Keep these budgets, and open the accounts of some."""
+    async def declare(
+        self, budgets: Sequence[Budget], *, opening: Sequence[Budget], changes: Sequence[BudgetChange]
+    ) -> None:
+        """Keep these budgets, and open the accounts of some. Audit hears of nothing here."""
+        del changes
         state = self._state
         spent = ((state.usages[key].purpose, _cost(state, key) or 0) for key in state.charges)
         state.budgets = list(budgets)
