@@ -1,6 +1,8 @@
 """Who runs the platform publishes a price book, gives credit and compares all books; meter is a process."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -105,6 +107,27 @@ async def test_each_start_declares_the_book_that_holds(bus, service, tmp_path):
     assert declared["files"][0] == "builtin-2026-01"
     assert declared["published"][0] == "tiered"
     assert declared["files"][1] != declared["published"][1]
+
+
+def test_meter_does_not_start_on_a_book_that_it_cannot_read(service):
+    """A newer release took it in: older prices would be wrong. The log says what to do, without a traceback."""
+    with service("meter") as meter:
+        meter.kill()
+        with closing(sqlite3.connect(meter.data_dir / "meter" / "state.db")) as database:
+            text = BOOK + "  by_the_moon: true\n"
+            row = ("tiered", text, "alice", 0)
+            database.execute(
+                "INSERT INTO price_books (version, book_text, published_by, published_us) VALUES (?, ?, ?, ?)", row
+            )
+            database.commit()
+        with pytest.raises(AssertionError):
+            meter.start()
+
+    assert meter.process.returncode == 2
+    log = meter.log.read_text()
+    assert "by_the_moon" in log.splitlines()[-1]
+    assert "service.cannot_start" in log.splitlines()[-1]
+    assert "Traceback" not in log
 
 
 async def declared_prices(desk):
