@@ -100,8 +100,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         with suppress(Unavailable):
             await lease.release()
 
-    books = {"book": SqlUsageBook(database), "budgets": SqlBudgetBook(database), "unknown": SqlUnknownBook(database)}
-    rpc = partial(grpc.rpc, **books, clock=_now)
+    book, standings, unknown = SqlUsageBook(database), SqlBudgetBook(database), SqlUnknownBook(database)
+    rpc = partial(grpc.rpc, book=book, budgets=standings, unknown=unknown, clock=_now)
     return Service(
         subscriptions=[
             *kafka.subscriptions(transaction=ledger.transaction, rules=rules),
