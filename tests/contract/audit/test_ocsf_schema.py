@@ -46,6 +46,7 @@ KINDS = {
     "dead_letter.replayed": "allowed",
     "dead_letter.dropped": "allowed",
     "budget.changed": "allowed",
+    "usage.corrected": "allowed",
     "configuration.changed": "observed",
     "audit.key_changed": "allowed",
     "audit.signed_unseen": "observed",

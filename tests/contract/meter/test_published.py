@@ -12,10 +12,12 @@ from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox
 from headrace_meter.adapters.shelf import SqlShelf
 from headrace_meter.adapters.tables import INBOX
+from headrace_meter.bootstrap import newest_book
 from headrace_meter.handlers import book_all, rate_unrated, rated
 from headrace_meter.price_fields import InvalidPrices
 from headrace_meter.price_file import read_prices
 from headrace_meter.published import PricesInForce, PublishedBook, take_in
+from headrace_runtime import CannotStart
 from sqlalchemy import select
 
 TEXT = """prices:
@@ -52,7 +54,8 @@ def open_shelf(open_sql, make_meter):
             await rate_unrated(new_transaction=ledger.transaction, rules=meter.rules)
 
         in_force = PricesInForce(shelf, take=take, currency="USD")
-        return SimpleNamespace(ledger=ledger, shelf=shelf, meter=meter, rules=meter.rules, refresh=in_force.refresh)
+        kept = {"ledger": ledger, "shelf": shelf, "in_force": in_force, "refresh": in_force.refresh}
+        return SimpleNamespace(meter=meter, rules=meter.rules, **kept)
 
     return opener
 
@@ -133,6 +136,17 @@ async def test_a_book_that_only_a_newer_release_reads_is_named_once_and_the_one_
         await replica.refresh()
     assert await replica.refresh() is None
     assert replica.rules.prices is FILE
+
+
+async def test_a_replica_does_not_start_on_a_book_that_only_a_newer_release_reads(open_shelf, noon):
+    """It would rate by prices that hold no more. What to do is in its words, for its log."""
+    replica = await open_shelf()
+    envelope = Envelope(id="e", type="t", source="/test", time=noon)
+    newer = book(noon, text=TEXT.format(version="2", price="3") + "  by_the_moon: true\n")
+    await replica.shelf.put(Event(envelope, None, "prices", "k", 0, 0, noon), newer)
+
+    with pytest.raises(CannotStart, match=r"by_the_moon.*start a release that reads it"):
+        await newest_book(replica.in_force)
 
 
 async def test_a_usage_rated_just_before_a_book_held_is_booked_by_it(open_shelf, make_usage, make_delivery, noon):

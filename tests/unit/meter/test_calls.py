@@ -76,7 +76,8 @@ async def test_money_is_decided_once_budgets_and_prices_are_known(method, reques
     """At the prices of the file, or without a budget that is being declared, it would be decided wrongly."""
     caught_up = asyncio.Event()
     rules = Rules(prices("1"), Everybody(), no_rows, None)
-    servicer = MeterServicer(post=post, book=None, budgets=None, rules=rules, clock=lambda: NOON, caught_up=caught_up)
+    books = dict.fromkeys(("book", "budgets", "unknown"))
+    servicer = MeterServicer(post=post, rules=rules, clock=lambda: NOON, caught_up=caught_up, **books)
     set_current_call(CallContext("acme", ("alice",), datetime.now(UTC) + timedelta(minutes=1)))
     asked = asyncio.ensure_future(getattr(servicer, method)(request_, None))
     await asyncio.sleep(0)

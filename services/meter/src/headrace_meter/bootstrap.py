@@ -15,7 +15,7 @@ from headrace_errors import HeadraceError, Unavailable
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import lease_table
 from headrace_messaging.outbox.lease import Lease, LeaseTimes
-from headrace_runtime import Chassis, Configured, Service, Tenants, regularly
+from headrace_runtime import CannotStart, Chassis, Configured, Service, Tenants, regularly
 from headrace_storage import Database
 from headrace_telemetry import get_logger
 from sqlalchemy import MetaData
@@ -28,6 +28,7 @@ from headrace_meter.adapters.shelf import SqlShelf
 from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.standings import SqlBudgetBook
 from headrace_meter.adapters.tables import INBOX, METADATA
+from headrace_meter.adapters.unknown import SqlUnknownBook
 from headrace_meter.booking import Answer
 from headrace_meter.conservation import Monitor
 from headrace_meter.declaring import declare_budgets
@@ -40,7 +41,7 @@ from headrace_meter.metrics import Metrics
 from headrace_meter.price_fields import InvalidPrices
 from headrace_meter.price_file import built_in_book, read_price_file, read_prices
 from headrace_meter.prices import PriceList
-from headrace_meter.published import PricesInForce
+from headrace_meter.published import PricesInForce, PublishedBook
 from headrace_meter.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -80,7 +81,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     async def check_and_catch_up() -> None:
         await ledger.check_currency(prices.currency)
         await declare_budgets(budgets, transaction=ledger.transaction(), clock=_now)
-        if book := await in_force.refresh():
+        if book := await newest_book(in_force):
             configuration[:] = [Configured("prices", book.text.encode(), book.version)]  # what the files say is void
         else:
             await rate_unrated(new_transaction=ledger.transaction, rules=rules)  # a book that is taken does it itself
@@ -100,7 +101,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         with suppress(Unavailable):
             await lease.release()
 
-    rpc = partial(grpc.rpc, book=SqlUsageBook(database), budgets=SqlBudgetBook(database), clock=_now)
+    book, standings, unknown = SqlUsageBook(database), SqlBudgetBook(database), SqlUnknownBook(database)
+    rpc = partial(grpc.rpc, book=book, budgets=standings, unknown=unknown, clock=_now)
     return Service(
         subscriptions=[
             *kafka.subscriptions(transaction=ledger.transaction, rules=rules),
@@ -127,6 +129,15 @@ def price_book(settings: Settings, tenants: Tenants) -> PriceList:
     book = settings.prices_file or (settings.tenants_file if tenants.prices else None)
     currency = tenants.currency
     return read_price_file(book, currency=currency) if book else read_prices(tenants.prices, currency=currency)
+
+
+async def newest_book(in_force: PricesInForce) -> PublishedBook | None:
+    """Let the newest published book hold from the start; CannotStart where it is no use: older prices are wrong."""
+    try:
+        return await in_force.refresh()
+    except InvalidPrices as error:
+        what = "start a release that reads it (the one that took it in), and publish another book there to go back"
+        raise CannotStart(f"the published price book is no use here: {error}; {what}") from error
 
 
 async def _look_for_prices(in_force: PricesInForce, rules: Rules) -> None:

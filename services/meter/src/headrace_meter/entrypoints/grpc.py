@@ -22,10 +22,12 @@ from headrace_meter.entrypoints.translation import (
     usage_response,
     wish_of,
 )
-from headrace_meter.handlers import Rules, get_budgets, get_usage, price, release, reserve, settle
+from headrace_meter.entrypoints.unknown import unknown_response
+from headrace_meter.handlers import Rules, release, reserve, settle
 from headrace_meter.money import text_of
-from headrace_meter.ports import BudgetBook, Clock, Post, Selection, UsageBook
+from headrace_meter.ports import BudgetBook, Clock, Post, Selection, UnknownBook, UsageBook
 from headrace_meter.prices import ModelUnpriced
+from headrace_meter.questions import get_budgets, get_unknown, get_usage, price
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,6 +45,7 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
         post: Post,
         book: UsageBook,
         budgets: BudgetBook,
+        unknown: UnknownBook,
         rules: Rules,
         clock: Clock,
         caught_up: asyncio.Event,
@@ -50,6 +53,7 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
         self._post = post
         self._book = book
         self._budgets = budgets
+        self._unknown = unknown
         self._rules = rules
         self._clock = clock
         self._caught_up = caught_up
@@ -106,16 +110,30 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
         standings = await get_budgets(current_call().tenant, book=self._budgets, clock=self._clock)
         return budgets_response(standings, currency=self._currency)
 
+    async def ListUnknown(self, request: pb.ListUnknownRequest, _context: Context) -> pb.ListUnknownResponse:
+        """List attempts of which nobody knows what they used."""
+        found = await get_unknown(current_call().tenant, request.request_id, book=self._unknown)
+        return unknown_response(found, currency=self._currency)
+
     @property
     def _currency(self) -> str:
         return self._rules.prices.currency
 
 
 def rpc(
-    *, post: Post, book: UsageBook, budgets: BudgetBook, rules: Rules, clock: Clock, caught_up: asyncio.Event
+    *,
+    post: Post,
+    book: UsageBook,
+    budgets: BudgetBook,
+    unknown: UnknownBook,
+    rules: Rules,
+    clock: Clock,
+    caught_up: asyncio.Event,
 ) -> Rpc:
     """Return the gRPC service for the chassis."""
-    servicer = MeterServicer(post=post, book=book, budgets=budgets, rules=rules, clock=clock, caught_up=caught_up)
+    servicer = MeterServicer(
+        post=post, book=book, budgets=budgets, unknown=unknown, rules=rules, clock=clock, caught_up=caught_up
+    )
     return Rpc(
         pb.DESCRIPTOR.services_by_name["MeterService"].full_name,
         lambda server: pb_grpc.add_MeterServiceServicer_to_server(servicer, server),
