@@ -8,6 +8,7 @@ import itertools
 import os
 from contextlib import ExitStack
 
+import hypothesis
 import pytest
 from headrace.topics import ENVIRONMENT_DEFAULT, environments
 from headrace_messaging import Bus
@@ -19,6 +20,9 @@ from headrace_runtime.settings import BlobSettings
 REQUIRED = os.environ.get("HEADRACE_REQUIRE_SERVERS") == "1"
 POOL = pytest.StashKey[Pool]()
 NUMBERS = itertools.count(1)
+
+hypothesis.settings.register_profile("headrace", deadline=None)  # a busy machine is no defect
+hypothesis.settings.load_profile("headrace")
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ protobuf, whose schemas here describe their JSON form; `content-type` decides, a
 Payloads of topics that allow it travel by claim check when they are large (`ce_dataref`).
 """
 _CONTENT_TYPES = {"json": "application/json", "protobuf": "application/protobuf"}
-_OUTSIDE = {"producers": "any application", "all": "any service"}
+_OUTSIDE = {"producers": "any application", "operators": "who runs the platform", "all": "any service"}
+_SUBMITTERS = {"producers", "operators"}
 
 
 def document(protos: Protos, examples: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _message(topic: Topic, schemas: Schemas, protos: Protos, example: Mapping[st
         "contentType": _CONTENT_TYPES[topic.encoding],
         "correlationId": {"location": "$message.header#/ce_correlationid"},
         "payload": schemas.reference(full_name, topic.json_names),
-        "traits": [{"$ref": f"#/components/messageTraits/{'submission' if topic.owner == 'producers' else 'event'}"}],
+        "traits": [{"$ref": f"#/components/messageTraits/{'submission' if topic.owner in _SUBMITTERS else 'event'}"}],
         "bindings": {"kafka": {"key": {"type": "string", "description": topic.key}, "bindingVersion": "0.5.0"}},
         "examples": [{"headers": dict(example["headers"]), "payload": dict(example["payload"])}],
         "x-protobuf-message": full_name,

@@ -1,6 +1,7 @@
 """The golden examples of money and proof are what the services make of the examples of usage and decision."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,15 +11,18 @@ from google.protobuf import json_format
 from headrace.audit.v1.events_pb2 import AuditRecorded, AuditSubmitted
 from headrace.cost.v1.cost_pb2 import CostRecorded
 from headrace.cost.v1.credit_pb2 import CreditGranted
+from headrace.usage.v1.correction_pb2 import UsageCorrected
 from headrace.usage.v1.usage_pb2 import UsageRecorded
 from headrace_audit.domain import Head, next_link
 from headrace_audit.ocsf import record_of
 from headrace_audit.translation import decision_of, message_of
 from headrace_client.costs import focus_record
+from headrace_client.costs.corrections import correction_id
 from headrace_messaging import Envelope, Event
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.charges import rate, taken_back
 from headrace_meter.entrypoints.translation import credit_of, usage_of
+from headrace_meter.entrypoints.unknown import correction_of
 from headrace_meter.price_file import read_prices
 
 EXAMPLES = Path(__file__).parents[2] / "proto" / "examples"
@@ -85,6 +89,19 @@ def test_the_credit_s_cost_example_is_the_row_of_the_credit_example():
 
     assert json_format.ParseDict(wanted["payload"], CostRecorded()) == made.payload
     assert made.envelope.id == wanted["headers"]["ce_id"]
+
+
+def test_the_correction_example_says_what_the_attempt_of_the_usage_example_used():
+    """Meter reads it as a later usage of that attempt, of all that it was, under the id that the command derives."""
+    told, said = example("usage.recorded"), example("usage.corrected")
+    usage = usage_of(json_format.ParseDict(told["payload"], UsageRecorded()), usage_id="u", tenant="acme")
+    message = json_format.ParseDict(said["payload"], UsageCorrected())
+
+    corrected, correction = correction_of(message, usage_id=said["headers"]["ce_id"], tenant="acme")
+
+    assert replace(corrected, usage_id="u", status=usage.status, quantities=usage.quantities) == usage
+    assert corrected.usage_id == correction_id("acme", usage.request_id, usage.attempt_id)
+    assert correction.corrected_by == said["headers"]["ce_authid"]
 
 
 def test_the_audit_example_is_the_first_link_of_the_decision_example():

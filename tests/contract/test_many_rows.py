@@ -119,6 +119,27 @@ async def test_rows_are_found_by_many_keys(database):
         assert {tuple(row) for row in found} == {("acme", "p1"), ("globex", "p1")}
 
 
+async def test_any_number_of_keys_can_be_asked_for(database):
+    """More than a statement takes parameters in any build; odd characters and large numbers are found as they are."""
+    odd = part(0, owner="Ünïcode \"'{},\\", size=2**62 + 1)
+    async with database.write() as connection:
+        await insert_all(connection, PARTS, [odd, part(1)])
+        keys = [(odd["owner"], odd["name"], odd["size"]), *(("acme", f"no {number}", 1) for number in range(100_000))]
+        these = among(connection, (PARTS.c.owner, PARTS.c.name, PARTS.c.size), keys)
+        assert list(await connection.scalars(select(PARTS.c.size).where(these))) == [2**62 + 1]
+
+
+async def test_keys_are_found_by_an_index(databases):
+    """A table's size is none of a transaction's business. PostgreSQL decides by its statistics."""
+    database = await databases.open("sqlite", METADATA)
+    async with database.read() as connection:
+        keys = [("acme", f"p{number}") for number in range(256)]
+        query = select(PARTS).where(among(connection, (PARTS.c.owner, PARTS.c.name), keys))
+        text = query.compile(connection.engine, compile_kwargs={"literal_binds": True})
+        plan = [row.detail for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+    assert plan[0].startswith("SEARCH parts USING INDEX")
+
+
 async def test_however_many_rows_it_is_one_statement(database):
     """What is parsed and planned does not grow with the rows."""
     texts = []

@@ -111,7 +111,7 @@ async def test_replicas_that_start_at_once_make_the_tables_once(opening, kind):
     """One does it, the others find it done."""
     replicas = await asyncio.gather(*(opening(kind, "meter") for _ in range(4)))
     async with replicas[0].read() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0008",)]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).all() == [("0009",)]
 
 
 @SERVICES
@@ -162,12 +162,12 @@ async def test_a_database_of_a_newer_release_is_left_alone(databases, opening, t
     newer.mkdir()
     for file in migrations("audit").glob("r*.py"):
         (newer / file.name).write_text(file.read_text())
-    (newer / "r0005_next.py").write_text(
-        'revision = "0005"\ndown_revision = "0004"\n\n\ndef upgrade() -> None:\n    """Change nothing."""\n'
+    (newer / "r0007_next.py").write_text(
+        'revision = "0007"\ndown_revision = "0006"\n\n\ndef upgrade() -> None:\n    """Change nothing."""\n'
     )
     opened = partial(databases.open, kind, declared("audit"))
     await opened(migrations=newer)
-    with pytest.raises(UnknownRevision, match="0005"):
+    with pytest.raises(UnknownRevision, match="0007"):
         await opening(kind, "audit")
 
 

@@ -63,13 +63,14 @@ def test_the_platform_s_cost_rows_lint_clean_as_focus_1_4(used, tmp_path, ending
 
 
 def test_the_books_agree_for_every_tenant_and_name_what_was_compared(used):
-    """Usage topic, ledger and cost topic, over the partitions that were read."""
+    """Usage and credits, ledger and cost topic, over the partitions that were read."""
     ran = used.run("costs", "reconcile", "--json")
     found = ran.json()
 
     assert (ran.code, found["equal"]) == (0, True), found
     assert found["tenants"]["c"]["usages"] > 0
-    assert {one["topic"] for one in found["partitions"]} == {"headrace.usage.recorded.v1", "headrace.cost.recorded.v1"}
+    read = {"headrace.usage.recorded.v1", "headrace.credit.granted.v1", "headrace.cost.recorded.v1"}
+    assert {one["topic"] for one in found["partitions"]} == read
 
 
 def test_a_chart_draws_the_dearest_first(used):

@@ -86,7 +86,7 @@ def submitted(
     return Event(envelope, payload, "t", tenant, partition, number if offset is None else offset, NOON)
 
 
-async def open_sql(opening, path=None, *, generation: str = "g"):
+async def open_sql(opening, path=None, *, generation: str = "g", keys=None):
     """Open the SQL record as the service does, on a database that `opening` opens with its metadata.
 
     Return it with its database and outbox table.
@@ -102,6 +102,7 @@ async def open_sql(opening, path=None, *, generation: str = "g"):
         inbox=Inbox(database, INBOX, generation=generation),
         outbox=Outbox(outbox, Codec(Bus("nowhere:0"), None)),
         announce=announcement,
+        keys=keys,
     )
     return record, database, outbox
 

@@ -1,4 +1,4 @@
-"""What is declared to the platform is recorded where it is not what was recorded last: by hash, budgets by amount."""
+"""What is declared to the platform is recorded where it is not what was recorded last, by hash."""
 
 import json
 from datetime import UTC, datetime
@@ -10,13 +10,12 @@ from headrace_audit.translation import decision_of
 from headrace_errors import InvalidMessage
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-FIRST = {"tenants": "aa" * 32, "budget/acme": "100.00 USD", "budget/globex": "none"}
+FIRST = {"tenants": "aa" * 32}
 
 
 async def declare(audit, **changes):
     """Start with a configuration that differs so from the first."""
-    declared = {part: value for part, value in (FIRST | changes).items() if value is not None}
-    await record_configuration(declared, record=audit.record, seal=audit.seal, clock=lambda: NOON)
+    await record_configuration(FIRST | changes, record=audit.record, seal=audit.seal, clock=lambda: NOON)
 
 
 async def recorded(audit):
@@ -34,49 +33,17 @@ async def test_the_first_configuration_is_recorded_once(audit):
     assert await recorded(audit) == [("configuration.changed", "", {"part": "tenants", "sha256_before": ""})]
 
 
-async def test_a_budget_that_changes_is_recorded_with_both_amounts(audit):
-    """And with the hash of the file in which it stands; back again is a change like any other."""
+async def test_another_file_is_recorded_with_both_hashes(audit):
+    """Back again is a change like any other. Budgets are none of audit's business: they are told where they hold."""
     await declare(audit)
-    await declare(audit, tenants="bb" * 32, **{"budget/acme": "50.00 USD"})
+    await declare(audit, tenants="bb" * 32)
     await declare(audit)
 
-    told = await recorded(audit)
-    assert [action for action, *_ in told] == ["configuration.changed"] + 2 * [
-        "budget.changed",
-        "configuration.changed",
+    told = [
+        facts["sha256_before"][:2] for action, _, facts in await recorded(audit) if action == "configuration.changed"
     ]
-    assert told[1] == ("budget.changed", "acme", {"monthly": "50.00 USD", "monthly_before": "100.00 USD"})
-    assert told[3] == ("budget.changed", "acme", {"monthly": "100.00 USD", "monthly_before": "50.00 USD"})
+    assert told == ["", "aa", "bb"]
     assert (await audit.verified(audit.seal.key.verifier)).verified
-
-
-async def test_a_budget_by_scope_is_told_by_its_name_whether_it_comes_changes_or_goes(audit):
-    """Of a tenant that is known; with a new tenant it comes in the file whose hash is recorded."""
-    daily = "budget/acme/for day feature=chat"
-    await declare(audit)
-    for part, value in ((daily, "5.00 USD"), (daily, "6.00 USD soft"), (daily, None)):
-        await declare(audit, **{part: value})
-    await declare(audit, **{"budget/new": "none", "budget/new/for day": "1.00 USD"})
-
-    before, told = "none", (await recorded(audit))[1:]
-    for (action, tenant, facts), amount in zip(told, ("5.00 USD", "6.00 USD soft", "none"), strict=True):
-        assert (action, tenant) == ("budget.changed", "acme")
-        assert facts == {"budget": "day feature=chat", "amount": amount, "amount_before": before}
-        before = amount
-
-
-async def test_a_tenant_that_is_declared_no_more_has_no_budget(audit):
-    """It is told as such, once."""
-    await declare(audit)
-    for _ in range(2):
-        await declare(audit, tenants="bb" * 32, **{"budget/acme": None})
-
-    assert (await recorded(audit))[1] == (
-        "budget.changed",
-        "acme",
-        {"monthly": "none", "monthly_before": "100.00 USD"},
-    )
-    assert len(await recorded(audit)) == 3
 
 
 def declaration(submitted_event, number, service, part, sha256, **facts):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from .forging import KEY, NOON, STRANGER, first_broken, following, swap, tampered, written
 
-_SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_SETTINGS = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def test_an_untouched_export_verifies(export):

@@ -15,7 +15,7 @@ from headrace_audit.successions import succession
 from headrace_audit.translation import decision_of
 from headrace_messaging import Envelope, Event
 from headrace_testkit.ocsf import ocsf_errors
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 EXAMPLES = Path(__file__).parents[3] / "proto" / "examples"
@@ -46,6 +46,7 @@ KINDS = {
     "dead_letter.replayed": "allowed",
     "dead_letter.dropped": "allowed",
     "budget.changed": "allowed",
+    "usage.corrected": "allowed",
     "configuration.changed": "observed",
     "audit.key_changed": "allowed",
     "audit.signed_unseen": "observed",
@@ -107,7 +108,6 @@ def test_a_change_of_the_signing_key_is_valid():
     assert ocsf_errors(written(announced)) == []
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         decided,

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 from headrace_audit.adapters.anchors import ObjectAnchor, read_anchors
+from headrace_audit.adapters.tables import CHECKPOINTS, HEADS
 from headrace_audit.checkpoints import RecordChanged, Seal
 from headrace_audit.domain import ChainMoved
 from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, take_over
-from headrace_audit.notes import SigningKey
+from headrace_audit.notes import SigningKey, split
 from headrace_audit.ports import BEGINNING, KeptCheckpoint
 from headrace_audit.successions import SignedByAnother, succession
-from sqlalchemy import text
+from sqlalchemy import delete, select, text, update
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OLD, NEW, STRANGER = (SigningKey(bytes([number]) * 32) for number in (0, 1, 2))
@@ -247,3 +248,20 @@ async def test_links_that_somebody_else_appended_are_told_of_in_the_chain(make_a
 
     assert (await actions(record))[6] == ("audit.signed_unseen", {"first": "5", "last": "6"})
     assert (await audit.verified(OLD.verifier)).verified
+
+
+async def test_the_service_proves_by_the_key_that_it_signs_with(open_record, make_audit):
+    """Who can write to the database, but has no key, has no history told as verified."""
+    record, database, _ = await open_record(keys=[OLD.verifier])
+    audit = make_audit(record, database=database)
+    for number in range(3):
+        await audit.submit(number)
+    found = await record.verify()
+    assert (found.verified, found.signatures_checked) == (True, True)
+
+    async with database.write() as connection:
+        (note,) = (await connection.scalars(select(HEADS.c.note))).all()
+        await connection.execute(delete(CHECKPOINTS))
+        await connection.execute(update(HEADS).values(note=STRANGER.sign(split(note)[0])))
+    (chain,) = (await record.verify()).chains
+    assert (chain.verified, chain.broken_at) == (False, 3)

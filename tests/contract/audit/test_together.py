@@ -55,7 +55,7 @@ async def test_a_delivery_that_fails_leaves_nothing(audit, submitted_event):
     assert [link.sequence for link in await audit.deliver(events)] == [1, 2, 3, 4, 5]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 30), max_size=40), st.sets(st.integers(0, 40)))
 def test_any_split_into_deliveries_makes_the_same_chain(make_audit, submitted_event, numbers, cuts):
     """Whatever comes up together, repeats across and within deliveries included."""
@@ -73,7 +73,7 @@ async def _deliver(audit, submitted_event, parts):
     return links
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=20), st.integers(1, 7))
 def test_sql_makes_the_chain_of_memory(make_audit, submitted_event, open_sql_record, tmp_path_factory, numbers, size):
     """The same deliveries on a file."""

@@ -98,7 +98,7 @@ def test_the_golden_example_fits_its_schema(name):
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 async def test_whatever_is_published_fits_its_schema(name, data):
     """The bytes and headers that the codec writes for any message of a public topic fit the schema."""

@@ -238,8 +238,9 @@ class World:
     async def forget(self, name: str, cause: Cause, *principals: str) -> DocumentVersion:
         return await self._forget(name, cause, principals or ("everyone",))
 
-    async def erase(self, name: str = "a.txt", *principals: str) -> Sequence[str]:
-        return await handlers.erase("acme", name, principals or ("everyone",), registry=self.registry, blobs=self.blobs)
+    async def erase(self, name: str = "a.txt", *principals: str, **limits: int) -> Sequence[str]:
+        stores = {"registry": self.registry, "blobs": self.blobs}
+        return await handlers.erase("acme", name, principals or ("everyone",), **stores, **limits)
 
     async def digest_all(self) -> None:
         for version in await self.registry.waiting(100):

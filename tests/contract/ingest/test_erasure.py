@@ -29,6 +29,20 @@ async def test_all_that_was_ever_stored_of_a_deleted_document_is_erased(world) -
     assert payload.facts["dataref"] == f"blob:{payload.content_sha256}"
 
 
+@pytest.mark.parametrize("together_max", [1, 2, 3])
+async def test_many_contents_are_erased_in_several_transactions(world, together_max) -> None:
+    """Each takes a bounded number of them, erased or not; what another document holds stays."""
+    for number in range(5):
+        await world.index(b"content %d" % number)
+    await world.index(b"content 2", name="b.txt")
+    await world.delete()
+
+    erased = await world.erase(together_max=together_max)
+    assert sorted(erased) == [f"blob-b'content {number}'" for number in (0, 1, 3, 4)]
+    assert len(erasures(world)) == 4
+    assert list(world.blobs.kept) == [("acme", "blob-b'content 2'")]
+
+
 async def test_erased_again_it_is_the_same_decision(world) -> None:
     """Killed between the erasure and its record, or asked twice: the event ids are the same."""
     await world.index()

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from headrace import topics
+from headrace.audit.v1.events_pb2 import AuditSubmitted
 from headrace.usage.v1.usage_pb2 import UsageRecorded
 from headrace_errors import Refused, Unavailable
 from headrace_messaging import Bus, Codec, Envelope, Event
@@ -22,6 +24,7 @@ from headrace_meter.adapters.reports import SqlUsageBook
 from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.standings import SqlBudgetBook
 from headrace_meter.adapters.tables import INBOX, METADATA
+from headrace_meter.adapters.unknown import SqlUnknownBook
 from headrace_meter.budgets import AccountKey, Budget
 from headrace_meter.declaring import declare_budgets
 from headrace_meter.domain import Usage, day_of
@@ -32,7 +35,6 @@ from headrace_meter.handlers import (
     Wish,
     book_all,
     book_each,
-    get_usage,
     rate_unrated,
     rated,
     release,
@@ -41,6 +43,7 @@ from headrace_meter.handlers import (
 )
 from headrace_meter.ports import Selection, UsageReport
 from headrace_meter.price_file import read_prices
+from headrace_meter.questions import get_unknown, get_usage
 from headrace_storage import Database
 from sqlalchemy import MetaData, select
 
@@ -96,6 +99,7 @@ class SqlUnderTest:
         self.database, self.table = database, table
         self.transaction, self.report = ledger.transaction, SqlUsageBook(database).report
         self.standings = SqlBudgetBook(database).standings
+        self.unknown = SqlUnknownBook(database).unknown
         self.cost_rows = ledger.cost_rows
         self.check_currency = ledger.check_currency
 
@@ -119,6 +123,17 @@ class SqlUnderTest:
         async with self.database.read() as connection:
             rows = (await connection.execute(select(self.table).order_by(self.table.c.seq))).all()
         return [(dict(json.loads(row.headers))["ce_id"], json.loads(row.value)) for row in rows if topic in row.topic]
+
+    async def audited(self, action):
+        """Return the ids and records of what leaves for audit by that action, in order."""
+        async with self.database.read() as connection:
+            rows = (await connection.execute(select(self.table).order_by(self.table.c.seq))).all()
+        told = [
+            (dict(json.loads(row.headers))["ce_id"], AuditSubmitted.FromString(row.value))
+            for row in rows
+            if row.topic == topics.AUDIT_SUBMITTED
+        ]
+        return [(id_, record) for id_, record in told if record.action == action]
 
     async def crossings(self):
         fields = ("budget", "subject", "period", "percent")
@@ -209,6 +224,11 @@ class Meter:
     async def report(self, *group_by: str, tenant="acme", **selection) -> UsageReport:
         return await get_usage(Selection(tenant, **selection), group_by, book=self.ledger)
 
+    async def unknown(self, tenant="acme", request_id="") -> list[tuple[str, int, int]]:
+        """Return the ids of usages of which nobody knows how much they were, what each was charged and what is held."""
+        found = await get_unknown(tenant, request_id, book=self.ledger)
+        return [(one.usage.usage_id, one.cost_picos, one.reserved_picos) for one in found.usages]
+
     async def account(self, tenant="acme", period="2026-11", budget="", subject="") -> Account:
         key = AccountKey(tenant, period, budget, subject)
         await self.declare_once()
@@ -261,6 +281,12 @@ async def meter(request, databases):
 def make_usage():
     """Return the maker of usages."""
     return usage
+
+
+@pytest.fixture(scope="session")
+def make_delivery():
+    """Return the maker of delivered events."""
+    return delivery
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

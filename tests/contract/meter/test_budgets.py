@@ -212,6 +212,42 @@ async def test_budgets_stand_as_their_accounts_do(meter, make_usage):
     assert await meter.standings(tenant="globex") == {}
 
 
+async def changes_told(replica):
+    """Return what audit is told of budgets, in order."""
+    told = [record for _, record in await replica.ledger.audited("budget.changed")]
+    return [(one.tenant, one.facts["budget"], one.facts["amount_before"], one.facts["amount"]) for one in told]
+
+
+async def test_audit_is_told_of_each_budget_that_takes_effect_changes_or_goes(open_sql, make_meter, noon):
+    """Where it takes effect, and with it or not at all: once a change, whichever replica declares it how often."""
+    replicas = [make_meter(await open_sql()) for _ in range(2)]
+    whole, daily = budget("month", 10**6), budget("day", 2 * 10**6, feature="chat")
+    softer = replace(daily, hard=False, thresholds_percent=(90,))
+    for number, budgets in enumerate(((whole,), (whole, daily), (whole, softer), (softer,), (softer,))):
+        for replica in replicas:
+            replica.clock = lambda number=number: noon + timedelta(seconds=number)
+            await replica.declare(*budgets)
+
+    assert await changes_told(replicas[0]) == [
+        ("acme", "month", "none", "1 USD"),
+        ("acme", "day feature=chat", "none", "2 USD"),
+        ("acme", "day feature=chat", "2 USD", "2 USD soft at 90%"),
+        ("acme", "month", "1 USD", "none"),
+    ]
+    told = await replicas[0].ledger.audited("budget.changed")
+    assert len({id_ for id_, _ in told}) == len(told)
+    assert {record.service for _, record in told} == {"meter"}
+
+
+async def test_a_budget_is_told_however_long_its_name(open_sql, make_meter):
+    """Values have up to a hundred characters each, and the name has all of them."""
+    meter = make_meter(await open_sql())
+    long = budget("day", 10**6, **dict.fromkeys(("feature", "model", "principal"), "x y" * 33))
+    await meter.declare(long)
+
+    assert await changes_told(meter) == [("acme", long.name, "none", "1 USD")]
+
+
 async def test_replicas_go_by_what_was_declared_last(open_sql, make_meter):
     """One that started with another file counts the same budgets from the next transaction on."""
     old, new = make_meter(await open_sql()), make_meter(await open_sql())

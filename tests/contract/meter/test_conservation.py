@@ -268,6 +268,29 @@ async def test_closed_months_are_read_seldom_and_not_forgotten():
     assert asked == ["", "2026-10", ""]
 
 
+async def test_what_conserves_is_not_kept_for_every_day_and_subject_that_ever_was():
+    """Of older periods of budgets only what is off is told again; months are few, and say what is reserved."""
+    now, watchers = [datetime(2026, 11, 1, tzinfo=UTC)], Watchers()
+
+    class Bookkeeping:
+        async def books(self, since):
+            days = [f"2026-{month:02}-{day:02}" for month in range(1, 12) for day in range(1, 29)]
+            of_budget = {"tenant": "acme", "budget": "day principal=*", "subject": "principal=alice"}
+            off = {"2026-03-03": 1}
+            daily = [Books(period=day, by_state_picos={}, charged_picos=off.get(day, 0), **of_budget) for day in days]
+            monthly = [Books(tenant="acme", period=f"2026-{month:02}", by_state_picos={}) for month in range(1, 12)]
+            return [one for one in (*monthly, *daily) if one.period >= since]
+
+        async def leaked(self, _closed_before):
+            return {}
+
+    monitor = monitor_of(Bookkeeping(), watchers, lambda: now[0])
+    for _ in range(2):
+        await monitor.check()
+    assert [one.period for one in watchers.told if one.budget and one.period < "2026-10"] == ["2026-03-03"]
+    assert len([one for one in watchers.told if not one.budget]) == 11
+
+
 async def test_a_replica_that_lost_its_turn_shows_nothing_and_begins_anew(ledger):
     """Its figures would stand for ever beside those of the replica that checks now."""
     watchers = Watchers()

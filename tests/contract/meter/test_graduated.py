@@ -39,7 +39,7 @@ async def spent(meter):
     return balances
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_any_cut_any_order_and_any_repetition_cost_what_every_unit_costs_by_itself(make_meter, make_usage, data):
     """Usages of two tenants, shuffled, repeated, cut into parts of any size: the sum is that of a count on fingers."""

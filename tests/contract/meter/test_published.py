@@ -6,15 +6,18 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from headrace_errors import InvalidMessage
+from headrace_errors import InvalidMessage, Unavailable
 from headrace_messaging import Bus, Codec, Envelope, Event
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import Outbox
 from headrace_meter.adapters.shelf import SqlShelf
 from headrace_meter.adapters.tables import INBOX
+from headrace_meter.bootstrap import newest_book
+from headrace_meter.handlers import book_all, rate_unrated, rated
 from headrace_meter.price_fields import InvalidPrices
 from headrace_meter.price_file import read_prices
 from headrace_meter.published import PricesInForce, PublishedBook, take_in
+from headrace_runtime import CannotStart
 from sqlalchemy import select
 
 TEXT = """prices:
@@ -45,8 +48,14 @@ def open_shelf(open_sql, make_meter):
         shelf = SqlShelf(ledger.database, inbox=Inbox(ledger.database, INBOX, generation="g"), outbox=outbox)
         meter = make_meter(ledger, acme=None)
         meter.rules.prices = FILE
-        in_force = PricesInForce(shelf, take=partial(setattr, meter.rules, "prices"), currency="USD")
-        return SimpleNamespace(ledger=ledger, shelf=shelf, meter=meter, rules=meter.rules, refresh=in_force.refresh)
+
+        async def take(newer):
+            meter.rules.prices = newer
+            await rate_unrated(new_transaction=ledger.transaction, rules=meter.rules)
+
+        in_force = PricesInForce(shelf, take=take, currency="USD")
+        kept = {"ledger": ledger, "shelf": shelf, "in_force": in_force, "refresh": in_force.refresh}
+        return SimpleNamespace(meter=meter, rules=meter.rules, **kept)
 
     return opener
 
@@ -127,6 +136,50 @@ async def test_a_book_that_only_a_newer_release_reads_is_named_once_and_the_one_
         await replica.refresh()
     assert await replica.refresh() is None
     assert replica.rules.prices is FILE
+
+
+async def test_a_replica_does_not_start_on_a_book_that_only_a_newer_release_reads(open_shelf, noon):
+    """It would rate by prices that hold no more. What to do is in its words, for its log."""
+    replica = await open_shelf()
+    envelope = Envelope(id="e", type="t", source="/test", time=noon)
+    newer = book(noon, text=TEXT.format(version="2", price="3") + "  by_the_moon: true\n")
+    await replica.shelf.put(Event(envelope, None, "prices", "k", 0, 0, noon), newer)
+
+    with pytest.raises(CannotStart, match=r"by_the_moon.*start a release that reads it"):
+        await newest_book(replica.in_force)
+
+
+async def test_a_usage_rated_just_before_a_book_held_is_booked_by_it(open_shelf, make_usage, make_delivery, noon):
+    """It waited for the ledger while what had no price was rated: nobody would look for it again."""
+    replica = await open_shelf()
+    usage = make_usage(1, quantities={"output_tokens": 10})
+    fact = await rated(usage, trace={}, rules=replica.rules)
+    assert fact.unpriced
+    await publish(replica, book(noon))
+    await replica.refresh()
+
+    transaction = replica.ledger.transaction([make_delivery("u1", tenant="acme")])
+    assert await book_all([fact], transaction=transaction, rules=replica.rules) == [20 * 10**6]
+    assert replica.meter.told.unrated_ids == []
+
+
+async def test_a_book_that_could_not_be_taken_in_full_is_taken_again(open_shelf, make_usage, noon):
+    """Usage without a price waits for it: an outage just then must not make it wait for the next restart."""
+    replica = await open_shelf()
+    await replica.meter.use(make_usage(1, quantities={"output_tokens": 10}))
+    await publish(replica, book(noon))
+    outages = [Unavailable("not now")]
+
+    async def take(newer):
+        if outages:
+            raise outages.pop()
+        replica.rules.prices = newer
+
+    in_force = PricesInForce(replica.shelf, take=take, currency="USD")
+    with pytest.raises(Unavailable):
+        await in_force.refresh()
+    assert (await in_force.refresh()).version == "2"
+    assert await in_force.refresh() is None
 
 
 async def test_audit_is_told_of_each_book_once(open_shelf, noon):

@@ -63,7 +63,7 @@ async def test_many_spenders_on_two_replicas_never_pass_a_hard_budget(open_sql, 
     assert 0 < account.spent_picos <= LIMIT
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), spenders=st.integers(1, 24), attempts=st.integers(1, 4))
 def test_no_interleaving_overspends_or_leaks(make_meter, make_usage, seed, spenders, attempts):
     """Any number of spenders, any course of their attempts: within the limit, and nothing held in the end."""
@@ -91,7 +91,7 @@ ASKERS = ("alice", "bob")
 PURPOSES = [{"feature": feature, "principal": asker} for feature in ("", "chat", "search") for asker in ASKERS]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     budgets=st.lists(hard_budgets, max_size=6, unique_by=lambda one: one.name),
     seed=st.integers(0, 2**32),

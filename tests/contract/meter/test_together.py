@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 from headrace_errors import InvalidMessage
@@ -82,7 +82,7 @@ async def books_of(meter, deliveries, cuts):
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_split_of_a_stream_gives_the_same_books(make_meter, make_usage, noon, data):
     """Usages, outcomes and redeliveries in parts of any size: ledger, cost rows and balances are those of one by one.
@@ -154,3 +154,20 @@ async def test_replicas_that_book_parts_of_the_same_tenants_never_wait_in_a_circ
     await asyncio.gather(*map(book, range(24)))
     for tenant in tenants:
         assert (await replicas[0].account(tenant)).spent_picos == 24 * COST
+
+
+async def test_many_budgets_for_each_of_many_principals_are_booked_together(meter, make_usage):
+    """More accounts than a statement of SQLite takes parameters for: a tenant may have a hundred budgets."""
+    scopes = product(("day", "month", "lifetime"), ("", "chat"), ("", "generate", "*"), ("", "m"))
+    terms = {"tenant": "acme", "principal": "*", "amount_picos": 10**12}
+    made = [
+        Budget(period=period, feature=feature, endpoint=endpoint, model=model, **terms)
+        for period, feature, endpoint, model in scopes
+    ]
+    await meter.declare(*made)
+    used = [make_usage(number, principal=f"p{number}", feature="chat") for number in range(256)]
+    assert len(made) * len(used) * 4 > 32_766
+
+    assert await meter.book([(one.usage_id, one) for one in used]) == [COST] * 256
+    account = await meter.account(period="lifetime", budget="lifetime principal=*", subject="principal=p255")
+    assert account.spent_picos == COST

@@ -5,7 +5,7 @@ import json
 import pytest
 import rfc8785
 from headrace_audit.canonical import canonical, read_canonical
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 VALUES = st.recursive(
@@ -32,7 +32,6 @@ def by_us(value):
         return None
 
 
-@settings(deadline=None)
 @given(RECORDS)
 @example({"\U0001f600": 1, "\ufb33": 2})
 @example({"a": 1e21, "b": -0.0, "c": 2**53})
@@ -42,7 +41,6 @@ def test_the_bytes_are_those_of_rfc_8785(record):
     assert by_us(record) == by_the_library(record)
 
 
-@settings(deadline=None)
 @given(RECORDS)
 def test_what_is_canonical_is_read(record):
     """And nothing else: not with another order, spacing or escape."""

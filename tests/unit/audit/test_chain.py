@@ -9,7 +9,7 @@ from headrace_audit.canonical import canonical
 from headrace_audit.domain import GENESIS, Decision, Head, Link, fingerprint, next_link
 from headrace_audit.ocsf import record_of
 from headrace_audit.verification import Contents, first_difference, verify
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 _NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -71,7 +71,6 @@ def test_the_fingerprint_can_be_computed_by_anybody():
     assert canonical(json.loads(link.record_json)).decode() == link.record_json
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_changed_byte_is_named(data):
     """Whatever column of whatever link changes, exactly that sequence is the first broken one."""
@@ -87,7 +86,6 @@ def test_a_changed_byte_is_named(data):
     assert broken([*links[:at], mutated, *links[at + 1 :]], [head_of(links)]) == ("audit-0", at + 1)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5))
 def test_a_deleted_link_is_named(at):
     """The gap is named, at the end of the chain as well."""
@@ -96,7 +94,6 @@ def test_a_deleted_link_is_named(at):
     assert broken(links[:at] + links[at + 1 :], [head_of(links)]) == ("audit-0", at + 1)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5))
 def test_a_truncated_chain_is_named(kept):
     """The head tells what is missing, down to nothing left."""
@@ -105,7 +102,6 @@ def test_a_truncated_chain_is_named(kept):
     assert broken(links[:kept], [head_of(links)]) == ("audit-0", kept + 1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=2, unique=True).map(sorted))
 def test_swapped_links_are_named(pair):
     """Exchanging two records in their places breaks at the earlier one."""
@@ -118,7 +114,6 @@ def test_swapped_links_are_named(pair):
     assert broken(swapped, [head_of(links)]) == ("audit-0", one + 1)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5), st.integers(-3, 12))
 def test_a_moved_link_is_named(at, to):
     """A changed sequence leaves a gap or a second claim; the earlier of both is named."""
@@ -133,7 +128,6 @@ def test_a_moved_link_is_named(at, to):
         assert found[1] in {at + 1, to, 1}
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5))
 def test_a_link_moved_to_another_chain_is_named(at):
     """The chain that lost it and the one that got it are both broken."""
@@ -149,7 +143,6 @@ def test_a_link_moved_to_another_chain_is_named(at):
     assert not report.chains[1].verified
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5))
 def test_a_fork_within_the_record_is_named(at):
     """A second continuation, well chained in itself, cannot stand beside the first."""
@@ -158,7 +151,6 @@ def test_a_fork_within_the_record_is_named(at):
     assert broken(links + other[at:], [head_of(links)]) == ("audit-0", at + 1)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5))
 def test_a_fork_that_replaced_the_record_is_found_by_any_copy(at):
     """The verifier alone cannot see a chain rewritten with its head; a copy kept elsewhere names where they part."""

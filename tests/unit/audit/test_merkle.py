@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 from headrace_audit.merkle import Tree, inclusion_path, leaf_hash, node_hash, root_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 LEAVES = [leaf_hash(str(number).encode()) for number in range(70)]
@@ -38,7 +38,6 @@ def test_known_answers_of_certificate_transparency():
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 70), st.integers(0, 70))
 def test_a_tree_grows_in_any_steps(one, two):
     """Its peaks are all that it needs to go on, also as text."""
@@ -50,7 +49,6 @@ def test_a_tree_grows_in_any_steps(one, two):
     assert again.grown(LEAVES[first:second]) == Tree().grown(LEAVES[:second])
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_path_leads_to_the_root_from_its_own_leaf_only(data):
     """From another leaf, place or size, or with a hash changed, dropped or added, it leads elsewhere or nowhere."""

@@ -8,7 +8,7 @@ from headrace_audit.checkpoints import Checkpoint, Manifest, Seal, Tip
 from headrace_audit.domain import Head
 from headrace_audit.notes import NoteRefused, SigningKey, VerifierKey, open_note, split
 from headrace_audit.successions import SignedByAnother, predecessor_of, predecessors, succession, trusted
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -30,7 +30,6 @@ def test_a_note_that_others_signed_opens():
     assert open_note(f"{text}\n\N{EM DASH} PeterNeumann {signature}\n", [key]) == (text, key)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_signed_opens_with_its_key_only(content):
     """Whatever the text, blank lines included."""
@@ -41,7 +40,6 @@ def test_what_is_signed_opens_with_its_key_only(content):
         open_note(note, PUBLIC[1:])
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_changed_note_does_not_open(data):
     """One character of text, name or signature."""

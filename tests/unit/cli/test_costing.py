@@ -6,7 +6,7 @@ from decimal import Decimal
 import pyarrow.parquet as pq
 import pytest
 from headrace.cost.v1.cost_pb2 import CostRecorded
-from headrace.meter.v1.meter_service_pb2 import GetUsageResponse, UsageRow
+from headrace.meter.v1.meter_service_pb2 import GetUsageResponse, ListUnknownResponse, UnknownUsage, UsageRow
 from headrace.usage.v1.usage_pb2 import Quantity
 from headrace_cli.costing.files import focus_file, write_sums_csv, write_sums_parquet
 from headrace_cli.costing.sums import CostRow, CostSums, groups_of, sums_of
@@ -30,6 +30,10 @@ class FakeDesk:
         row = UsageRow(group={"feature": "chat", "model": "m"}, quantities=quantities, cost=cost)
         return GetUsageResponse(rows=[row], total_cost=cost, currency="USD", reserved="0.05")
 
+    async def unknown(self, tenant, **_question):
+        """Know of one usage of acme nothing."""
+        return ListUnknownResponse(usages=[UnknownUsage()] if tenant == "acme" else [])
+
 
 async def test_by_tenant_every_tenant_has_its_own_rows():
     """The ledger is asked for each tenant, and never for a group that it does not know."""
@@ -41,7 +45,7 @@ async def test_by_tenant_every_tenant_has_its_own_rows():
         ("globex", Decimal("0.2")),
     ]
     assert {tuple(one["group_by"]) for one in desk.asked} == {("feature", "model")}
-    assert (sums.total, sums.reserved) == (Decimal("0.3"), Decimal("0.10"))
+    assert (sums.total, sums.reserved, sums.unknown) == (Decimal("0.3"), Decimal("0.10"), 1)
 
 
 async def test_without_the_tenant_the_same_group_is_added_up():
@@ -55,6 +59,8 @@ class DailyDesk:
     """One tenant with a cost on each of three days, of two months."""
 
     tenants = ("acme",)
+
+    unknown = FakeDesk.unknown
 
     async def usage(self, _tenant, *, group_by, **_question):
         """Answer by day, which is what the ledger knows."""

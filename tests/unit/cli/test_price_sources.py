@@ -37,7 +37,7 @@ INFOS = {(p.id, model.id): (p, model) for p in get_snapshot().providers for mode
 TOKENS = st.integers(0, 2_000_000)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     one=st.sampled_from(TAKEN),
     after=st.integers(0, 330 * 24 * 3600),

@@ -23,12 +23,12 @@ class FakeDesk:
     tenants = ("acme",)
 
     def __init__(self, *, deaf=False) -> None:
-        self.published, self._deaf, self.version, self.credits = [], deaf, "file", Decimal(0)
+        self.published, self.deaf, self.version, self.credits = [], deaf, "file", Decimal(0)
 
     async def publish(self, outgoing):
         """Keep an event."""
         self.published.append(outgoing)
-        if self._deaf:
+        if self.deaf:
             return
         if outgoing.topic == topics.PRICES_PUBLISHED:
             self.version = outgoing.payload.version
@@ -97,6 +97,21 @@ async def test_a_book_that_meter_does_not_take_is_told(write):
     made = await publish_book(FakeDesk(deaf=True), write(), actor="alice", wait_s=0, poll_s=0)
 
     assert (made.version, made.in_force) == ("2", "file")
+    assert "refused it" in made.why_not
+
+
+async def test_an_older_version_does_not_come_back_by_being_published_again(write):
+    """Nor where the topic has forgotten it: meter keeps the newest, and both say how to go back."""
+    desk = FakeDesk()
+    for version in ("2", "3"):
+        await publish_book(desk, write(version), actor="alice")
+    again = await publish_book(desk, write("2"), actor="alice", wait_s=0, poll_s=0)
+    desk.published.clear()
+    desk.deaf = True  # to what it has
+    forgotten = await publish_book(desk, write("2"), actor="alice", wait_s=0, poll_s=0)
+
+    assert (again.in_force, forgotten.in_force) == ("3", "3")
+    assert all("to go back, publish it under a new version" in one.why_not for one in (again, forgotten))
 
 
 async def test_the_same_words_are_the_same_credit():

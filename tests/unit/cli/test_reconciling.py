@@ -124,7 +124,7 @@ class FakeClient:
         """Return what a topic holds now."""
         if topic == topics.USAGE_RECORDED:
             return [usage("acme")]
-        if topic == topics.CREDIT_GRANTED:
+        if topic in (topics.CREDIT_GRANTED, topics.USAGE_CORRECTED):
             return []
         self._looks += 1
         return [cost("acme")] if self._cost_comes and self._looks > 1 else []

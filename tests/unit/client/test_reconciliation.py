@@ -150,6 +150,26 @@ def test_a_correction_that_takes_back_something_else_is_named():
     assert found.differences == (f"cost row {costs[-1][0]} takes back what the topic does not hold",)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)])
+@pytest.mark.parametrize(
+    ("statuses", "tokens"), [(("unknown", "corrected"), 20), (("unknown", "corrected", "failed"), 30)]
+)
+def test_what_people_found_out_counts_until_who_ran_it_tells(order, statuses, tokens):
+    """Whichever is published first; the rest stands in the ledger, taken back or as nothing."""
+    told = []
+    for number, status in enumerate(statuses, start=1):
+        _, payload = usage(number, input_tokens=10 * number)
+        payload.status, payload.attempt_id = status, "a1"
+        told.append((f"u{number}", payload))
+    told = [told[at] for at in order if at < len(told)]
+    last = len(statuses)
+    costs = [cost(number, "requests", 0, "0") for number in range(1, last)] + [
+        cost(last, "input_tokens", tokens, "0.2")
+    ]
+
+    assert compared(told, costs, ledger(total="0.2", usages=last, input_tokens=tokens)).differences == ()
+
+
 def credit(amount="5", reason="outage") -> CreditGranted:
     """Make a credit."""
     return CreditGranted(amount=amount, currency="USD", reason=reason, granted_at="2026-11-21T12:00:00Z")

@@ -72,7 +72,7 @@ def as_we_parse(text, into):
 def test_every_message_is_written_as_the_library_writes_it(into, declared_names):
     """Every field, large numbers as texts, under either name; and read back, it is the same message."""
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(messages(into))
     def check(message):
         written = fields_of(message, declared_names=declared_names)
@@ -89,7 +89,7 @@ def test_what_is_odd_is_read_or_refused_as_by_the_library(into):
     """Numbers as texts, nulls, wrong types, either name or both: the same message, or the same error."""
     names = [name for field in into.DESCRIPTOR.fields for name in (field.name, field.json_name)]
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.dictionaries(st.sampled_from([*names, "unknown"]), ODD, max_size=3))
     def check(fields):
         text = json.dumps(fields)

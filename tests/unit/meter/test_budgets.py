@@ -1,9 +1,12 @@
 """What a budget counts, when it refuses, and what it tells: without the ledger."""
 
+from decimal import Decimal
+
 import pytest
 from headrace_errors import QuotaExceeded
 from headrace_meter.accounts import Account, opened
 from headrace_meter.budgets import AccountKey, Budget, Purpose, accounts_for
+from headrace_runtime import DeclaredBudget
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +67,13 @@ scopes = st.fixed_dictionaries({}, optional=dict.fromkeys(["feature", "model", "
 def test_budgets_have_one_name_only_if_they_count_the_same(one, other):
     """Whatever is in the values: spaces, quotes, signs of the name itself."""
     assert (budget(**one).name == budget(**other).name) == (one == other)
+
+
+@given(scopes)
+def test_a_budget_has_the_name_that_it_is_declared_by(scope):
+    """What audit records of a change and what meter tells of its spending is found under one name."""
+    declared = DeclaredBudget(period="day", amount=Decimal(1), scope=scope)
+    assert declared.name == budget("day", **scope).name
 
 
 @given(st.lists(st.integers(0, 60)), st.integers(0, 200))

@@ -138,3 +138,18 @@ def test_each_tier_is_a_price_of_its_own():
     assert first["SkuPriceId"] != second["SkuPriceId"]
     assert '"x_Tier": "1"' in first["SkuPriceDetails"]
     assert '"x_Contract": "c-1"' in first["SkuPriceDetails"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "estimated"),
+    [
+        ({"status": "unknown"}, "true"),
+        ({"status": "unknown", "quantities": {}}, "false"),
+        ({"estimated": True}, "true"),
+        ({"status": "corrected"}, "false"),
+        ({}, "false"),
+    ],
+)
+def test_a_quantity_that_nobody_knows_is_marked_as_estimated(fields, estimated):
+    """Also where its attempt ended unknown: it is taken back once it is known. Nothing is no estimate."""
+    assert {row["x_Estimated"] for row in rows(**fields)} == {estimated}

@@ -102,7 +102,7 @@ def _call(world, name, rest):
     return deliver
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(schedule=SCHEDULES)
 def test_every_registered_request_ends_with_exactly_one_outcome(new_world, schedule):
     """Stored once, never replaced, and each publication of it is the same."""

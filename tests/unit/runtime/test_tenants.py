@@ -80,6 +80,24 @@ def test_budgets_are_declared_by_scope_and_period(tmp_path):
     assert tenants.get("plain").budgets == ()
 
 
+def test_budgets_that_only_look_alike_are_two(tmp_path):
+    """Their names tell a value with a space in it from two values."""
+    file = tmp_path / "tenants.yaml"
+    file.write_text("""tenants: {acme: {budgets: [
+      {period: day, amount: 1, feature: "chat model=m"}, {period: day, amount: 1, feature: chat, model: m}]}}""")
+    names = [budget.name for budget in Tenants.load(file).get("acme").budgets]
+    assert names == ['day feature="chat model=m"', "day feature=chat model=m"]
+
+
+@pytest.mark.parametrize("amount", ["9000001", "0.0000000000001", "-1", ".nan"])
+def test_the_short_form_takes_the_amounts_that_the_long_one_does(tmp_path, amount):
+    """What the ledger cannot hold is said here, by its place, and not when meter starts."""
+    file = tmp_path / "tenants.yaml"
+    file.write_text(f"tenants: {{acme: {{budget: {{monthly: {amount}}}}}}}")
+    with pytest.raises(ValueError, match=r"tenants\.yaml: tenants\.acme\.budget\.monthly: "):
+        Tenants.load(file)
+
+
 @pytest.mark.parametrize(
     ("entries", "where", "what"),
     [

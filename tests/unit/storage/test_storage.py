@@ -12,7 +12,7 @@ NUMBERS = Table("numbers", METADATA, Column("number", Integer, primary_key=True)
 
 
 @given(content=st.binary(max_size=2000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 async def test_a_blob_comes_back_by_its_hash(tmp_path_factory, content):
     """Storing twice is storing once."""
     blobs = ObjectBlobs.in_folder(tmp_path_factory.mktemp("blobs"))

@@ -13,7 +13,7 @@ from headrace_runtime.grpc_server import Rpc
 from headrace_runtime.lifecycle import EXIT_CANNOT_BIND, run, serve
 from headrace_runtime.repeating import regularly
 from headrace_runtime.requests import DEADLINE_DEFAULT_S, EmbeddedTokens, call_of, end_request
-from headrace_runtime.service import Build, Chassis, Service
+from headrace_runtime.service import Build, CannotStart, Chassis, Service
 from headrace_runtime.settings import (
     BlobSettings,
     GrpcSettings,
@@ -33,6 +33,7 @@ __all__ = [
     "BreakerPolicy",
     "Build",
     "CallContext",
+    "CannotStart",
     "Chassis",
     "CircuitBreaker",
     "CircuitOpen",

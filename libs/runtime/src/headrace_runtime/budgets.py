@@ -10,6 +10,8 @@ What they count, and what happens when they are spent, is up to meter.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -23,9 +25,10 @@ BudgetPeriod = Literal["day", "month", "lifetime"]
 THRESHOLDS_PERCENT = (50, 80, 100)
 BUDGETS_MAX = 100  # a tenant: each reservation and usage is held against all of them
 _DIMENSIONS = ("feature", "endpoint", "model", "principal")
-_AMOUNT_MAX = 9_000_000  # what the ledger's integers hold for one account
-_DECIMALS_MAX = 12
+AMOUNT_MAX = 9_000_000  # what the ledger's integers hold for one account
+DECIMALS_MAX = 12
 _PERCENT_MAX = 1_000
+_PLAIN = re.compile(r"[^\s\"=]+")
 
 _Value = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
@@ -42,8 +45,9 @@ class DeclaredBudget:
 
     @property
     def name(self) -> str:
-        """What it is called among its tenant's: what it counts. Another amount is the same budget, changed."""
-        return " ".join([self.period, *(f"{name}={value}" for name, value in self.scope.items())])
+        """What it is called among its tenant's, as `day feature=chat`, and by meter. Another amount keeps it."""
+        named = [f"{name}={_quoted(self.scope[name])}" for name in _DIMENSIONS if name in self.scope]
+        return " ".join([self.period, *named])
 
 
 class BudgetEntry(BaseModel):
@@ -52,7 +56,7 @@ class BudgetEntry(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     period: BudgetPeriod
-    amount: Decimal = Field(ge=0, le=_AMOUNT_MAX, decimal_places=_DECIMALS_MAX)
+    amount: Decimal = Field(ge=0, le=AMOUNT_MAX, decimal_places=DECIMALS_MAX)
     limit: Literal["hard", "soft"] = "hard"
     thresholds_percent: tuple[int, ...] = Field(THRESHOLDS_PERCENT, max_length=5)
     feature: _Value | None = None
@@ -101,3 +105,7 @@ def repeated(budgets: list[DeclaredBudget]) -> str:
     names = [budget.name for budget in budgets]
     twice = next((name for index, name in enumerate(names) if name in names[:index]), "")
     return f"the budget '{twice}' stands twice: keep one (thresholds_percent tells before it is spent)" if twice else ""
+
+
+def _quoted(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)

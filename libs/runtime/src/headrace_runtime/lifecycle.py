@@ -29,7 +29,7 @@ from headrace_runtime.configuration import declare, own_settings
 from headrace_runtime.grpc_server import CannotBind, RpcServer
 from headrace_runtime.introspection import Introspection
 from headrace_runtime.parts import PartDied, Parts, StopTime
-from headrace_runtime.service import Build, Chassis, Service
+from headrace_runtime.service import Build, CannotStart, Chassis, Service
 from headrace_runtime.settings import ServiceSettings
 from headrace_runtime.subscribers import Subscribers
 from headrace_runtime.tenants import Tenants
@@ -46,8 +46,8 @@ _log = get_logger()
 def run(settings_type: type[S], build: Build[S]) -> None:
     """Run one service until it is told to stop; exits 0 then.
 
-    Exits 1 when a part died, 2 on settings that are wrong, 3 where its address is taken: started again on the same one
-    it would end the same way.
+    Exits 1 when a part died, 2 on settings that are wrong or where it cannot start on what it finds (CannotStart), 3
+    where its address is taken: started again on the same it would end the same way.
     """
     parser = argparse.ArgumentParser(
         prog=f"headrace-{settings_type.service}",
@@ -101,6 +101,9 @@ async def _supervised(settings: S, build: Build[S], telemetry: Telemetry, versio
     except TopicsMismatch as mismatch:  # what to do is in its words, not in its traceback
         _log.error("topics.mismatch", detail=str(mismatch), deviations=len(mismatch.deviations))
         return 1
+    except CannotStart as error:
+        _log.error("service.cannot_start", detail=str(error))
+        return EXIT_USAGE
     except CannotBind as error:
         _log.error("service.cannot_bind", detail=str(error))
         return EXIT_CANNOT_BIND

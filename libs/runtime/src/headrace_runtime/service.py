@@ -23,6 +23,10 @@ S = TypeVar("S", bound=ServiceSettings)
 Task = Callable[[], Awaitable[None]]
 
 
+class CannotStart(RuntimeError):
+    """A service does not start on what it finds; the text says why, and what to do: it is the last line of its log."""
+
+
 @dataclass(frozen=True)
 class Service:
     """A built service. Nothing of it runs yet.

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from headrace_runtime.budgets import BUDGETS_MAX, BudgetEntry, DeclaredBudget, repeated
+from headrace_runtime.budgets import AMOUNT_MAX, BUDGETS_MAX, DECIMALS_MAX, BudgetEntry, DeclaredBudget, repeated
 
 EVERYONE = "everyone"
 
@@ -85,7 +85,7 @@ class _Strict(BaseModel):
 
 
 class _Budget(_Strict):
-    monthly: Decimal = Field(ge=0)
+    monthly: Decimal = Field(ge=0, le=AMOUNT_MAX, decimal_places=DECIMALS_MAX)
 
 
 class _Tenant(_Strict):

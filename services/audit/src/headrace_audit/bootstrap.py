@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from headrace_messaging.inbox import Inbox
-from headrace_runtime import Chassis, DeclaredBudget, Service, Tenants, regularly
-from headrace_runtime.budgets import THRESHOLDS_PERCENT
+from headrace_runtime import Chassis, Service, regularly
 from pydantic import SecretStr
 
 from headrace_audit import metrics
@@ -20,7 +19,7 @@ from headrace_audit.adapters.key_files import KeyFiles, signing_key
 from headrace_audit.adapters.sql import SqlRecord
 from headrace_audit.adapters.tables import INBOX, METADATA
 from headrace_audit.checkpoints import Seal
-from headrace_audit.configuration import MONTHLY, NONE, budget_part
+from headrace_audit.configuration import TENANTS
 from headrace_audit.entrypoints import grpc, kafka
 from headrace_audit.handlers import anchor_checkpoints, keep_checkpoints, record_configuration, take_over
 from headrace_audit.ports import BEGINNING
@@ -36,7 +35,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS)
     inbox = Inbox(database, INBOX, generation=chassis.bus.generation)
     path = None if settings.sql.url else settings.state_dir / "state.db"
-    record = SqlRecord(database, path, inbox=inbox, outbox=outbox, announce=announcement)
+    keys = [seal.key.verifier]
+    record = SqlRecord(database, path, inbox=inbox, outbox=outbox, announce=announcement, keys=keys)
 
     reached = BEGINNING
 
@@ -51,7 +51,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     async def take_over_the_chains() -> None:
         await take_over(record=record, seal=seal, clock=_now)
         files.publish(seal.key.verifier)  # from now on it is the one that signs
-        await record_configuration(_declared(settings, chassis.tenants), record=record, seal=seal, clock=_now)
+        await record_configuration(_declared(settings), record=record, seal=seal, clock=_now)
 
     return Service(
         subscriptions=kafka.subscriptions(delivery=record.delivery, seal=seal, clock=_now),
@@ -69,23 +69,11 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     )
 
 
-def _declared(settings: Settings, tenants: Tenants) -> dict[str, str]:
-    """Return the configuration by part: the file of tenants, principals, budgets and prices, and each budget."""
+def _declared(settings: Settings) -> dict[str, str]:
+    """Return the configuration that audit sees itself: the file of tenants, principals, budgets and prices."""
     built_in = importlib.resources.files("headrace_runtime").joinpath("tenants.yaml")
     content = settings.tenants_file.read_bytes() if settings.tenants_file else built_in.read_bytes()
-    budgets = {budget_part(tenant, MONTHLY): NONE for tenant in tenants.by_id}
-    for tenant in tenants.by_id.values():
-        for budget in tenant.budgets:
-            budgets[budget_part(tenant.id, budget.name)] = _written(budget, tenants.currency)
-    return budgets | {"tenants": hashlib.sha256(content).hexdigest()}
-
-
-def _written(budget: DeclaredBudget, currency: str) -> str:
-    """Write a budget's terms; what is as usual is left out."""
-    limit = "" if budget.hard else " soft"
-    usual = budget.thresholds_percent == THRESHOLDS_PERCENT
-    told = "" if usual else f" at {','.join(map(str, budget.thresholds_percent)) or 'no'}%"
-    return f"{budget.amount} {currency}{limit}{told}"
+    return {TENANTS: hashlib.sha256(content).hexdigest()}
 
 
 def _seal(settings: Settings, files: KeyFiles) -> Seal:

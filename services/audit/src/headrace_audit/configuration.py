@@ -1,8 +1,8 @@
 """What was declared to the platform, and which changes of it are decisions to be recorded.
 
-A declaration is known here by its hash and, where somebody pays for it, its value: each budget of a tenant. audit
-reads the tenants file itself; every service tells at each start what it was started with (`configuration.declared`),
-which is recorded where it is not what was recorded last. Who may change it, and what it means, is not decided here.
+A declaration is known here by its hash. audit reads the tenants file itself; every service tells at each start what it
+was started with (`configuration.declared`), which is recorded where it is not what was recorded last. Who may change
+it, and what it means, is not decided here: budgets are told by whom they take effect in.
 """
 
 from __future__ import annotations
@@ -14,19 +14,15 @@ from datetime import datetime
 
 from headrace_audit.domain import Decision
 
-BUDGET, TENANTS = "budget/", "tenants"
-MONTHLY = "month"
-"""The name of the budget for all that a tenant spends in a month."""
-NONE = "none"
+TENANTS = "tenants"
 DECLARED, CHANGED = "configuration.declared", "configuration.changed"
-_NAMED = "/for "
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A part of the configuration: `tenants` by the sha256 of its file, each budget by its amount and terms.
+    """A part of the configuration, by its sha256: `tenants`, the file, or `SERVICE/PART`.
 
-    Of a service, `SERVICE/PART` by the sha256. `number` counts how often it changed.
+    `number` counts how often it changed.
     """
 
     part: str
@@ -34,21 +30,11 @@ class Declared:
     number: int = 1
 
 
-def budget_part(tenant: str, name: str) -> str:
-    """Return the part that a tenant's budget is, known by its name among the tenant's."""
-    return f"{BUDGET}{tenant}" if name == MONTHLY else f"{BUDGET}{tenant}{_NAMED}{name}"
-
-
 def changed(known: Mapping[str, Declared], now: Mapping[str, str]) -> Sequence[Declared]:
-    """Return the parts that are not what is known of them, numbered on; what is declared no more is `NONE`.
-
-    What services told of themselves is not part of it.
-    """
-    own = [part for part in known if part == TENANTS or part.startswith(BUDGET)]
-    gone = {part: NONE for part in own if part not in now}
+    """Return the parts that are not what is known of them, numbered on."""
     return [
         Declared(part, value, known[part].number + 1 if part in known else 1)
-        for part, value in sorted((gone | dict(now)).items())
+        for part, value in sorted(now.items())
         if part not in known or known[part].value != value
     ]
 
@@ -80,42 +66,18 @@ def part_of(declared: Decision) -> str:
 
 
 def decisions_of(known: Mapping[str, Declared], changes: Sequence[Declared], *, at: datetime) -> Sequence[Decision]:
-    """Return what is to be recorded: each hash that changed, and each budget that was known as another or not at all.
-
-    Of the first configuration of all only hashes are: its budgets stand in the file whose hash that is.
-    """
-    told = [change for change in changes if _is_news(change, known)]
-    return [_decision(change, known[change.part].value if change.part in known else "", at) for change in told]
-
-
-def _is_news(change: Declared, known: Mapping[str, Declared]) -> bool:
-    if change.part in known or not change.part.startswith(BUDGET):
-        return True
-    # A tenant's first budget comes with the tenant; a further one of a tenant that is known is a change.
-    return change.part.partition(_NAMED)[0] in known
+    """Return what is to be recorded: each hash that changed, with the one before."""
+    return [_decision(change, known[change.part].value if change.part in known else "", at) for change in changes]
 
 
 def _decision(change: Declared, before: str, at: datetime) -> Decision:
-    record_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"headrace-audit/{change.part}/{change.number}/{change.value}"))
-    if change.part.startswith(BUDGET):
-        tenant, _, name = change.part.removeprefix(BUDGET).partition(_NAMED)
-        return Decision(
-            record_id=record_id,
-            action="budget.changed",
-            service="audit",
-            disposition="allowed",
-            decided_at=at,
-            tenant=tenant,
-            facts={"budget": name, "amount": change.value, "amount_before": before or NONE}
-            if name
-            else {"monthly": change.value, "monthly_before": before},
-        )
+    name = f"headrace-audit/{change.part}/{change.number}/{change.value}"
     return Decision(
-        record_id=record_id,
+        record_id=str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
         action=CHANGED,
         service="audit",
         disposition="allowed",
         decided_at=at,
-        content_sha256="" if change.value == NONE else change.value,
+        content_sha256=change.value,
         facts={"part": change.part, "sha256_before": before},
     )

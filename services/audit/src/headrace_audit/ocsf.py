@@ -23,7 +23,7 @@ _OTHER = 99
 _ACTIVITIES = {
     "admitted": 1, "answered": 1, "accepted": 1, "submitted": 1, "stored": 1, "generated": 1, "created": 1,
     "read": 2, "retrieved": 2, "searched": 2,
-    "updated": 3, "changed": 3, "masked": 3, "indexed": 3,
+    "updated": 3, "changed": 3, "corrected": 3, "masked": 3, "indexed": 3,
     "deleted": 4, "erased": 4,
 }  # fmt: skip
 

@@ -18,6 +18,8 @@ from headrace import topics
 from headrace.answer.v1.answer_pb2 import AnswerCompleted
 from headrace.audit.v1.audit_service_pb2 import ProveResponse
 from headrace.meter.v1.meter_service_pb2 import GetUsageResponse
+from headrace.usage.v1.correction_pb2 import UsageCorrected
+from headrace.usage.v1.usage_pb2 import UsageRecorded
 from headrace_client import Client
 from headrace_client.answers import answer_of
 from headrace_messaging import Event
@@ -35,6 +37,7 @@ class Explanation:
     request_id: str
     outcome: Event[Any] | None
     usages: Sequence[Event[Any]]
+    corrections: Sequence[Event[Any]]
     costs: Sequence[Event[Any]]
     ledger: GetUsageResponse
     proof: ProveResponse
@@ -59,7 +62,7 @@ class Explanation:
             "outcome": {name: answer[name] for name in _OUTCOME} if self.outcome else None,
             "citations": answer["citations"],
             "rails": [one for one in decisions if one["rails"] or one["disposition"] == "blocked"],
-            "attempts": sorted(map(_attempt, self.usages), key=lambda one: (one["operation"], one["attempt"])),
+            "attempts": self._attempts(),
             "usage": answer["usage"],
             "costs": [_cost(event) for event in self.costs],
             "ledger": {
@@ -69,10 +72,18 @@ class Explanation:
                 "settled": self.ledger.settled,
             },
             "audit": {
-                "verified": all(chain.verified for chain in self.proof.chains),
+                "verified": bool(self.proof.chains) and all(chain.verified for chain in self.proof.chains),
                 "decisions": decisions,
             },
         }
+
+    def _attempts(self) -> list[dict[str, Any]]:
+        """Return what was told of each attempt; `open` where nobody knows for sure what it used."""
+        told = [(event.payload, None) for event in self.usages]
+        told += [(event.payload.usage, event.payload) for event in self.corrections]
+        known = {usage.attempt_id for usage, _ in told if not _provisional(usage)}
+        attempts = [_attempt(usage, said, known=usage.attempt_id in known) for usage, said in told]
+        return sorted(attempts, key=lambda one: (one["operation"], one["attempt"]))
 
     def _trace_id(self) -> str:
         found = [event.envelope.traceparent for event in (self.outcome, *self.usages) if event]
@@ -81,9 +92,10 @@ class Explanation:
 
 async def explain(client: Client, request_id: str) -> Explanation:
     """Gather what is known of a tenant's request; takes time in proportion to the topics and to the record."""
-    outcomes, usages, costs, ledger, proof = await asyncio.gather(
+    outcomes, usages, corrections, costs, ledger, proof = await asyncio.gather(
         _of(client, topics.ANSWER_COMPLETED, request_id),
         _of(client, topics.USAGE_RECORDED, request_id),
+        _of(client, topics.USAGE_CORRECTED, request_id),
         _of(client, topics.COST_RECORDED, request_id),
         client.usage(request_id=request_id, group_by=["model", "meter"]),
         client.prove(request_id),
@@ -92,6 +104,7 @@ async def explain(client: Client, request_id: str) -> Explanation:
         request_id=request_id,
         outcome=next(iter(outcomes), None),
         usages=usages,
+        corrections=corrections,
         costs=costs,
         ledger=ledger,
         proof=proof,
@@ -113,11 +126,16 @@ def _without_texts(completed: AnswerCompleted) -> AnswerCompleted:
 
 
 def _request_of(payload: Any) -> str:
+    if isinstance(payload, UsageCorrected):
+        return payload.usage.request_id
     return str(payload.x_request_id if hasattr(payload, "x_request_id") else payload.request_id)
 
 
-def _attempt(event: Event[Any]) -> dict[str, Any]:
-    usage = event.payload
+def _provisional(usage: UsageRecorded) -> bool:
+    return usage.estimated or usage.status == "unknown"
+
+
+def _attempt(usage: UsageRecorded, correction: UsageCorrected | None, *, known: bool) -> dict[str, Any]:
     return {
         "operation": usage.operation,
         "attempt": usage.attempt,
@@ -126,6 +144,8 @@ def _attempt(event: Event[Any]) -> dict[str, Any]:
         "provider": usage.provider,
         "status": usage.status,
         "estimated": usage.estimated,
+        "open": _provisional(usage) and not known,
+        "corrected_by": correction.corrected_by if correction else None,
         "quantities": {one.meter: one.quantity for one in usage.quantities},
         "started_at": usage.started_at,
         "ended_at": usage.ended_at,

@@ -80,6 +80,8 @@ async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: fl
         with Tally() as tally:
             for event in await client.events_so_far(topics.USAGE_RECORDED):
                 tally.add_usage(client.tenant, event.envelope.id, event.payload)
+            for event in await client.events_so_far(topics.USAGE_CORRECTED):
+                tally.add_usage(client.tenant, event.envelope.id, event.payload.usage)
             for event in await client.events_so_far(topics.CREDIT_GRANTED):
                 tally.add_credit(client.tenant, event.envelope.id, event.payload)
             for event in await client.events_so_far(topics.COST_RECORDED):
@@ -91,9 +93,11 @@ async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: fl
 
 
 async def _read_on(desk: CostDesk, tally: Tally, held: Held) -> None:
-    # Usage and credits first: a cost row comes after them, so what is read later is never ahead of what was before.
+    # Usage, corrections and credits first: a cost row comes after them, so what is read later is never ahead of before.
     async for event in desk.read([topics.USAGE_RECORDED], held):
         tally.add_usage(event.envelope.tenant, event.envelope.id, event.payload)
+    async for event in desk.read([topics.USAGE_CORRECTED], held):
+        tally.add_usage(event.envelope.tenant, event.envelope.id, event.payload.usage)
     async for event in desk.read([topics.CREDIT_GRANTED], held):
         tally.add_credit(event.envelope.tenant, event.envelope.id, event.payload)
     async for event in desk.read([topics.COST_RECORDED], held):

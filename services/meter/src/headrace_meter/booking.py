@@ -2,8 +2,9 @@
 
 A fact that is booked again changes nothing and is answered as the first time.
 
-An estimate counts until what its attempt used indeed is booked: then it is taken back, charge by charge. Whichever
-comes first, what stands in the end is what was used.
+An estimate counts until what its attempt used indeed is booked: then it is taken back, charge by charge. So is what
+people found out, should who ran the attempt tell it after all. Whichever comes first, what stands in the end is what
+was used.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from headrace_errors import Refused
 from headrace_meter.accounts import Account
 from headrace_meter.budgets import Budget, Purpose
 from headrace_meter.charges import place_of, rate, taken_back
-from headrace_meter.domain import Quantities, Reservation, ReservationState, Usage
+from headrace_meter.domain import GUESSED, TOLD, Quantities, Reservation, ReservationState, Usage
 from headrace_meter.facts import Close, Fact, GiveBack, Grant, Hold, RequestKey, Trace, Use
 from headrace_meter.working_set import Crossing, Estimate, WorkingSet
 
@@ -125,16 +126,16 @@ def spend(purpose: Purpose, picos: int, trace: Trace, books: WorkingSet) -> None
 
 def _charge(fact: Use, books: WorkingSet) -> None:
     usage = fact.usage
-    estimates = [] if usage.provisional else books.estimates(usage.attempt_key)
+    estimates = [one for one in books.estimates(usage.attempt_key) if one.usage.certainty < usage.certainty]
     fact = _rated(fact, estimates, books)
     for account, _ in books.payers(usage.purpose):
         account.spend(fact.cost_picos)  # before anything changes: it may be too much
     for estimate in estimates:
         _take_back(estimate, fact, books)
     books.add_charged(fact)
-    if not usage.provisional:
-        books.know(usage.attempt_key)
-    elif any(charge.quantity for charge in fact.charges):
+    if usage.certainty > GUESSED:
+        books.know(usage.attempt_key, usage.certainty)
+    if usage.certainty < TOLD and any(charge.quantity for charge in fact.charges):
         books.add_estimate(Estimate(usage, tuple(fact.charges)))
     _settle(fact, books)
     spend(usage.purpose, fact.cost_picos, fact.trace, books)
@@ -143,7 +144,7 @@ def _charge(fact: Use, books: WorkingSet) -> None:
 def _rated(fact: Use, estimates: Sequence[Estimate], books: WorkingSet) -> Use:
     """Return a usage with its charges, as far as they depend on what is booked already."""
     usage = fact.usage
-    if usage.provisional and books.is_known(usage.attempt_key):  # it came late: nobody needs the guess any more
+    if books.certainty(usage.attempt_key) > usage.certainty:  # it came late: nobody needs it any more
         return replace(fact, charges=rate(replace(usage, quantities={}), fact.prices), cost_rows=())
     if fact.graduated:
         fact = replace(fact, charges=rate(usage, fact.prices, counted=_counted(usage, estimates, books)))

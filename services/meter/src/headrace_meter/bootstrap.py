@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,7 +15,7 @@ from headrace_errors import HeadraceError, Unavailable
 from headrace_messaging.inbox import Inbox
 from headrace_messaging.outbox import lease_table
 from headrace_messaging.outbox.lease import Lease, LeaseTimes
-from headrace_runtime import Chassis, Configured, Service, Tenants, regularly
+from headrace_runtime import CannotStart, Chassis, Configured, Service, Tenants, regularly
 from headrace_storage import Database
 from headrace_telemetry import get_logger
 from sqlalchemy import MetaData
@@ -27,6 +28,7 @@ from headrace_meter.adapters.shelf import SqlShelf
 from headrace_meter.adapters.sql import SqlLedger
 from headrace_meter.adapters.standings import SqlBudgetBook
 from headrace_meter.adapters.tables import INBOX, METADATA
+from headrace_meter.adapters.unknown import SqlUnknownBook
 from headrace_meter.booking import Answer
 from headrace_meter.conservation import Monitor
 from headrace_meter.declaring import declare_budgets
@@ -39,7 +41,7 @@ from headrace_meter.metrics import Metrics
 from headrace_meter.price_fields import InvalidPrices
 from headrace_meter.price_file import built_in_book, read_price_file, read_prices
 from headrace_meter.prices import PriceList
-from headrace_meter.published import PricesInForce
+from headrace_meter.published import PricesInForce, PublishedBook
 from headrace_meter.settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -67,19 +69,24 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 
     post = GroupCommit(book_calls, lanes=CALL_LANES, together_max=TOGETHER_MAX, waiting_max=CALLS_WAITING_MAX)
 
-    def take(newer: PriceList) -> None:
+    async def take(newer: PriceList) -> None:
         rules.prices = announcements.prices = newer
+        await rate_unrated(new_transaction=ledger.transaction, rules=rules)
 
     shelf = SqlShelf(database, inbox=inbox, outbox=outbox)
     in_force = PricesInForce(shelf, take=take, currency=prices.currency)
-    look_for_prices = partial(_look_for_prices, in_force, ledger, rules)
+    caught_up = asyncio.Event()
+    configuration = [Configured("prices", declared_prices(settings, chassis.tenants), prices.version)]
 
     async def check_and_catch_up() -> None:
         await ledger.check_currency(prices.currency)
-        book = await in_force.refresh()
-        _log.info("prices.in_force", version=rules.prices.version, published=book is not None)
         await declare_budgets(budgets, transaction=ledger.transaction(), clock=_now)
-        await rate_unrated(new_transaction=ledger.transaction, rules=rules)
+        if book := await newest_book(in_force):
+            configuration[:] = [Configured("prices", book.text.encode(), book.version)]  # what the files say is void
+        else:
+            await rate_unrated(new_transaction=ledger.transaction, rules=rules)  # a book that is taken does it itself
+        _log.info("prices.in_force", version=rules.prices.version, published=book is not None)
+        caught_up.set()
 
     monitor = _monitor_of(database, metrics, settings)
     lease = _lease_of_the_monitor(database, settings)
@@ -94,31 +101,27 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         with suppress(Unavailable):
             await lease.release()
 
+    book, standings, unknown = SqlUsageBook(database), SqlBudgetBook(database), SqlUnknownBook(database)
+    rpc = partial(grpc.rpc, book=book, budgets=standings, unknown=unknown, clock=_now)
     return Service(
         subscriptions=[
             *kafka.subscriptions(transaction=ledger.transaction, rules=rules),
             kafka.prices_subscription(put=shelf.put, rules=rules),
         ],
-        rpcs=[
-            grpc.rpc(
-                post=post,
-                book=SqlUsageBook(database),
-                budgets=SqlBudgetBook(database),
-                rules=rules,
-                clock=_now,
-            )
-        ],
+        rpcs=[rpc(post=post, rules=rules, caught_up=caught_up)],
         before_ready=check_and_catch_up,
         tasks=[
-            partial(
-                regularly, check_once, interval_s=settings.conservation_interval_s, missed="conservation.unchecked"
-            ),
-            partial(regularly, look_for_prices, interval_s=PRICES_ASKED_EVERY_S, missed="prices.unread"),
+            _task(check_once, every_s=settings.conservation_interval_s, missed="conservation.unchecked"),
+            _task(partial(_look_for_prices, in_force, rules), every_s=PRICES_ASKED_EVERY_S, missed="prices.unread"),
         ],
         closers=[hand_over],
         offsets=inbox,
-        configuration=[Configured("prices", declared_prices(settings, chassis.tenants), prices.version)],
+        configuration=configuration,
     )
+
+
+def _task(work: Callable[[], Awaitable[None]], *, every_s: float, missed: str) -> Callable[[], Awaitable[None]]:
+    return partial(regularly, work, interval_s=every_s, missed=missed)
 
 
 def price_book(settings: Settings, tenants: Tenants) -> PriceList:
@@ -128,8 +131,17 @@ def price_book(settings: Settings, tenants: Tenants) -> PriceList:
     return read_price_file(book, currency=currency) if book else read_prices(tenants.prices, currency=currency)
 
 
-async def _look_for_prices(in_force: PricesInForce, ledger: SqlLedger, rules: Rules) -> None:
-    """Let a newer published book hold, and book what had no price before; one that is no use is told once."""
+async def newest_book(in_force: PricesInForce) -> PublishedBook | None:
+    """Let the newest published book hold from the start; CannotStart where it is no use: older prices are wrong."""
+    try:
+        return await in_force.refresh()
+    except InvalidPrices as error:
+        what = "start a release that reads it (the one that took it in), and publish another book there to go back"
+        raise CannotStart(f"the published price book is no use here: {error}; {what}") from error
+
+
+async def _look_for_prices(in_force: PricesInForce, rules: Rules) -> None:
+    """Let a newer published book hold; one that is no use is told once."""
     try:
         book = await in_force.refresh()
     except InvalidPrices as error:
@@ -137,7 +149,6 @@ async def _look_for_prices(in_force: PricesInForce, ledger: SqlLedger, rules: Ru
         return
     if book:
         _log.info("prices.in_force", version=book.version, published=True)
-        await rate_unrated(new_transaction=ledger.transaction, rules=rules)
 
 
 def _monitor_of(database: Database, metrics: Metrics, settings: Settings) -> Monitor:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -17,6 +18,8 @@ BudgetPeriod = Literal["day", "month", "lifetime"]
 DIMENSIONS = ("feature", "endpoint", "model", "principal")
 EACH = "*"
 """Instead of a value: the budget holds for each value by itself."""
+THRESHOLDS_PERCENT = (50, 80, 100)
+"""When a budget tells where nothing is said."""
 LIFETIME = "lifetime"
 """The one period of a budget that no calendar ends."""
 
@@ -64,7 +67,7 @@ class Budget:
     period: BudgetPeriod
     amount_picos: int
     hard: bool = True
-    thresholds_percent: tuple[int, ...] = (50, 80, 100)
+    thresholds_percent: tuple[int, ...] = THRESHOLDS_PERCENT
     feature: str = ""
     endpoint: str = ""
     model: str = ""
@@ -106,6 +109,23 @@ class Budget:
             return AccountKey(self.tenant, period)
         subject = written({name: value for name, value in values.items() if self.scope[name] == EACH})
         return AccountKey(self.tenant, period, self.name, subject)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetChange:
+    """A budget that came (`before` is None), went (`after` is None) or has other terms, at a time."""
+
+    before: Budget | None
+    after: Budget | None
+    at: datetime
+
+    @property
+    def budget(self) -> Budget:
+        """The budget that it is about."""
+        found = self.after or self.before
+        if found is None:
+            raise ValueError("a change is of a budget")
+        return found
 
 
 def accounts_for(purpose: Purpose, budgets: Iterable[Budget]) -> Mapping[AccountKey, Budget | None]:

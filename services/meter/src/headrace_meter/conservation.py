@@ -85,7 +85,8 @@ class Watchers(Protocol):
 class Monitor:
     """Checks the books again and again: this month's and the last one's each time, older ones every `whole_every`.
 
-    Months before the last change only by late usage, so what an older check found of them stands until the next.
+    Months before the last change only by late usage, so what an older check found of them stands until the next. Of
+    budgets only what is off is remembered: they have books for every day and subject that ever was.
     `leak_after` is how long after a request's outcome a reservation may still be held: its usage may be on its way.
     """
 
@@ -110,10 +111,11 @@ class Monitor:
         since = "" if whole else period_of(now.replace(day=1) - timedelta(days=1))
         found = await self._bookkeeping.books(since)
         leaked = await self._bookkeeping.leaked(now - self._leak_after)
-        self._known = [*(each for each in self._known if not is_read(each.period, since)), *found]
+        told = [*(each for each in self._known if not is_read(each.period, since)), *found]
+        self._known = [each for each in told if not each.budget or any(each.differences().values())]
         if whole:
             self._whole_at = now
-        self._watchers.books(self._known, leaked)
+        self._watchers.books(told, leaked)
 
     def stand_down(self) -> None:
         """Forget what was found: another replica checks now. A no-op for one that has found nothing."""

@@ -24,7 +24,10 @@ CountKey = tuple[str, str, str]
 AttemptKey = tuple[str, str, str]
 """A tenant, its request (empty for none) and an attempt of that."""
 
-UsageStatus = Literal["completed", "failed", "unknown", "cancelled"]
+UsageStatus = Literal["completed", "failed", "unknown", "cancelled", "corrected"]
+"""`corrected` is what people say of an attempt of which nobody else could tell how it went."""
+GUESSED, CORRECTED, TOLD = range(3)
+"""How certain it is what was used: nobody knows, people found out, or who ran it said so."""
 ReservationState = Literal["held", "unknown", "settled", "released"]
 
 
@@ -78,9 +81,25 @@ class Usage:
         return self.estimated or self.status == "unknown"
 
     @property
+    def certainty(self) -> int:
+        """GUESSED, CORRECTED or TOLD: of an attempt's usages only those count that are as certain as any of them."""
+        if self.provisional:
+            return GUESSED
+        return CORRECTED if self.status == "corrected" else TOLD
+
+    @property
     def count_key(self) -> CountKey:
         """Where its quantities count towards tiers."""
         return (self.tenant, period_of(self.started_at), self.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """Who found out what an attempt used indeed, from where, and when."""
+
+    reason: str
+    corrected_by: str
+    corrected_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from headrace_meter.budgets import AccountKey, Purpose
 from headrace_meter.charges import Charge
-from headrace_meter.domain import AttemptKey, CountKey, Credit, Usage, UsageKey
+from headrace_meter.domain import GUESSED, TOLD, AttemptKey, Correction, CountKey, Credit, Usage, UsageKey
 from headrace_meter.prices import PriceList
 
 ReservationKey = tuple[str, str]
@@ -73,6 +73,8 @@ class Use:
     cost_rows: Sequence[Any] = ()
     unpriced: str = ""
     trace: Trace = field(default_factory=dict)
+    correction: Correction | None = None
+    """Who says so, where people do."""
 
     @property
     def tenant(self) -> str:
@@ -146,14 +148,14 @@ class Wanted:
     used: frozenset[AttemptKey] = frozenset()
     """Attempts whose open estimates are wanted."""
     guessed: frozenset[AttemptKey] = frozenset()
-    """Attempts of which is wanted whether it is known what they used."""
+    """Attempts of which is wanted how certain it is what they used."""
     credits: frozenset[CreditKey] = frozenset()
 
 
 def wanted_by(facts: Iterable[Fact]) -> Wanted:
     """Return which rows facts touch."""
     usages, reservations, requests, closing, credits_ = (set[tuple[str, str]]() for _ in range(5))
-    counts, used, guessed = set[CountKey](), set[AttemptKey](), set[AttemptKey]()
+    counts, attempts = set[CountKey](), set[tuple[AttemptKey, int]]()
     purposes: set[Purpose] = set()
     for fact in facts:
         if isinstance(fact, Hold):
@@ -166,7 +168,7 @@ def wanted_by(facts: Iterable[Fact]) -> Wanted:
             usage = fact.usage
             usages.add(fact.key)
             purposes.add(usage.purpose)
-            (guessed if usage.provisional else used).add(usage.attempt_key)
+            attempts.add((usage.attempt_key, usage.certainty))
             if fact.graduated:
                 counts.add(usage.count_key)
             if usage.reservation_id:
@@ -184,7 +186,7 @@ def wanted_by(facts: Iterable[Fact]) -> Wanted:
         closing=frozenset(closing),
         purposes=frozenset(purposes),
         counts=frozenset(counts),
-        used=frozenset(used),
-        guessed=frozenset(guessed),
+        used=frozenset(key for key, certainty in attempts if certainty > GUESSED),
+        guessed=frozenset(key for key, certainty in attempts if certainty < TOLD),
         credits=frozenset(credits_),
     )

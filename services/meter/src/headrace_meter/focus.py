@@ -38,7 +38,7 @@ def focus_row(usage: Usage, charge: Charge, prices: PriceList, *, tenant_name: s
         "x_RequestId": usage.request_id,
         "x_Attempt": usage.attempt,
         "x_PriceVersion": charge.price_version,
-        "x_Estimated": usage.estimated,
+        "x_Estimated": usage.provisional if charge.quantity else usage.estimated,
         "x_UsageId": usage.usage_id,
     }
 
@@ -119,7 +119,7 @@ def _what(usage: Usage, charge: Charge) -> FocusRow:
 def _description(usage: Usage, charge: Charge) -> str:
     what = f"{abs(charge.quantity)} {charge.meter} of {usage.model}"
     if charge.takes_back is not None:
-        return f"takes back an estimate of {what}"
+        return f"takes back {'a correction' if usage.status == 'corrected' else 'an estimate'} of {what}"
     return f"{what}, {usage.status}" + (" (was estimated before)" if charge.correction else "")
 
 

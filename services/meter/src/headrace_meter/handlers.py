@@ -1,4 +1,4 @@
-"""The use cases: hold, book, give back, close; and the questions about usage and price.
+"""The use cases that change the books: hold, book, give back, close.
 
 What decides (prices, limits, the time) is looked up here, before a transaction; the rules are booking.py's.
 """
@@ -11,14 +11,12 @@ from datetime import datetime, timedelta
 
 from headrace_errors import HeadraceError, InvalidMessage, Refused
 
-from headrace_meter.accounts import Standing
 from headrace_meter.booking import Answer, book, use_late
 from headrace_meter.budgets import Purpose
 from headrace_meter.charges import rate
-from headrace_meter.domain import Credit, Usage, day_of
+from headrace_meter.domain import Correction, Credit, Usage, day_of
 from headrace_meter.facts import Close, Fact, GiveBack, Grant, Hold, Trace, Use, wanted_by
 from headrace_meter.ports import (
-    BudgetBook,
     Clock,
     CostRows,
     Declared,
@@ -26,17 +24,12 @@ from headrace_meter.ports import (
     Observed,
     Post,
     Quantities,
-    Selection,
     Transaction,
-    UsageBook,
-    UsageReport,
 )
 from headrace_meter.prices import ModelUnpriced, PriceList
+from headrace_meter.questions import checked
 from headrace_meter.working_set import Changes, WorkingSet
 
-GROUPS = ("model", "feature", "operation", "principal", "request", "meter", "day")
-SUMS_MAX = 10_000
-STANDINGS_MAX = 1_000  # accounts of one budget that holds for each value by itself
 RERATED_MAX = 200  # unrated usages a transaction
 BEGUN_AROUND = timedelta(hours=1)  # what clocks and waits may put between an attempt's start and its reservation
 
@@ -88,7 +81,7 @@ async def reserve(wish: Wish, *, trace: Trace, post: Post, rules: Rules, clock: 
         ),
         reservation_id=wish.reservation_id,
         request_id=wish.request_id,
-        amount_picos=rules.prices.hold_picos(wish.model, _checked(wish.quantities), began, tenant=wish.tenant),
+        amount_picos=rules.prices.hold_picos(wish.model, checked(wish.quantities), began, tenant=wish.tenant),
         trace=trace,
     )
     return await post(hold) or 0
@@ -104,20 +97,20 @@ async def settle(usage: Usage, *, trace: Trace, post: Post, rules: Rules) -> int
     return await post(await rated(usage, trace=trace, rules=rules))
 
 
-async def rated(usage: Usage, *, trace: Trace, rules: Rules) -> Use:
+async def rated(usage: Usage, *, trace: Trace, rules: Rules, correction: Correction | None = None) -> Use:
     """Return a usage as it is to be booked: with its charges and their cost rows, or with why it has no price.
 
     Where a tier decides, charges and rows wait for the transaction, which knows what the month had before.
     """
     prices = rules.prices
+    plain = Use(usage=usage, prices=prices, trace=trace, correction=correction)
     try:
         charges = rate(usage, prices)
     except ModelUnpriced as error:
-        return Use(usage=usage, prices=prices, unpriced=error.detail, trace=trace)
+        return replace(plain, unpriced=error.detail)
     if any(charge.price.terms.tier for charge in charges):
-        return Use(usage=usage, prices=prices, trace=trace)
-    rows = await rules.cost_rows(usage, charges, trace)
-    return Use(usage=usage, prices=prices, charges=charges, cost_rows=rows, trace=trace)
+        return plain
+    return replace(plain, charges=charges, cost_rows=await rules.cost_rows(usage, charges, trace))
 
 
 def granted(credit: Credit, *, trace: Trace, rules: Rules) -> Grant:
@@ -140,9 +133,10 @@ async def book_all(facts: Sequence[Use | Close | Grant], *, transaction: Transac
     """
     async with transaction as ledger:
         first_time = await ledger.first_time()
-        books = await ledger.load(wanted_by(facts))
+        now = [await _as_of_now(fact, rules) for fact in facts]
+        books = await ledger.load(wanted_by(now))
         answers = [
-            book(fact, books) if new else books.costs.get(fact.key) for fact, new in zip(facts, first_time, strict=True)
+            book(fact, books) if new else books.costs.get(fact.key) for fact, new in zip(now, first_time, strict=True)
         ]
         await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
@@ -152,8 +146,9 @@ async def book_all(facts: Sequence[Use | Close | Grant], *, transaction: Transac
 async def book_each(facts: Sequence[Fact], *, transaction: Transaction, rules: Rules) -> list[Answer | HeadraceError]:
     """Book facts of callers in one transaction, each for itself: what one may not do is its own answer."""
     async with transaction as ledger:
-        books = await ledger.load(wanted_by(facts))
-        answers = [_answer(fact, books) for fact in facts]
+        now = [await _as_of_now(fact, rules) for fact in facts]
+        books = await ledger.load(wanted_by(now))
+        answers = [_answer(fact, books) for fact in now]
         await _keep(books.changes, ledger, rules)
     _tell(books.changes, rules)
     return answers
@@ -173,25 +168,11 @@ async def rate_unrated(*, new_transaction: Callable[[], Transaction], rules: Rul
         after = usages[-1].key
 
 
-async def get_usage(selection: Selection, group_by: Sequence[str], *, book: UsageBook) -> UsageReport:
-    """Sum a tenant's usage; InvalidMessage for a group that does not exist or more than SUMS_MAX sums."""
-    unknown = [name for name in group_by if name not in GROUPS]
-    if unknown or len(set(group_by)) != len(group_by):
-        raise InvalidMessage(f"group_by takes each of {', '.join(GROUPS)} once, not {', '.join(group_by)}")
-    report = await book.report(selection, group_by, sums_max=SUMS_MAX)
-    if len(report.sums) > SUMS_MAX:
-        raise InvalidMessage(f"more than {SUMS_MAX} groups: ask for fewer or for less time", reason="too_many_groups")
-    return report
-
-
-async def get_budgets(tenant: str, *, book: BudgetBook, clock: Clock) -> Sequence[Standing]:
-    """Return how a tenant's budgets stand in their current periods, by name."""
-    return await book.standings(tenant, day_of(clock()), accounts_max=STANDINGS_MAX)
-
-
-def price(tenant: str, model: str, quantities: Quantities, *, prices: PriceList, clock: Clock) -> int:
-    """Return what the quantities would cost the tenant now, in picos, without holding anything; ModelUnpriced."""
-    return prices.cost_picos(model, _checked(quantities), clock(), tenant=tenant)
+async def _as_of_now(fact: Fact, rules: Rules) -> Fact:
+    """Rate a usage again that had no price before a newer book held: what has none was looked for just then."""
+    if isinstance(fact, Use) and fact.unpriced and fact.prices is not rules.prices:
+        return await rated(fact.usage, trace=fact.trace, rules=rules, correction=fact.correction)
+    return fact
 
 
 async def _book_late(uses: Sequence[Use], ledger: LedgerTransaction, rules: Rules) -> Changes:
@@ -233,10 +214,3 @@ def _begun(started_at: datetime | None, now: datetime) -> datetime:
     if abs(began - now) > BEGUN_AROUND:
         raise InvalidMessage(f"started_at is more than {BEGUN_AROUND} from now: an attempt is reserved as it begins")
     return began
-
-
-def _checked(quantities: Quantities) -> Quantities:
-    negative = [meter for meter, quantity in quantities.items() if quantity < 0]
-    if negative:
-        raise InvalidMessage(f"negative quantity of {', '.join(negative)}")
-    return quantities

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from headrace_meter.accounts import Standing
 from headrace_meter.booking import Answer
-from headrace_meter.budgets import Budget
+from headrace_meter.budgets import Budget, BudgetChange
 from headrace_meter.charges import Charge
 from headrace_meter.domain import RequestProgress, Usage, UsageKey
 from headrace_meter.facts import Fact, Trace, Wanted
@@ -39,8 +39,10 @@ class LedgerTransaction(Protocol):
         """Return every budget that is declared, of any tenant."""
         ...
 
-    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
-        """Keep these budgets instead of those before.
+    async def declare(
+        self, budgets: Sequence[Budget], *, opening: Sequence[Budget], changes: Sequence[BudgetChange]
+    ) -> None:
+        """Keep these budgets instead of those before, and tell audit of the changes.
 
         The accounts of the `opening` ones begin with what was spent in their periods so far, and what is held on them.
         """
@@ -108,6 +110,23 @@ class UsageBook(Protocol):
 
     async def report(self, selection: Selection, group_by: Sequence[str], *, sums_max: int) -> UsageReport:
         """Sum a selection by groups and meters: at most `sums_max + 1` sums, so that one too many can be seen."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A provisional usage whose attempt has no other yet: what it was charged, and what is still held for it."""
+
+    usage: Usage
+    cost_picos: int
+    reserved_picos: int
+
+
+class UnknownBook(Protocol):
+    """What nobody knows, as it is asked for."""
+
+    async def unknown(self, tenant: str, request_id: str, *, usages_max: int) -> Sequence[Unknown]:
+        """Return a tenant's usages (of one request, or all) that are unknown, then those estimated; newest first."""
         ...
 
 

@@ -64,9 +64,12 @@ def version_taken(version: str) -> InvalidMessage:
 
 
 class PricesInForce:
-    """Lets the newest published book hold, by `take`; asked again and again, on every replica."""
+    """Lets the newest published book hold, by `take`; asked again and again, on every replica.
 
-    def __init__(self, shelf: Shelf, *, take: Callable[[PriceList], None], currency: str) -> None:
+    `take` may be given the same book again: one that it could not take in full counts as not taken.
+    """
+
+    def __init__(self, shelf: Shelf, *, take: Callable[[PriceList], Awaitable[None]], currency: str) -> None:
         self._shelf, self._take, self._currency = shelf, take, currency
         self._seen = 0
 
@@ -78,6 +81,12 @@ class PricesInForce:
         found = await self._shelf.newest(after=self._seen)
         if found is None:
             return None
-        self._seen, book = found
-        self._take(book.prices(currency=self._currency))
+        number, book = found
+        try:
+            prices = book.prices(currency=self._currency)
+        except InvalidPrices:
+            self._seen = number
+            raise
+        await self._take(prices)
+        self._seen = number
         return book

@@ -13,7 +13,16 @@ from types import MappingProxyType
 from headrace_meter.accounts import Account
 from headrace_meter.budgets import AccountKey, Budget, Purpose, accounts_for
 from headrace_meter.charges import Charge
-from headrace_meter.domain import AttemptKey, CountKey, Quantities, RequestProgress, Reservation, Usage, UsageKey
+from headrace_meter.domain import (
+    GUESSED,
+    AttemptKey,
+    CountKey,
+    Quantities,
+    RequestProgress,
+    Reservation,
+    Usage,
+    UsageKey,
+)
 from headrace_meter.facts import Close, CreditKey, Grant, RequestKey, ReservationKey, Trace, Use
 
 
@@ -33,7 +42,7 @@ class Booked:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A provisional usage as it was charged, for as long as nothing better is known."""
+    """A usage that was guessed or corrected as it was charged, for as long as nothing better is known."""
 
     usage: Usage
     charges: tuple[Charge, ...]
@@ -82,7 +91,7 @@ class WorkingSet:
     """Rows by key. `costs` has every usage that is here: what it cost, None while it has no price.
 
     `booked` is loaded of requests whose outcome is known or comes with these facts, `counts` (what months had by meter)
-    for prices with tiers, `estimates` and `known` of attempts that are used; of others nobody asks.
+    for prices with tiers, `estimates` and `known` (how certain it is) of attempts that are used; of others nobody asks.
     """
 
     def __init__(
@@ -96,7 +105,7 @@ class WorkingSet:
         booked: Mapping[RequestKey, Booked],
         counts: Mapping[CountKey, Quantities] = MappingProxyType({}),
         estimates: Iterable[Estimate] = (),
-        known: Iterable[AttemptKey] = (),
+        known: Mapping[AttemptKey, int] = MappingProxyType({}),
         credits_: Iterable[CreditKey] = (),
     ) -> None:
         self.changes = Changes()
@@ -107,7 +116,7 @@ class WorkingSet:
         self._estimates: dict[AttemptKey, dict[UsageKey, Estimate]] = {}
         for each in estimates:
             self._estimates.setdefault(each.usage.attempt_key, {})[each.usage.key] = each
-        self._known = set(known)
+        self._known = dict(known)
         self.credits = set(credits_)
         self._accounts = {one.key: one for one in accounts}
         self._budgets: dict[str, list[Budget]] = {}
@@ -178,20 +187,22 @@ class WorkingSet:
         """Return what was charged for an attempt as long as nothing better was known; only where it was wanted."""
         return list(self._estimates.get(attempt, {}).values())
 
-    def is_known(self, attempt: AttemptKey) -> bool:
-        """Tell whether it is booked what an attempt used indeed; only where it was wanted."""
-        return attempt in self._known
+    def certainty(self, attempt: AttemptKey) -> int:
+        """Return how certain it is by what is booked what an attempt used; only where it was wanted."""
+        return self._known.get(attempt, GUESSED)
 
     def add_estimate(self, estimate: Estimate) -> None:
         """Remember what a provisional usage was charged."""
         self._estimates.setdefault(estimate.usage.attempt_key, {})[estimate.usage.key] = estimate
         self.changes.estimates[estimate.usage.key] = estimate
 
-    def know(self, attempt: AttemptKey) -> None:
-        """Note that it is booked what an attempt used indeed: no estimate of it stands any more."""
-        self._known.add(attempt)
-        for estimate in self._estimates.pop(attempt, {}).values():
-            if not self.changes.estimates.pop(estimate.usage.key, None):
+    def know(self, attempt: AttemptKey, certainty: int) -> None:
+        """Note that it is booked what an attempt used indeed: nothing less certain stands any more."""
+        self._known[attempt] = max(certainty, self.certainty(attempt))
+        of_attempt = self._estimates.get(attempt, {})
+        for key in [key for key, one in of_attempt.items() if one.usage.certainty < certainty]:
+            estimate = of_attempt.pop(key)
+            if not self.changes.estimates.pop(key, None):
                 self.changes.corrected.append(estimate)
 
     def add_unrated(self, use: Use) -> None:

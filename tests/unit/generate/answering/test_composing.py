@@ -3,7 +3,7 @@
 import pytest
 from headrace_generate.answering import AnswerStyle, Evidence, Quote, SupportRule, TermStatistics, compose
 from headrace_generate.answering.questions import read_question
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 GATE = "The gate was built in 1824 by Maria Lund,\nwho lived nearby."
@@ -63,7 +63,6 @@ def test_a_repeated_sentence_is_said_once() -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.text(), st.lists(st.text(min_size=1), min_size=1, max_size=3), st.sampled_from(SupportRule))
 def test_citations_are_the_quotes_whatever_the_model_writes(written: str, quotes: list[str], rule: SupportRule) -> None:
     """No text of a model changes, adds or removes a citation."""

@@ -10,7 +10,7 @@ from headrace_generate.answering import EvidencePolicy, Passage, TermStatistics,
 from headrace_generate.answering.passages import stitch
 from headrace_generate.answering.questions import Wanted, read_question
 from headrace_generate.answering.terms import content_stems
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 POLICY = EvidencePolicy(threshold=2.0)
@@ -104,7 +104,6 @@ async def test_quotes_become_data_for_a_prompt_without_line_breaks() -> None:
     assert quotes_as_data(evidence, quotes_max=1) == ("The gate was built in 1824.",)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=200), max_size=4), st.text(max_size=40))
 async def test_every_quote_is_verbatim_in_its_document(texts: list[str], question: str) -> None:
     """Whatever the passages, `stored[start:end] == quote`."""
@@ -117,7 +116,6 @@ async def test_every_quote_is_verbatim_in_its_document(texts: list[str], questio
         assert stored[quote.document][quote.start : quote.end] == quote.text
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=60), st.data())
 def test_overlapping_passages_become_one_and_stay_verbatim(text: str, data: st.DataObject) -> None:
     """Stitching spans of one text gives spans of that text that no longer touch."""

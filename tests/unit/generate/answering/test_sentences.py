@@ -2,7 +2,7 @@
 
 import pytest
 from headrace_generate.answering.sentences import UNIT_CHARS_MAX, UnitKind, split_units
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 LINES = st.sampled_from(
@@ -32,7 +32,6 @@ LINES = st.sampled_from(
 DOCUMENTS = st.one_of(st.text(), st.lists(LINES, max_size=12).map("\n".join))
 
 
-@settings(deadline=None)
 @given(DOCUMENTS)
 def test_every_unit_is_verbatim_in_order_and_nothing_but_white_space_is_left_out(text: str) -> None:
     """Whatever the text, `text[start:end] == unit.text`, spans ascend, and all that is visible is in one."""
@@ -47,7 +46,6 @@ def test_every_unit_is_verbatim_in_order_and_nothing_but_white_space_is_left_out
     assert not text[position:].strip()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["word ", "x" * 300, "\n", "- item "]), max_size=40).map(lambda parts: "".join(parts * 9))
 )

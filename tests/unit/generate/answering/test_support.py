@@ -2,7 +2,7 @@
 
 import pytest
 from headrace_generate.answering.support import SupportRule, find_support
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 GATE = "The gate, built in 1824 by Maria Lund, gave up 308 points and has 24 wheels."
@@ -104,7 +104,6 @@ def test_swapped_names_are_not_supported() -> None:
     assert find_support("The Steelers defeated the Broncos in January.", quotes, SupportRule.WORDS) == ()
 
 
-@settings(deadline=None)
 @given(st.text(), st.lists(st.text(), max_size=3), st.sampled_from(SupportRule))
 def test_no_text_breaks_the_check(sentence: str, quotes: list[str], rule: SupportRule) -> None:
     """Whatever a model writes over whatever quotes, the check answers with numbers of quotes."""

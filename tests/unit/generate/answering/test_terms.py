@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from headrace_generate.answering.terms import content_stems, fold, stem, terms
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -56,7 +56,6 @@ def test_composed_and_decomposed_accents_are_the_same_word() -> None:
     assert fold("Bogus\u0142awski\u00e9") == fold("Bogus\u0142awskie\u0301")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_terms_stand_where_they_say(text: str) -> None:
     """Spans lie in order, inside the text."""

@@ -74,7 +74,9 @@ async def grant(
         if not same:
             said = f"{before.amount} {before.currency}, {before.reason}"
             raise CreditDiffers(f"credit {id_} of {tenant} was granted with other words: {said}")
-        return Credited(id_, amount, currency, again=True, booked=True)
+        at = datetime.fromisoformat(before.granted_at)  # it may have ended as a dead letter
+        booked = await _is_booked(desk, tenant, amount, at, wait_s=wait_s, poll_s=poll_s)
+        return Credited(id_, amount, currency, again=True, booked=booked)
     at = datetime.now(UTC)
     payload = CreditGranted(
         tenant=tenant,

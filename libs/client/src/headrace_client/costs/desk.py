@@ -50,6 +50,20 @@ class CostDesk:
         response: meter_service_pb2.GetUsageResponse = await self._ask("GetUsage", request, tenant)
         return response
 
+    async def unknown(self, tenant: str, *, request_id: str = "") -> meter_service_pb2.ListUnknownResponse:
+        """List a tenant's attempts (of a request, or all) of which nobody knows what they used."""
+        request = meter_service_pb2.ListUnknownRequest(request_id=request_id)
+        response: meter_service_pb2.ListUnknownResponse = await self._ask("ListUnknown", request, tenant)
+        return response
+
+    async def price(self, tenant: str, model: str, quantities: Mapping[str, int]) -> meter_service_pb2.PriceResponse:
+        """Tell what quantities by meter would cost a tenant now; Refused (model_unpriced) without a price."""
+        request = meter_service_pb2.PriceRequest(model=model)
+        for meter, quantity in quantities.items():
+            request.quantities.add(meter=meter, quantity=quantity)
+        response: meter_service_pb2.PriceResponse = await self._ask("Price", request, tenant)
+        return response
+
     async def budgets(self, tenant: str) -> meter_service_pb2.ListBudgetsResponse:
         """Tell how a tenant's budgets stand in their current periods."""
         request = meter_service_pb2.ListBudgetsRequest()

@@ -1,8 +1,9 @@
 """What the topics of money told, kept beside each other on disk: as much as there is, in a bounded memory.
 
 A fact delivered twice is one fact, by its event id; two contents under one id are noted. An estimate counts as long as
-no usage tells what its attempt used indeed, whichever was published first (`counting`). SQLite's private temporary file
-holds it (it goes when the tally is closed), and its queries compare it usage by usage.
+no usage tells what its attempt used indeed, and what people found out as long as nobody who ran it does, whichever was
+published first (`counting`). SQLite's private temporary file holds it (it goes when the tally is closed), and its
+queries compare it usage by usage.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _PICOS = 10**12
 HALF_PICOS = 10**6  # a sum of picos can pass 64 bits, two sums of its halves do not
 
 _TABLES = """
-CREATE TABLE usages (tenant, usage_id, request_id, attempt_id, provisional INTEGER, model, began_us INTEGER, digest,
+CREATE TABLE usages (tenant, usage_id, request_id, attempt_id, certainty INTEGER, model, began_us INTEGER, digest,
   PRIMARY KEY (tenant, usage_id)) WITHOUT ROWID;
-CREATE INDEX usages_known ON usages (tenant, request_id, attempt_id) WHERE NOT provisional;
+CREATE INDEX usages_known ON usages (tenant, request_id, attempt_id, certainty) WHERE certainty > 0;
 CREATE TABLE used (tenant, usage_id, meter, quantity INTEGER, PRIMARY KEY (tenant, usage_id, meter)) WITHOUT ROWID;
-CREATE VIEW counting AS SELECT * FROM usages WHERE NOT provisional OR NOT EXISTS (SELECT 1 FROM usages AS known
-  WHERE NOT known.provisional AND known.tenant = usages.tenant
+CREATE VIEW counting AS SELECT * FROM usages WHERE certainty = 2 OR NOT EXISTS (SELECT 1 FROM usages AS known
+  WHERE known.certainty > 0 AND known.certainty > usages.certainty AND known.tenant = usages.tenant
   AND known.request_id = usages.request_id AND known.attempt_id = usages.attempt_id);
 CREATE TABLE costs (tenant, usage_id, event_id, model, meter, price, corrects,
   quantity INTEGER, high INTEGER, low INTEGER, began_us INTEGER, digest, PRIMARY KEY (tenant, event_id)) WITHOUT ROWID;
@@ -82,12 +83,14 @@ class Tally:
         self._database.close()
 
     def add_usage(self, tenant: str, event_id: str, usage: UsageRecorded) -> None:
-        """Add a usage event. A repeated call may tell its usage again with other times: what it used is what counts."""
+        """Add a usage event, or the usage of a correction.
+
+        A repeated call may tell its usage again with other times: what it used is what counts.
+        """
         used = +_used(usage)  # plus leaves out what is zero
         digest = _digest(usage.model, *(f"{meter}={quantity}" for meter, quantity in sorted(used.items())))
         began = _microseconds(usage.started_at)
-        provisional = usage.estimated or usage.status == "unknown"
-        row = (tenant, event_id, usage.request_id, usage.attempt_id, provisional, usage.model, began, digest)
+        row = (tenant, event_id, usage.request_id, usage.attempt_id, _certainty(usage), usage.model, began, digest)
         if self._is_new("INSERT OR IGNORE INTO usages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row):
             parts = [(tenant, event_id, meter, quantity) for meter, quantity in used.items()]
             self._database.executemany("INSERT INTO used VALUES (?, ?, ?, ?)", parts)
@@ -170,6 +173,13 @@ def _microseconds(text: str) -> int:
 
 def _picos(amount: str) -> int:
     return int(Decimal(amount or 0) * _PICOS)
+
+
+def _certainty(usage: UsageRecorded) -> int:
+    """Return 0 where it was guessed, 1 where people found out, 2 where who ran it said so."""
+    if usage.estimated or usage.status == "unknown":
+        return 0
+    return 1 if usage.status == "corrected" else 2
 
 
 def _used(usage: UsageRecorded) -> Counter[str]:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from headrace_audit.checkpoints import RecordChanged, Tip
 from headrace_audit.configuration import Declared
 from headrace_audit.domain import ChainMoved, Head, Link
 from headrace_audit.merkle import Tree, leaf_hash
+from headrace_audit.notes import VerifierKey
 from headrace_audit.ports import KeptCheckpoint, Place
 from headrace_audit.reports import VerifyReport
 from headrace_audit.successions import lineage
@@ -47,9 +49,12 @@ class SqlRecord:
         inbox: Inbox,
         outbox: Outbox,
         announce: Callable[[Link], Outgoing],
+        keys: Sequence[VerifierKey] | None = None,
     ) -> None:
+        """`keys` are those that `verify` trusts; without any it checks no signature."""
         self._database = database
         self._path = path
+        self._keys = keys
         self._inbox = inbox
         self._outbox = outbox
         self._announce = announce
@@ -77,8 +82,8 @@ class SqlRecord:
     async def verify(self) -> VerifyReport:
         """Verify every chain off the event loop, a file by the same code that an auditor runs on it."""
         if self._path is None:
-            return (await walk_tables(self._database, Verification)).report()
-        return await asyncio.to_thread(verify_database, self._path)
+            return (await walk_tables(self._database, partial(Verification, keys=self._keys))).report()
+        return await asyncio.to_thread(verify_database, self._path, self._keys)
 
     async def tips(self) -> Sequence[Tip]:
         """Return where every chain ends; the trees as far as they were grown."""

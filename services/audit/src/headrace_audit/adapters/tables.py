@@ -63,7 +63,7 @@ SIGNERS = Table(
 DECLARATIONS = Table(
     "declarations",
     METADATA,
-    Column("part", String(300), primary_key=True),
+    Column("part", String(1_000), primary_key=True),
     Column("value", String(64), nullable=False),
     Column("number", Integer, nullable=False),
 )

@@ -86,6 +86,8 @@ def show(
             total, reserved = f"{sums.total:f} {sums.currency}", f"{sums.reserved:f} {sums.currency}"
             given = f", credits {sums.credits:f}, billed {plain(sums.billed)} {sums.currency}" if sums.credits else ""
             out.print(f"total {total}{given}, reserved {reserved}")
+            if sums.unknown:
+                err.print(f"of {sums.unknown} usages nobody knows for sure how much they were: headrace costs unknown")
         return Exit.DONE
 
     complete(work)

@@ -53,12 +53,15 @@ def _show(page: dict[str, Any]) -> None:
         out.print(f"\n[{number}] {where}\n    “{' '.join(one['quote'].split())}”")
     _show_rows("Rails", page["rails"], "service", "action", "disposition", "reason", "rails")
     _show_rows("Attempts", page["attempts"], "operation", "attempt", "model", "provider", "status", "quantities")
+    for one in page["attempts"]:
+        if one["open"]:
+            out.print(f"nobody knows what attempt {one['attempt_id']} used: headrace costs correct")
     _show_rows("Costs", page["costs"], "x_Model", "SkuMeter", "ConsumedQuantity", "BilledCost")
     ledger = page["ledger"]
     state = "settled" if ledger["settled"] else "not settled"
     out.print(f"ledger: {ledger['total_cost']} {ledger['currency']}, {state}")
     _show_decisions(page["audit"]["decisions"])
-    verified = "every chain verifies" if page["audit"]["verified"] else "A CHAIN DOES NOT VERIFY"
+    verified = "every chain verifies" if page["audit"]["verified"] else "A CHAIN DOES NOT VERIFY, OR THERE IS NONE"
     out.print(f"audit: {verified}; `headrace audit prove EVENT` prints a proof of each")
 
 

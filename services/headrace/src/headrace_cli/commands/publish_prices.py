@@ -47,8 +47,7 @@ def prices_publish(
         else:
             out.print(f"version {made.version} {'was published before' if made.again else 'published'}")
         if made.in_force != made.version:
-            why = "to go back, publish it under a new version" if made.again else "see its log and the dead letters"
-            return complain(f"meter rates by version {made.in_force}: {why}", Exit.ITEM_FAILED)
+            return complain(f"meter rates by version {made.in_force}: {made.why_not}", Exit.ITEM_FAILED)
         return Exit.DONE
 
     complete(work)

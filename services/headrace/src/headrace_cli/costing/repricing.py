@@ -1,7 +1,7 @@
 """What used quantities would cost under another price book: a shadow ledger beside the real one. Nothing is booked.
 
-The usage topic is rated anew, in the order in which attempts began, over the time that the topic still holds. Where
-that time begins within a month, tiers go on from what the real ledger counted of it before.
+The usage topic, as it was corrected, is rated anew, in the order in which attempts began, over the time that the topic
+still holds. Where that time begins within a month, tiers go on from what the real ledger counted of it before.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from headrace import topics
+from headrace.usage.v1.usage_pb2 import UsageRecorded
 from headrace_client import CostDesk, Tally
 from headrace_client.costs import Held, Span
 from headrace_meter.money import plain
@@ -90,9 +91,10 @@ async def reprice(
     held = Held(datetime.now(UTC))
     shadow = ShadowLedger(prices)
     with Tally() as tally:
-        async for event in desk.read([topics.USAGE_RECORDED], held):
+        async for event in desk.read([topics.USAGE_RECORDED, topics.USAGE_CORRECTED], held):
             if event.envelope.tenant in desk.tenants:
-                tally.add_usage(event.envelope.tenant, event.envelope.id, event.payload)
+                usage = event.payload if isinstance(event.payload, UsageRecorded) else event.payload.usage
+                tally.add_usage(event.envelope.tenant, event.envelope.id, usage)
         limits = [moment for moment in (bus_since, held.since, since) if moment]
         span = Span(max(limits, default=None), held.asked_at)
         if prices.tiered and span.since:

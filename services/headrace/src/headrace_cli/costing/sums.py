@@ -28,7 +28,10 @@ class CostRow:
 
 @dataclass(frozen=True, slots=True)
 class CostSums:
-    """Sums in one currency; `reserved` is held and not spent yet, `credits` were given back in that time."""
+    """Sums in one currency; `reserved` is held and not spent yet, `credits` were given back in that time.
+
+    `unknown` counts usages of which nobody knows for sure how much they were, whenever; 1,000 a tenant at most.
+    """
 
     groups: tuple[str, ...]
     currency: str
@@ -36,6 +39,7 @@ class CostSums:
     total: Decimal = Decimal(0)
     reserved: Decimal = Decimal(0)
     credits: Decimal = Decimal(0)
+    unknown: int = 0
 
     @property
     def billed(self) -> Decimal:
@@ -51,6 +55,7 @@ class CostSums:
             "total_cost": f"{self.total:f}",
             "credits": f"{self.credits:f}",
             "reserved": f"{self.reserved:f}",
+            "unknown": self.unknown,
             "rows": rows,
         }
 
@@ -82,8 +87,9 @@ async def sums_of(
     limits = {"since": since.isoformat() if since else "", "until": until.isoformat() if until else ""}
     found: dict[tuple[str, ...], CostRow] = {}
     total = reserved = credits_ = Decimal(0)
-    currency = ""
+    currency, unknown = "", 0
     for tenant in desk.tenants:
+        unknown += len((await desk.unknown(tenant, request_id=request_id)).usages)
         usage = await desk.usage(tenant, group_by=asked, request_id=request_id, **limits)
         currency, total = usage.currency, total + Decimal(usage.total_cost or 0)
         reserved += Decimal(usage.reserved or 0)
@@ -94,7 +100,7 @@ async def sums_of(
             quantities = {part.meter: part.quantity for part in row.quantities}
             _add(found, CostRow(group, quantities, Decimal(row.cost or 0)))
     rows = tuple(found[key] for key in sorted(found))
-    return CostSums(tuple(groups), currency, rows, total, reserved, credits_)
+    return CostSums(tuple(groups), currency, rows, total, reserved, credits_, unknown)
 
 
 def _add(found: dict[tuple[str, ...], CostRow], row: CostRow) -> None:

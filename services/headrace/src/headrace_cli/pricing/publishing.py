@@ -31,6 +31,17 @@ class Published:
     again: bool
     in_force: str
 
+    @property
+    def why_not(self) -> str:
+        """Say what may be the matter where meter rates by another version."""
+        again = "to go back, publish it under a new version"
+        if self.again:
+            return again
+        # The topic may know less than meter: the embedded bus forgets what was published, the ledger does not.
+        return (
+            f"it had this one before, and keeps the newest ({again}), or refused it (see its log and the dead letters)"
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Return it for programs; the keys are stable."""
         return {"version": self.version, "again": self.again, "in_force": self.in_force}

@@ -1,4 +1,4 @@
-"""What meter publishes: a cost row for every charge and credit, and crossed budgets.
+"""What meter publishes: a cost row for every charge and credit, crossed budgets, and what audit is to record.
 
 Ids derive from facts, never from chance.
 """
@@ -17,9 +17,9 @@ from headrace.cost.v1 import cost_pb2
 from headrace_messaging import Outgoing, event_id, new_envelope
 
 from headrace_meter.accounts import Account
-from headrace_meter.budgets import Budget
+from headrace_meter.budgets import THRESHOLDS_PERCENT, Budget, BudgetChange
 from headrace_meter.charges import Charge
-from headrace_meter.domain import Credit, Usage
+from headrace_meter.domain import Correction, Credit, Usage
 from headrace_meter.focus import focus_credit, focus_row, rfc3339
 from headrace_meter.money import text_of
 from headrace_meter.ports import Clock
@@ -82,6 +82,35 @@ class Announcements:
             self._of_credit(credit, topics.AUDIT_SUBMITTED, record),
         ]
 
+    def correction(self, usage: Usage, correction: Correction) -> Outgoing:
+        """Return audit's record of a correction: who said what of which attempt, and why."""
+        record = events_pb2.AuditSubmitted(
+            action="usage.corrected",
+            service="meter",
+            tenant=usage.tenant,
+            principal=correction.corrected_by,
+            request_id=usage.request_id,
+            disposition="allowed",
+            model=usage.model,
+            facts={
+                "attempt_id": usage.attempt_id,
+                "usage_id": usage.usage_id,
+                "reason": correction.reason,
+                **{meter: str(count) for meter, count in usage.quantities.items()},
+            },
+            decided_at=rfc3339(correction.corrected_at),
+        )
+        envelope = new_envelope(
+            topics.AUDIT_SUBMITTED,
+            source=_SOURCE,
+            id=event_id("/".join(usage.key), "correction.audit"),
+            time=self._clock(),
+            tenant=usage.tenant,
+            correlation_id=usage.request_id,
+            auth_id=correction.corrected_by,
+        )
+        return Outgoing(topics.AUDIT_SUBMITTED, usage.tenant, record, envelope)
+
     def _of_credit(self, credit: Credit, topic: str, payload: Any) -> Outgoing:
         envelope = new_envelope(
             topic,
@@ -118,6 +147,39 @@ class Announcements:
             tenant=account.tenant,
         )
         return Outgoing(topics.BUDGET_CROSSED, account.tenant, payload, envelope)
+
+    def budget_changed(self, change: BudgetChange) -> Outgoing:
+        """Return audit's record of a budget that takes effect, has other terms, or is no more."""
+        budget, at = change.budget, rfc3339(change.at)
+        record = events_pb2.AuditSubmitted(
+            action="budget.changed",
+            service="meter",
+            tenant=budget.tenant,
+            disposition="allowed",
+            facts={
+                "budget": budget.name,
+                "amount": self._terms(change.after),
+                "amount_before": self._terms(change.before),
+            },
+            decided_at=at,
+        )
+        envelope = new_envelope(
+            topics.AUDIT_SUBMITTED,
+            source=_SOURCE,
+            id=event_id(f"{budget.tenant}/{budget.name}/{at}", "budget.audit"),
+            time=change.at,
+            tenant=budget.tenant,
+        )
+        return Outgoing(topics.AUDIT_SUBMITTED, budget.tenant, record, envelope)
+
+    def _terms(self, budget: Budget | None) -> str:
+        """Write a budget's terms; what is as usual is left out."""
+        if budget is None:
+            return "none"
+        limit = "" if budget.hard else " soft"
+        usual = budget.thresholds_percent == THRESHOLDS_PERCENT
+        told = "" if usual else f" at {','.join(map(str, budget.thresholds_percent)) or 'no'}%"
+        return f"{text_of(budget.amount_picos)} {self.prices.currency}{limit}{told}"
 
 
 def prices_record(cause: str, book: PublishedBook) -> Outgoing:

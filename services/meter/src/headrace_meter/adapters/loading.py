@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from headrace_storage import among
-from sqlalchemy import Select, and_, func, select, union
+from sqlalchemy import Select, and_, case, func, select, union
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,7 +25,7 @@ from headrace_meter.adapters.tables import (
     USAGES,
 )
 from headrace_meter.budgets import AccountKey, Budget, accounts_for
-from headrace_meter.domain import AttemptKey, CountKey, Quantities, Reservation, UsageKey
+from headrace_meter.domain import CORRECTED, TOLD, AttemptKey, CountKey, Quantities, Reservation, UsageKey
 from headrace_meter.facts import RequestKey, Wanted
 from headrace_meter.working_set import Booked, Estimate, Outcome, WorkingSet
 
@@ -150,14 +150,16 @@ async def _estimates(connection: AsyncConnection, attempts: Collection[AttemptKe
     return [estimate_of(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
-async def _known(connection: AsyncConnection, attempts: Collection[AttemptKey]) -> list[AttemptKey]:
+async def _known(connection: AsyncConnection, attempts: Collection[AttemptKey]) -> Mapping[AttemptKey, int]:
     if not attempts:
-        return []
+        return {}
     usage = USAGES.c
     key = (usage.tenant, usage.request_id, usage.attempt_id)
     final = (usage.estimated.is_(False), usage.status != "unknown")
-    query = select(*key).join(CHARGES, _CHARGED).where(among(connection, key, sorted(attempts)), *final).distinct()
-    return [(row.tenant, row.request_id, row.attempt_id) for row in await connection.execute(query)]
+    certainty = func.max(case((usage.status == "corrected", CORRECTED), else_=TOLD))
+    query = select(*key, certainty).join(CHARGES, _CHARGED).where(among(connection, key, sorted(attempts)), *final)
+    rows = await connection.execute(query.group_by(*key))
+    return {(tenant, request_id, attempt_id): found for tenant, request_id, attempt_id, found in rows}
 
 
 async def _found(

@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from typing import Any
 
 from headrace_messaging import Event
 
 from headrace_meter.accounts import Account, Standing, opened, standing_of
-from headrace_meter.budgets import AccountKey, Budget, Purpose, accounts_for
+from headrace_meter.adapters.selecting import given, label, selected
+from headrace_meter.budgets import AccountKey, Budget, BudgetChange, Purpose, accounts_for
 from headrace_meter.charges import Charge
-from headrace_meter.domain import CountKey, Credit, Quantities, Reservation, Usage, UsageKey
+from headrace_meter.domain import GUESSED, AttemptKey, CountKey, Credit, Quantities, Reservation, Usage, UsageKey
 from headrace_meter.facts import RequestKey, Trace, Wanted
-from headrace_meter.ports import Selection, Sum, UsageReport
+from headrace_meter.ports import Selection, Sum, Unknown, UsageReport
 from headrace_meter.working_set import Booked, Changes, Estimate, Outcome, WorkingSet
 
 
@@ -77,7 +77,7 @@ class MemoryLedger:
     async def report(self, selection: Selection, group_by: Sequence[str], *, sums_max: int) -> UsageReport:
         """Answer one question."""
         state = self._state
-        chosen = [state.usages[one] for one in state.charges if _selected(state.usages[one], selection)]
+        chosen = [state.usages[one] for one in state.charges if selected(state.usages[one], selection)]
         held = (
             one.amount_picos
             for one in state.reservations.values()
@@ -85,8 +85,23 @@ class MemoryLedger:
         )
         request = (selection.tenant, selection.request_id)
         progress = _loaded(state, Wanted(requests=frozenset([request]))).progress(request)
-        credits_ = sum(one.amount_picos for one in state.credits.values() if _given(one, selection))
+        credits_ = sum(one.amount_picos for one in state.credits.values() if given(one, selection))
         return UsageReport(self._sums(chosen, group_by)[: sums_max + 1], len(chosen), sum(held), progress, credits_)
+
+    async def unknown(self, tenant: str, request_id: str, *, usages_max: int) -> Sequence[Unknown]:
+        """Return usages that are unknown, then those estimated; newest first."""
+        state = self._state
+        known = {one.attempt_key for one in state.usages.values() if not one.provisional}
+        found = [
+            one
+            for one in state.usages.values()
+            if one.tenant == tenant
+            and request_id in ("", one.request_id)
+            and one.provisional
+            and one.attempt_key not in known
+        ]
+        found.sort(key=lambda one: (one.status != "unknown", -one.started_at.timestamp(), one.usage_id))
+        return [Unknown(one, _cost(state, one.key) or 0, _held(state, one)) for one in found[:usages_max]]
 
     async def standings(self, tenant: str, day: str, *, accounts_max: int) -> Sequence[Standing]:
         """Return how a tenant's budgets stand."""
@@ -103,7 +118,7 @@ class MemoryLedger:
         sums: dict[tuple[tuple[str, ...], str], tuple[int, int]] = {}
         for usage in chosen:
             for charge in self._state.charges[usage.key]:
-                place = (tuple(_label(usage, charge, name) for name in group_by), charge.meter)
+                place = (tuple(label(usage, charge, name) for name in group_by), charge.meter)
                 quantity, cost = sums.get(place, (0, 0))
                 sums[place] = (quantity + charge.quantity, cost + charge.cost_picos)
         return [Sum(group, meter, *totals) for (group, meter), totals in sorted(sums.items())]
@@ -149,8 +164,11 @@ class MemoryTransaction:
         """Return every budget that is declared."""
         return self._state.budgets
 
-    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
-        """Keep these budgets, and open the accounts of some."""
+    async def declare(
+        self, budgets: Sequence[Budget], *, opening: Sequence[Budget], changes: Sequence[BudgetChange]
+    ) -> None:
+        """Keep these budgets, and open the accounts of some. Audit hears of nothing here."""
+        del changes
         state = self._state
         spent = ((state.usages[key].purpose, _cost(state, key) or 0) for key in state.charges)
         state.budgets = list(budgets)
@@ -194,44 +212,25 @@ def _loaded(state: _State, wanted: Wanted) -> WorkingSet:
         outcomes=outcomes,
         booked=booked,
         estimates=estimates,
-        known={usage.attempt_key for key in state.charges if not (usage := state.usages[key]).provisional}
-        & wanted.guessed,
+        known=_known(state, wanted),
         credits_=wanted.credits & state.credits.keys(),
         counts={key: state.counts[key] for key in wanted.counts & state.counts.keys()},
     )
 
 
+def _known(state: _State, wanted: Wanted) -> dict[AttemptKey, int]:
+    known: dict[AttemptKey, int] = {}
+    for usage in (state.usages[key] for key in state.charges):
+        if usage.attempt_key in wanted.guessed:
+            known[usage.attempt_key] = max(usage.certainty, known.get(usage.attempt_key, GUESSED))
+    return known
+
+
+def _held(state: _State, usage: Usage) -> int:
+    reservation = state.reservations.get((usage.tenant, usage.reservation_id))
+    return reservation.amount_picos if reservation and reservation.holds else 0
+
+
 def _cost(state: _State, key: UsageKey) -> int | None:
     charges = state.charges.get(key)
     return None if charges is None else sum(charge.cost_picos for charge in charges)
-
-
-def _selected(usage: Usage, selection: Selection) -> bool:
-    return (
-        usage.tenant == selection.tenant
-        and selection.request_id in ("", usage.request_id)
-        and _within(usage.started_at, selection)
-    )
-
-
-def _given(credit: Credit, selection: Selection) -> bool:
-    return credit.tenant == selection.tenant and not selection.request_id and _within(credit.granted_at, selection)
-
-
-def _within(moment: datetime, selection: Selection) -> bool:
-    return (selection.since is None or moment >= selection.since) and (
-        selection.before is None or moment < selection.before
-    )
-
-
-def _label(usage: Usage, charge: Charge, name: str) -> str:
-    labels = {
-        "model": usage.model,
-        "feature": usage.feature,
-        "operation": usage.operation,
-        "principal": usage.principal,
-        "request": usage.request_id,
-        "meter": charge.meter,
-        "day": f"{usage.started_at.astimezone(UTC):%Y-%m-%d}",
-    }
-    return labels[name]

@@ -46,7 +46,7 @@ from headrace_meter.adapters.tables import (
     UNRATED,
     USAGES,
 )
-from headrace_meter.budgets import Budget
+from headrace_meter.budgets import Budget, BudgetChange
 from headrace_meter.charges import Charge
 from headrace_meter.domain import Usage, UsageKey
 from headrace_meter.facts import Trace, Wanted
@@ -116,10 +116,9 @@ class SqlLedgerTransaction:
             [charge_row(use.usage, charge) for use in changes.charged for charge in use.charges],
         )
         if changes.corrected:
-            corrected = among(
-                connection, (ESTIMATES.c.tenant, ESTIMATES.c.usage_id), [each.usage.key for each in changes.corrected]
-            )
-            await connection.execute(delete(ESTIMATES).where(corrected))
+            # By the whole key: a tenant may have any number of estimates that nobody ever corrects.
+            keys = [(*each.usage.attempt_key, each.usage.usage_id) for each in changes.corrected]
+            await connection.execute(delete(ESTIMATES).where(among(connection, list(ESTIMATES.primary_key), keys)))
         await insert_all(connection, ESTIMATES, [estimate_row(each) for each in changes.estimates.values()])
         await upsert_all(connection, MONTH_COUNTS, count_rows(changes.counted), adding=["quantity"])
         await insert_all(connection, UNRATED, [_unrated_row(use.key, use.unpriced) for use in changes.unrated])
@@ -138,9 +137,12 @@ class SqlLedgerTransaction:
         """Return every budget that is declared."""
         return await declared(self._connection)
 
-    async def declare(self, budgets: Sequence[Budget], *, opening: Sequence[Budget]) -> None:
-        """Keep these budgets, and open the accounts of some."""
+    async def declare(
+        self, budgets: Sequence[Budget], *, opening: Sequence[Budget], changes: Sequence[BudgetChange]
+    ) -> None:
+        """Keep these budgets, open the accounts of some, and tell audit what changed."""
         await declare(self._connection, budgets, opening=opening)
+        await self._outgoing.tell(self._connection, changes)
 
     async def unrated(self, usages_max: int, *, after: UsageKey) -> Sequence[Usage]:
         """Return unrated usages in order of key."""
@@ -172,7 +174,14 @@ class _Outgoing:
             rows += await self._encoded([crossed], one.trace)
         for grant in changes.credits:
             rows += await self._encoded(self._announcements.credit(grant.credit), grant.trace)
+        for use in (*changes.charged, *changes.unrated):
+            if use.correction:
+                rows += await self._encoded([self._announcements.correction(use.usage, use.correction)], use.trace)
         await self._outbox.store(connection, rows)
+
+    async def tell(self, connection: AsyncConnection, changes: Sequence[BudgetChange]) -> None:
+        told = [self._announcements.budget_changed(change) for change in changes]
+        await self._outbox.store(connection, [await self._outbox.encode(one) for one in told])
 
     async def _encoded(self, outgoing: Sequence[Outgoing], trace: Trace) -> list[OutboxRow]:
         parent, state = trace.get("traceparent", ""), trace.get("tracestate", "")

@@ -7,7 +7,22 @@ ledger. `accounts` and `reservations` say what is held now, and could be compute
 from __future__ import annotations
 
 from headrace_messaging.inbox import inbox_tables
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    ForeignKeyConstraint,
+    FromClause,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    literal_column,
+    or_,
+)
 
 METADATA = MetaData()
 
@@ -36,6 +51,20 @@ USAGES = Table(
 Index("usages_by_attempt", USAGES.c.tenant, USAGES.c.request_id, USAGES.c.attempt_id)
 Index("usages_by_time", USAGES.c.tenant, USAGES.c.started_us)
 Index("usages_by_day", USAGES.c.day)
+
+
+def provisional(usages: FromClause) -> ColumnElement[bool]:
+    """Return the condition that a usage was guessed. As text where it can be: a partial index is found by its words."""
+    return or_(usages.c.estimated.is_(True), usages.c.status == literal_column("'unknown'"))
+
+
+Index(
+    "usages_provisional",
+    USAGES.c.tenant,
+    USAGES.c.started_us,
+    sqlite_where=provisional(USAGES),
+    postgresql_where=provisional(USAGES),
+)
 
 CHARGES = Table(
     "charges",

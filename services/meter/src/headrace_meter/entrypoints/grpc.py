@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -21,26 +22,45 @@ from headrace_meter.entrypoints.translation import (
     usage_response,
     wish_of,
 )
-from headrace_meter.handlers import Rules, get_budgets, get_usage, price, release, reserve, settle
+from headrace_meter.entrypoints.unknown import unknown_response
+from headrace_meter.handlers import Rules, release, reserve, settle
 from headrace_meter.money import text_of
-from headrace_meter.ports import BudgetBook, Clock, Post, Selection, UsageBook
+from headrace_meter.ports import BudgetBook, Clock, Post, Selection, UnknownBook, UsageBook
 from headrace_meter.prices import ModelUnpriced
+from headrace_meter.questions import get_budgets, get_unknown, get_usage, price
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class MeterServicer(pb_grpc.MeterServiceServicer):
-    """Every call acts for the tenant of its metadata."""
+    """Every call acts for the tenant of its metadata.
 
-    def __init__(self, *, post: Post, book: UsageBook, budgets: BudgetBook, rules: Rules, clock: Clock) -> None:
+    What decides about money waits, within its deadline, until `caught_up`: before, neither the budgets that are
+    declared nor the prices that hold are known here.
+    """
+
+    def __init__(
+        self,
+        *,
+        post: Post,
+        book: UsageBook,
+        budgets: BudgetBook,
+        unknown: UnknownBook,
+        rules: Rules,
+        clock: Clock,
+        caught_up: asyncio.Event,
+    ) -> None:
         self._post = post
         self._book = book
         self._budgets = budgets
+        self._unknown = unknown
         self._rules = rules
         self._clock = clock
+        self._caught_up = caught_up
 
     async def Reserve(self, request: pb.ReserveRequest, _context: Context) -> pb.ReserveResponse:
         """Hold money for an attempt."""
+        await self._caught_up.wait()
         held = await reserve(
             wish_of(request, tenant=current_call().tenant),
             trace=inject_context(),
@@ -52,6 +72,7 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
 
     async def Settle(self, request: pb.SettleRequest, _context: Context) -> pb.SettleResponse:
         """Book a usage."""
+        await self._caught_up.wait()
         if not request.usage_id:
             raise InvalidMessage("usage_id is needed")
         usage = usage_of(request.usage, usage_id=request.usage_id, tenant=current_call().tenant)
@@ -78,6 +99,7 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
 
     async def Price(self, request: pb.PriceRequest, _context: Context) -> pb.PriceResponse:
         """Tell a price."""
+        await self._caught_up.wait()
         prices = self._rules.prices
         tenant, quantities = current_call().tenant, quantities_of(request.quantities)
         cost = price(tenant, request.model, quantities, prices=prices, clock=self._clock)
@@ -88,14 +110,30 @@ class MeterServicer(pb_grpc.MeterServiceServicer):
         standings = await get_budgets(current_call().tenant, book=self._budgets, clock=self._clock)
         return budgets_response(standings, currency=self._currency)
 
+    async def ListUnknown(self, request: pb.ListUnknownRequest, _context: Context) -> pb.ListUnknownResponse:
+        """List attempts of which nobody knows what they used."""
+        found = await get_unknown(current_call().tenant, request.request_id, book=self._unknown)
+        return unknown_response(found, currency=self._currency)
+
     @property
     def _currency(self) -> str:
         return self._rules.prices.currency
 
 
-def rpc(*, post: Post, book: UsageBook, budgets: BudgetBook, rules: Rules, clock: Clock) -> Rpc:
+def rpc(
+    *,
+    post: Post,
+    book: UsageBook,
+    budgets: BudgetBook,
+    unknown: UnknownBook,
+    rules: Rules,
+    clock: Clock,
+    caught_up: asyncio.Event,
+) -> Rpc:
     """Return the gRPC service for the chassis."""
-    servicer = MeterServicer(post=post, book=book, budgets=budgets, rules=rules, clock=clock)
+    servicer = MeterServicer(
+        post=post, book=book, budgets=budgets, unknown=unknown, rules=rules, clock=clock, caught_up=caught_up
+    )
     return Rpc(
         pb.DESCRIPTOR.services_by_name["MeterService"].full_name,
         lambda server: pb_grpc.add_MeterServiceServicer_to_server(servicer, server),

@@ -1,4 +1,4 @@
-"""The topics that meter consumes: usage, the outcomes that close what is open, credits, and price books."""
+"""The topics that meter consumes: usage and its corrections, the outcomes that close what is open, credits, books."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from headrace import topics
 from headrace.answer.v1.answer_pb2 import AnswerCompleted
 from headrace.cost.v1.credit_pb2 import CreditGranted
 from headrace.prices.v1.prices_pb2 import PricesPublished
+from headrace.usage.v1.correction_pb2 import UsageCorrected
 from headrace.usage.v1.usage_pb2 import UsageRecorded
 from headrace_errors import InvalidMessage
 from headrace_messaging import Ending, Event, Outgoing, Subscription
 
 from headrace_meter.entrypoints.translation import book_of, credit_of, usage_of
+from headrace_meter.entrypoints.unknown import correction_of
 from headrace_meter.facts import Close, Grant, Trace, Use
 from headrace_meter.handlers import Rules, book_all, granted, rated
 from headrace_meter.ports import Transaction
@@ -53,6 +55,10 @@ def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscrip
         usage = usage_of(event.payload, usage_id=event.envelope.id, tenant=event.envelope.tenant)
         return await rated(usage, trace=_trace(event), rules=rules)
 
+    async def usage_corrected(event: Event[UsageCorrected]) -> Use:
+        usage, correction = correction_of(event.payload, usage_id=event.envelope.id, tenant=event.envelope.tenant)
+        return await rated(usage, trace=_trace(event), rules=rules, correction=correction)
+
     async def credit_granted(event: Event[CreditGranted]) -> Grant:
         credit = credit_of(event.payload, credit_id=event.envelope.id, tenant=event.envelope.tenant)
         return granted(credit, trace=_trace(event), rules=rules)
@@ -77,6 +83,7 @@ def subscriptions(*, transaction: NewTransaction, rules: Rules) -> list[Subscrip
 
     return [
         booking(topics.USAGE_RECORDED, usage_recorded),
+        booking(topics.USAGE_CORRECTED, usage_corrected),
         booking(topics.ANSWER_COMPLETED, _answer_completed),
         booking(topics.CREDIT_GRANTED, credit_granted),
     ]

@@ -12,6 +12,7 @@ from headrace.meter.v1 import meter_service_pb2 as pb
 from headrace.prices.v1.prices_pb2 import PricesPublished
 from headrace.usage.v1 import usage_pb2
 from headrace_errors import InvalidMessage
+from headrace_messaging.envelope import id_problem
 
 from headrace_meter.accounts import Account, Standing
 from headrace_meter.budgets import Budget
@@ -24,18 +25,21 @@ from headrace_meter.published import PublishedBook
 
 # So that a month's count of thousands of such attempts is still far from what a BIGINT holds, also where a price is 0.
 QUANTITY_MAX = 10**15
-_STATUSES: tuple[str, ...] = get_args(UsageStatus)
+CORRECTED = "corrected"
+_STATUSES = tuple(status for status in get_args(UsageStatus) if status != CORRECTED)
 
 
-def usage_of(message: usage_pb2.UsageRecorded, *, usage_id: str, tenant: str) -> Usage:
+def usage_of(
+    message: usage_pb2.UsageRecorded, *, usage_id: str, tenant: str, statuses: Sequence[str] = _STATUSES
+) -> Usage:
     """Read a usage of `tenant`, who is known from outside the message; InvalidMessage names what is wrong."""
     if message.tenant and message.tenant != tenant:
         raise InvalidMessage(f"the usage is of tenant {message.tenant!r}, its sender speaks for {tenant!r}")
     for name in ("attempt_id", "operation", "model"):
         if not getattr(message, name):
             raise InvalidMessage(f"{name} is missing")
-    if message.status not in _STATUSES:
-        raise InvalidMessage(f"status is one of {', '.join(_STATUSES)}, not {message.status!r}")
+    if message.status not in statuses:
+        raise InvalidMessage(f"status is one of {', '.join(statuses)}, not {message.status!r}")
     return Usage(
         usage_id=usage_id,
         attempt_id=message.attempt_id,
@@ -95,9 +99,12 @@ def book_of(message: PricesPublished) -> PublishedBook:
 
 
 def wish_of(message: pb.ReserveRequest, *, tenant: str) -> Wish:
-    """Read what is to be held; InvalidMessage names what is wrong."""
+    """Read what is to be held; InvalidMessage names what is wrong, or what no usage could be booked under."""
     if not message.reservation_id or not message.model:
         raise InvalidMessage("reservation_id and model are needed")
+    for name in ("reservation_id", "request_id", "model", "feature", "operation", "principal"):
+        if problem := id_problem(getattr(message, name)):
+            raise InvalidMessage(f"{name} {problem}", reason="name_malformed")
     return Wish(
         tenant=tenant,
         reservation_id=message.reservation_id,

@@ -32,6 +32,7 @@ class TermCounts:
         missing = [word for word in words if word not in self._counts]
         if len(self._counts) + len(missing) > CACHED_TERMS_MAX:
             self._counts, missing = {}, words
+        counts = self._counts  # this text's to its end, though another forget it while words are counted
         counted = await asyncio.gather(*(count(word) for word in missing))
-        self._counts.update(zip(missing, counted, strict=True))
-        return dict(term for word in words if (term := self._counts[word])[0])
+        counts.update(zip(missing, counted, strict=True))
+        return dict(term for word in words if (term := counts[word])[0])

@@ -517,3 +517,93 @@ class BudgetStanding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BudgetStanding: _TypeAlias = BudgetStanding  # noqa: Y015
+
+@_typing.final
+class ListUnknownRequest(_message.Message):
+    """Which attempts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Only of this request; empty for the whole tenant."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnknownRequest: _TypeAlias = ListUnknownRequest  # noqa: Y015
+
+@_typing.final
+class ListUnknownResponse(_message.Message):
+    """The attempts: those that are `unknown` before those that were estimated, the newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USAGES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """True where there are more."""
+    currency: _builtins.str
+    """ISO 4217."""
+    @_builtins.property
+    def usages(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnknownUsage]:
+        """At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        usages: _abc.Iterable[Global___UnknownUsage] | None = ...,
+        more: _builtins.bool = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "more", b"more", "usages", b"usages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnknownResponse: _TypeAlias = ListUnknownResponse  # noqa: Y015
+
+@_typing.final
+class UnknownUsage(_message.Message):
+    """A usage that counts only until it is known what its attempt used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USAGE_ID_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    RESERVED_FIELD_NUMBER: _builtins.int
+    usage_id: _builtins.str
+    """The usage event's id."""
+    cost: _builtins.str
+    """What it was charged, to be taken back; decimal."""
+    reserved: _builtins.str
+    """What is still held for it; decimal."""
+    @_builtins.property
+    def usage(self) -> _usage_pb2.UsageRecorded:
+        """As it was told."""
+
+    def __init__(
+        self,
+        *,
+        usage_id: _builtins.str = ...,
+        usage: _usage_pb2.UsageRecorded | None = ...,
+        cost: _builtins.str = ...,
+        reserved: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "reserved", b"reserved", "usage", b"usage", "usage_id", b"usage_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnknownUsage: _TypeAlias = UnknownUsage  # noqa: Y015

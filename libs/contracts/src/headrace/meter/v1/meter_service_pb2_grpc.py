@@ -65,6 +65,11 @@ class MeterServiceStub(object):
                 request_serializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsRequest.SerializeToString,
                 response_deserializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsResponse.FromString,
                 _registered_method=True)
+        self.ListUnknown = channel.unary_unary(
+                '/headrace.meter.v1.MeterService/ListUnknown',
+                request_serializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListUnknownRequest.SerializeToString,
+                response_deserializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListUnknownResponse.FromString,
+                _registered_method=True)
 
 
 class MeterServiceServicer(object):
@@ -113,6 +118,13 @@ class MeterServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUnknown(self, request, context):
+        """Lists the tenant's attempts of which nobody knows what they used: `unknown` ones, and those that were estimated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +157,11 @@ def add_MeterServiceServicer_to_server(servicer, server):
                     servicer.ListBudgets,
                     request_deserializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsRequest.FromString,
                     response_serializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsResponse.SerializeToString,
+            ),
+            'ListUnknown': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnknown,
+                    request_deserializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListUnknownRequest.FromString,
+                    response_serializer=headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListUnknownResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +327,33 @@ class MeterService(object):
             '/headrace.meter.v1.MeterService/ListBudgets',
             headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsRequest.SerializeToString,
             headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnknown(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.meter.v1.MeterService/ListUnknown',
+            headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListUnknownRequest.SerializeToString,
+            headrace_dot_meter_dot_v1_dot_meter__service__pb2.ListUnknownResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class MeterServiceStub:
     """Tells a price without holding anything."""
     ListBudgets: _grpc.UnaryUnaryMultiCallable[_meter_service_pb2.ListBudgetsRequest, _meter_service_pb2.ListBudgetsResponse]
     """Tells how the tenant's budgets stand in their current periods."""
+    ListUnknown: _grpc.UnaryUnaryMultiCallable[_meter_service_pb2.ListUnknownRequest, _meter_service_pb2.ListUnknownResponse]
+    """Lists the tenant's attempts of which nobody knows what they used: `unknown` ones, and those that were estimated."""
 
 @_typing.type_check_only
 class MeterServiceAsyncStub(MeterServiceStub):
@@ -63,6 +65,8 @@ class MeterServiceAsyncStub(MeterServiceStub):
     """Tells a price without holding anything."""
     ListBudgets: _aio.UnaryUnaryMultiCallable[_meter_service_pb2.ListBudgetsRequest, _meter_service_pb2.ListBudgetsResponse]  # type: ignore[assignment]
     """Tells how the tenant's budgets stand in their current periods."""
+    ListUnknown: _aio.UnaryUnaryMultiCallable[_meter_service_pb2.ListUnknownRequest, _meter_service_pb2.ListUnknownResponse]  # type: ignore[assignment]
+    """Lists the tenant's attempts of which nobody knows what they used: `unknown` ones, and those that were estimated."""
 
 class MeterServiceServicer(metaclass=_abc_1.ABCMeta):
     """Prices, reservations, usage. The tenant comes from the call's metadata."""
@@ -114,5 +118,13 @@ class MeterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_meter_service_pb2.ListBudgetsResponse, _abc.Awaitable[_meter_service_pb2.ListBudgetsResponse]]:
         """Tells how the tenant's budgets stand in their current periods."""
+
+    @_abc_1.abstractmethod
+    def ListUnknown(
+        self,
+        request: _meter_service_pb2.ListUnknownRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_meter_service_pb2.ListUnknownResponse, _abc.Awaitable[_meter_service_pb2.ListUnknownResponse]]:
+        """Lists the tenant's attempts of which nobody knows what they used: `unknown` ones, and those that were estimated."""
 
 def add_MeterServiceServicer_to_server(servicer: MeterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -55,7 +55,7 @@ class UsageRecorded(_message.Message):
     provider: _builtins.str
     """`headrace` for models that run here, else the provider's name."""
     status: _builtins.str
-    """How the attempt ended: `completed`, `failed`, `unknown`, `cancelled`."""
+    """How the attempt ended: `completed`, `failed`, `unknown`, `cancelled`; `corrected` in corrections only."""
     started_at: _builtins.str
     """When the attempt began, RFC 3339 in UTC."""
     ended_at: _builtins.str
