@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class UsageCorrected(_message.Message):
     """What an attempt used indeed, by the provider's bill, where nobody else could tell; on headrace.usage.corrected.v1.
-    Its event id is uuid5 of tenant, request and attempt: an attempt is corrected once, and a repeat is the same correction.
+    Its event id is its identity: derived from tenant, request and attempt, so that an attempt is corrected once.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
