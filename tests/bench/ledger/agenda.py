@@ -39,12 +39,20 @@ class Publishing:
 
 
 @dataclass(frozen=True)
+class Verifying:
+    """An export of so many links, verified by its public key."""
+
+    links: int
+
+
+@dataclass(frozen=True)
 class Agenda:
     """A run of the benchmark."""
 
     bookings: Sequence[Booking]
     reservings: Sequence[Reserving]
     publishings: Sequence[Publishing]
+    verifyings: Sequence[Verifying]
     reserve_s: float
     rounds: int
 
@@ -53,6 +61,8 @@ PACE_MS = 100
 """A paced caller's time between two reservations: no attempt of a model is over sooner."""
 _CALLERS = (1, 1, 0), (64, 64, 0), (64, 1, 0), (64, 64, PACE_MS), (64, 1, PACE_MS)
 _DATABASES = ("sqlite", "postgresql")
+_VERIFIED_MAX = 100_000
+"""Links of the largest export: the record that it is made from lies in memory."""
 
 
 def agenda(*, quick: bool, full: bool) -> Agenda:
@@ -74,6 +84,7 @@ def _agenda(
         ],
         reservings=[Reserving(database, *shape) for database in _DATABASES for shape in _CALLERS],
         publishings=[Publishing(database, 16, events) for database in _DATABASES],
+        verifyings=[Verifying(mark) for mark in marks if mark <= _VERIFIED_MAX],
         reserve_s=reserve_s,
         rounds=rounds,
     )

@@ -14,7 +14,7 @@ from bench.bus.report import Goal
 from bench.ledger.agenda import PACE_MS
 
 Row = dict[str, Any]
-"""A case and what was measured of it. `kind` is `book`, `reserve` or `publish`."""
+"""A case and what was measured of it. `kind` is `book`, `reserve`, `publish` or `verify`."""
 
 EVENTS_PER_S = 10_000
 P99_MS = 5.0
@@ -70,6 +70,9 @@ def print_table(rows: Sequence[Row], goals: Sequence[Goal]) -> None:
 
 def text(row: Row) -> str:
     """Return the row of the table."""
+    if row["kind"] == "verify":
+        rate = f"{row['links_per_s']:>9.0f} links/s   {row['of_reading']:.2f} of reading and hashing alone"
+        return f"verify   export {row['links']:>16} links {rate}"
     database = f"{row['kind']:<9}{row['database']:<11}"
     if row["kind"] == "reserve":
         pace = f"every {row['every_ms']} ms" if row["every_ms"] else "without pause"
@@ -83,14 +86,23 @@ def text(row: Row) -> str:
 
 
 def _case(row: Row) -> tuple[Any, ...]:
-    measured = {"events_per_s", "cpu_us_per_event", "per_s", "p50_ms", "p99_ms", "reservations"}
+    measured = {
+        "events_per_s",
+        "cpu_us_per_event",
+        "per_s",
+        "p50_ms",
+        "p99_ms",
+        "reservations",
+        "links_per_s",
+        "of_reading",
+    }
     return tuple((name, value) for name, value in row.items() if name not in measured)
 
 
 def _best(same: Sequence[Row]) -> Row:
     if same[0]["kind"] == "reserve":
         return min(same, key=lambda row: row["p99_ms"])
-    return max(same, key=lambda row: row["events_per_s"])
+    return max(same, key=lambda row: row["links_per_s" if row["kind"] == "verify" else "events_per_s"])
 
 
 def _p99(rows: Sequence[Row], every_ms: int) -> float | None:
