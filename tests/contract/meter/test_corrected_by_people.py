@@ -101,6 +101,17 @@ async def test_what_is_told_after_all_counts_instead_of_what_people_said(meter, 
     assert (sums.quantity, sums.cost_picos) == (70, 70 * MICRO)
 
 
+async def test_a_correction_without_a_price_leaves_its_attempt_open(meter, correct, make_usage):
+    """It counts once it has a price: until then the amount is held, and nobody is told that it is known."""
+    await meter.reserve()
+    await meter.use(make_usage(status="unknown", quantities={}))
+    held = await meter.unknown()
+
+    await correct(usage={"quantities": [{"meter": "nothing", "quantity": 1}]})
+
+    assert (await meter.unknown(), (await meter.account()).reserved_picos) == (held, held[0][2])
+
+
 async def test_unknown_attempts_are_listed_before_estimates_the_newest_first(meter, make_usage, noon):
     """Of one tenant, of one request where it is asked for; an attempt that is known by now is none of them."""
     for number, fields in enumerate(
