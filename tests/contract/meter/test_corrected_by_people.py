@@ -146,6 +146,18 @@ async def test_audit_is_told_who_corrected_what_and_why(open_sql, make_meter, ma
     assert dict(told.facts) == {"attempt_id": "a1", "usage_id": "c1", "reason": "the bill", "input_tokens": "80"}
 
 
+async def test_no_meter_can_take_the_place_of_who_and_why(open_sql, make_meter, noon):
+    """A meter may have any name: what it is called changes nothing else of the record."""
+    meter = make_meter(await open_sql())
+    made = subscriptions(transaction=meter.ledger.transaction, rules=meter.rules)
+    handler = next(each.handler for each in made if each.topic == topics.USAGE_CORRECTED)
+
+    await handler(correction(noon, usage={"quantities": [{"meter": "reason", "quantity": 7}]}))
+
+    ((_, told),) = await meter.ledger.audited("usage.corrected")
+    assert told.facts["reason"] == "the bill"
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
