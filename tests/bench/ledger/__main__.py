@@ -1,9 +1,9 @@
-"""`make bench-ledger`: usages a second into the ledger and onto the cost topic, and what a reservation has to wait.
+"""`make bench-ledger`: usages a second into the ledger and onto the cost topic, what a reservation waits, and proof.
 
 Booking and reserving run meter's own code in processes of this benchmark, on SQLite and on a PostgreSQL of its own;
-publishing runs a meter process between a real Kafka's topics; verifying judges an export of audit's chains. Writes
-build/bench/ledger.json and prints the table. Exit code 1 when a goal is missed; with --quick never, since so short a
-run proves nothing but that everything runs.
+publishing runs a meter process between a real Kafka's topics; verifying runs what an auditor runs, on an audit record.
+Writes build/bench/ledger.json and prints the table. Exit code 1 when a goal is missed; with --quick never, since so
+short a run proves nothing but that everything runs.
 """
 
 from __future__ import annotations
@@ -26,24 +26,16 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # `bench` is a folder of tes
 
 from bench.ledger.agenda import Agenda, Booking, Publishing, Reserving, Verifying, agenda
 from bench.ledger.published import events_per_s, provision
+from bench.ledger.record import verify
 from bench.ledger.report import Row, best_of, goals_of, print_table, text, write_report
-from bench.ledger.verified import verify_for
 from bench.ledger.work import be_quiet, book, percentile, reserve_for
 from headrace_native import kafka, postgres
 from headrace_native.scratch import scratch
 from headrace_native.server import Server
 
 REPORT = Path(__file__).parents[3] / "build" / "bench" / "ledger.json"
-_PACKAGES = (
-    "headrace-meter",
-    "headrace-audit",
-    "headrace-messaging",
-    "sqlalchemy",
-    "asyncpg",
-    "aiosqlite",
-    "aiokafka",
-    "protobuf",
-)
+_SERVICES = ("headrace-meter", "headrace-audit")
+_PACKAGES = (*_SERVICES, "headrace-messaging", "sqlalchemy", "asyncpg", "aiosqlite", "aiokafka", "protobuf")
 _PROCESSES = 2
 
 
@@ -106,11 +98,6 @@ class Stand:
             f"p{percent}_ms": percentile(took_ms, percent) for percent in (50, 99)
         }
 
-    def verified(self, case: Verifying) -> Row:
-        """Measure the verification of an export."""
-        verified, read = self.pool.submit(verify_for, case, self.folder).result()
-        return {"kind": "verify", "links": case.links, "links_per_s": verified, "of_reading": verified / read}
-
     def published(self, case: Publishing) -> tuple[Row, str]:
         """Measure the way from topic to topic on a broker of its own; return the broker's version too."""
         place, name = self.place(case.database)
@@ -122,6 +109,15 @@ class Stand:
             rate = events_per_s(environment, folder, name, tenants=case.tenants, events=case.events)
             fixed = {"database": case.database, "tenants": case.tenants, "events": case.events}
             return {"kind": "publish", **fixed, "events_per_s": rate}, broker.version
+
+    def verified(self, case: Verifying) -> list[Row]:
+        """Measure the verification of a record, where it lies and, of a file, in an export."""
+        place, name = self.place(case.database)
+        of_each = self.pool.submit(verify, place, case.links, self.folder / f"{name}.jsonl").result()
+        return [
+            {"kind": "verify", "database": where, "links": case.links, "links_per_s": rate}
+            for where, rate in of_each.items()
+        ]
 
 
 def _measured(run: Agenda, only: str | None) -> tuple[list[Row], dict[str, str]]:
@@ -139,7 +135,7 @@ def _measured(run: Agenda, only: str | None) -> tuple[list[Row], dict[str, str]]
             for reserving in run.reservings if only in (None, "reserve") else ():
                 rounds += _told([stand.reserved(reserving, run.reserve_s)])
             for verifying in run.verifyings if only in (None, "verify") else ():
-                rounds += _told([stand.verified(verifying)])
+                rounds += _told(stand.verified(verifying))
         for publishing in run.publishings if only in (None, "publish") else ():
             row, versions["kafka"] = stand.published(publishing)
             rounds += _told([row])

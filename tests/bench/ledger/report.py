@@ -70,14 +70,13 @@ def print_table(rows: Sequence[Row], goals: Sequence[Goal]) -> None:
 
 def text(row: Row) -> str:
     """Return the row of the table."""
-    if row["kind"] == "verify":
-        rate = f"{row['links_per_s']:>9.0f} links/s   {row['of_reading']:.2f} of reading and hashing alone"
-        return f"verify   export {row['links']:>16} links {rate}"
     database = f"{row['kind']:<9}{row['database']:<11}"
     if row["kind"] == "reserve":
         pace = f"every {row['every_ms']} ms" if row["every_ms"] else "without pause"
         case = f"{database}{row['callers']:>3} on {row['budgets']:>2} {pace:<14}"
         return f"{case}{row['per_s']:>8.0f}/s  p50 {row['p50_ms']:.1f} ms  p99 {row['p99_ms']:.1f} ms"
+    if row["kind"] == "verify":
+        return f"{database}{row['links']:>13} links   {row['links_per_s']:>9.0f} links/s"
     case, rate = f"{database}{row['tenants']:>5} budgets", f"{row['events_per_s']:>9.0f} events/s"
     if row["kind"] == "publish":
         return f"{case} {row['events']:>9} events  {rate}"
@@ -86,16 +85,7 @@ def text(row: Row) -> str:
 
 
 def _case(row: Row) -> tuple[Any, ...]:
-    measured = {
-        "events_per_s",
-        "cpu_us_per_event",
-        "per_s",
-        "p50_ms",
-        "p99_ms",
-        "reservations",
-        "links_per_s",
-        "of_reading",
-    }
+    measured = {"events_per_s", "cpu_us_per_event", "per_s", "p50_ms", "p99_ms", "reservations", "links_per_s"}
     return tuple((name, value) for name, value in row.items() if name not in measured)
 
 
