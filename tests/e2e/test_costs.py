@@ -69,7 +69,12 @@ def test_the_books_agree_for_every_tenant_and_name_what_was_compared(used):
 
     assert (ran.code, found["equal"]) == (0, True), found
     assert found["tenants"]["c"]["usages"] > 0
-    read = {"headrace.usage.recorded.v1", "headrace.credit.granted.v1", "headrace.cost.recorded.v1"}
+    read = {
+        "headrace.usage.recorded.v1",
+        "headrace.usage.corrected.v1",
+        "headrace.credit.granted.v1",
+        "headrace.cost.recorded.v1",
+    }
     assert {one["topic"] for one in found["partitions"]} == read
 
 

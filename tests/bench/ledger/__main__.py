@@ -1,8 +1,9 @@
-"""`make bench-ledger`: usages a second into the ledger and onto the cost topic, and what a reservation has to wait.
+"""`make bench-ledger`: usages a second into the ledger and onto the cost topic, what a reservation waits, and proof.
 
 Booking and reserving run meter's own code in processes of this benchmark, on SQLite and on a PostgreSQL of its own;
-publishing runs a meter process between a real Kafka's topics. Writes build/bench/ledger.json and prints the table. Exit
-code 1 when a goal is missed; with --quick never, since so short a run proves nothing but that everything runs.
+publishing runs a meter process between a real Kafka's topics; verifying runs what an auditor runs, on an audit record.
+Writes build/bench/ledger.json and prints the table. Exit code 1 when a goal is missed; with --quick never, since so
+short a run proves nothing but that everything runs.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `bench` is a folder of tests, not an installed package
 
-from bench.ledger.agenda import Agenda, Booking, Publishing, Reserving, agenda
+from bench.ledger.agenda import Agenda, Booking, Publishing, Reserving, Verifying, agenda
 from bench.ledger.published import events_per_s, provision
+from bench.ledger.record import verify
 from bench.ledger.report import Row, best_of, goals_of, print_table, text, write_report
 from bench.ledger.work import be_quiet, book, percentile, reserve_for
 from headrace_native import kafka, postgres
@@ -32,7 +34,8 @@ from headrace_native.scratch import scratch
 from headrace_native.server import Server
 
 REPORT = Path(__file__).parents[3] / "build" / "bench" / "ledger.json"
-_PACKAGES = ("headrace-meter", "headrace-messaging", "sqlalchemy", "asyncpg", "aiosqlite", "aiokafka", "protobuf")
+_SERVICES = ("headrace-meter", "headrace-audit")
+_PACKAGES = (*_SERVICES, "headrace-messaging", "sqlalchemy", "asyncpg", "aiosqlite", "aiokafka", "protobuf")
 _PROCESSES = 2
 
 
@@ -42,7 +45,7 @@ def main() -> int:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="a smoke run of about a minute")
     size.add_argument("--full", action="store_true", help="up to a million usages: about an hour")
-    parser.add_argument("--only", choices=("book", "reserve", "publish"), help="only this part")
+    parser.add_argument("--only", choices=("book", "reserve", "publish", "verify"), help="only this part")
     given = parser.parse_args()
     began = time.monotonic()
     rounds, versions = _measured(agenda(quick=given.quick, full=given.full), given.only)
@@ -107,6 +110,15 @@ class Stand:
             fixed = {"database": case.database, "tenants": case.tenants, "events": case.events}
             return {"kind": "publish", **fixed, "events_per_s": rate}, broker.version
 
+    def verified(self, case: Verifying) -> list[Row]:
+        """Measure the verification of a record, where it lies and, of a file, in an export."""
+        place, name = self.place(case.database)
+        of_each = self.pool.submit(verify, place, case.links, self.folder / f"{name}.jsonl").result()
+        return [
+            {"kind": "verify", "database": where, "links": case.links, "links_per_s": rate}
+            for where, rate in of_each.items()
+        ]
+
 
 def _measured(run: Agenda, only: str | None) -> tuple[list[Row], dict[str, str]]:
     rounds: list[Row] = []
@@ -122,6 +134,8 @@ def _measured(run: Agenda, only: str | None) -> tuple[list[Row], dict[str, str]]
                 rounds += _told(stand.booked(booking))
             for reserving in run.reservings if only in (None, "reserve") else ():
                 rounds += _told([stand.reserved(reserving, run.reserve_s)])
+            for verifying in run.verifyings if only in (None, "verify") else ():
+                rounds += _told(stand.verified(verifying))
         for publishing in run.publishings if only in (None, "publish") else ():
             row, versions["kafka"] = stand.published(publishing)
             rounds += _told([row])

@@ -39,12 +39,21 @@ class Publishing:
 
 
 @dataclass(frozen=True)
+class Verifying:
+    """A record of so many links, verified where it lies."""
+
+    database: str
+    links: int
+
+
+@dataclass(frozen=True)
 class Agenda:
     """A run of the benchmark."""
 
     bookings: Sequence[Booking]
     reservings: Sequence[Reserving]
     publishings: Sequence[Publishing]
+    verifyings: Sequence[Verifying]
     reserve_s: float
     rounds: int
 
@@ -58,13 +67,13 @@ _DATABASES = ("sqlite", "postgresql")
 def agenda(*, quick: bool, full: bool) -> Agenda:
     """Return the usual run, a smoke run whose figures mean nothing, or one up to a million usages."""
     if quick:
-        return _agenda(marks=[WINDOW_EVENTS], tenants=[16], events=2_000, reserve_s=1.0, rounds=1)
+        return _agenda(marks=[WINDOW_EVENTS], tenants=[16], events=2_000, links=2_000, reserve_s=1.0, rounds=1)
     marks = [10_000, 100_000, *([1_000_000] if full else [])]
-    return _agenda(marks=marks, tenants=[1, 16, 1_000], events=50_000, reserve_s=5.0, rounds=2)
+    return _agenda(marks=marks, tenants=[1, 16, 1_000], events=50_000, links=50_000, reserve_s=5.0, rounds=2)
 
 
 def _agenda(
-    *, marks: Sequence[int], tenants: Sequence[int], events: int, reserve_s: float, rounds: int
+    *, marks: Sequence[int], tenants: Sequence[int], events: int, links: int, reserve_s: float, rounds: int
 ) -> Agenda:  # fmt: skip
     return Agenda(
         bookings=[
@@ -74,6 +83,7 @@ def _agenda(
         ],
         reservings=[Reserving(database, *shape) for database in _DATABASES for shape in _CALLERS],
         publishings=[Publishing(database, 16, events) for database in _DATABASES],
+        verifyings=[Verifying(database, links) for database in _DATABASES],
         reserve_s=reserve_s,
         rounds=rounds,
     )

@@ -13,7 +13,7 @@ from bench.goals import Goal
 from bench.ledger.agenda import PACE_MS
 
 Row = dict[str, Any]
-"""A case and what was measured of it. `kind` is `book`, `reserve` or `publish`."""
+"""A case and what was measured of it. `kind` is `book`, `reserve`, `publish` or `verify`."""
 
 EVENTS_PER_S = 10_000
 P99_MS = 5.0
@@ -70,6 +70,8 @@ def text(row: Row) -> str:
         pace = f"every {row['every_ms']} ms" if row["every_ms"] else "without pause"
         case = f"{database}{row['callers']:>3} on {row['budgets']:>2} {pace:<14}"
         return f"{case}{row['per_s']:>8.0f}/s  p50 {row['p50_ms']:.1f} ms  p99 {row['p99_ms']:.1f} ms"
+    if row["kind"] == "verify":
+        return f"{database}{row['links']:>13} links   {row['links_per_s']:>9.0f} links/s"
     case, rate = f"{database}{row['tenants']:>5} budgets", f"{row['events_per_s']:>9.0f} events/s"
     if row["kind"] == "publish":
         return f"{case} {row['events']:>9} events  {rate}"
@@ -78,14 +80,14 @@ def text(row: Row) -> str:
 
 
 def _case(row: Row) -> tuple[Any, ...]:
-    measured = {"events_per_s", "cpu_us_per_event", "per_s", "p50_ms", "p99_ms", "reservations"}
+    measured = {"events_per_s", "cpu_us_per_event", "per_s", "p50_ms", "p99_ms", "reservations", "links_per_s"}
     return tuple((name, value) for name, value in row.items() if name not in measured)
 
 
 def _best(same: Sequence[Row]) -> Row:
     if same[0]["kind"] == "reserve":
         return min(same, key=lambda row: row["p99_ms"])
-    return max(same, key=lambda row: row["events_per_s"])
+    return max(same, key=lambda row: row["links_per_s" if row["kind"] == "verify" else "events_per_s"])
 
 
 def _p99(rows: Sequence[Row], every_ms: int) -> float | None:

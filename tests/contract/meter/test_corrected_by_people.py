@@ -101,6 +101,17 @@ async def test_what_is_told_after_all_counts_instead_of_what_people_said(meter, 
     assert (sums.quantity, sums.cost_picos) == (70, 70 * MICRO)
 
 
+async def test_a_correction_without_a_price_leaves_its_attempt_open(meter, correct, make_usage):
+    """It counts once it has a price: until then the amount is held, and nobody is told that it is known."""
+    await meter.reserve()
+    await meter.use(make_usage(status="unknown", quantities={}))
+    held = await meter.unknown()
+
+    await correct(usage={"quantities": [{"meter": "nothing", "quantity": 1}]})
+
+    assert (await meter.unknown(), (await meter.account()).reserved_picos) == (held, held[0][2])
+
+
 async def test_unknown_attempts_are_listed_before_estimates_the_newest_first(meter, make_usage, noon):
     """Of one tenant, of one request where it is asked for; an attempt that is known by now is none of them."""
     for number, fields in enumerate(
@@ -133,6 +144,18 @@ async def test_audit_is_told_who_corrected_what_and_why(open_sql, make_meter, ma
     ((_, told),) = await meter.ledger.audited("usage.corrected")
     assert (told.action, told.service, told.principal, told.request_id) == ("usage.corrected", "meter", "alice", "r1")
     assert dict(told.facts) == {"attempt_id": "a1", "usage_id": "c1", "reason": "the bill", "input_tokens": "80"}
+
+
+async def test_no_meter_can_take_the_place_of_who_and_why(open_sql, make_meter, noon):
+    """A meter may have any name: what it is called changes nothing else of the record."""
+    meter = make_meter(await open_sql())
+    made = subscriptions(transaction=meter.ledger.transaction, rules=meter.rules)
+    handler = next(each.handler for each in made if each.topic == topics.USAGE_CORRECTED)
+
+    await handler(correction(noon, usage={"quantities": [{"meter": "reason", "quantity": 7}]}))
+
+    ((_, told),) = await meter.ledger.audited("usage.corrected")
+    assert told.facts["reason"] == "the bill"
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,21 @@ async def test_an_attempt_is_corrected_once(attempt):
     assert len(desk.published) == 1
 
 
+async def test_of_two_people_at_once_the_one_who_came_second_is_told(monkeypatch):
+    """Meter books what came first under the attempt's id: the other must not believe that it was theirs."""
+    desk = FakeDesk(told())
+    publish = desk.publish
+
+    async def publish_behind_another(outgoing):
+        monkeypatch.setattr(desk, "publish", publish)
+        await said(desk, quantities={"input_tokens": 81}, actor="bob")
+        await publish(outgoing)
+
+    monkeypatch.setattr(desk, "publish", publish_behind_another)
+    with pytest.raises(CorrectionDiffers, match="corrected by bob to 81 input_tokens"):
+        await said(desk)
+
+
 async def test_nothing_is_said_of_an_attempt_that_is_not_open():
     """What it used is known, or nobody told of it: either way there is nothing to find out."""
     desk = FakeDesk(told(2))

@@ -115,7 +115,7 @@ class UsageBook(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A provisional usage whose attempt has no other yet: what it was charged, and what is still held for it."""
+    """A provisional usage whose attempt has no other booked: what it was charged, and what is still held for it."""
 
     usage: Usage
     cost_picos: int

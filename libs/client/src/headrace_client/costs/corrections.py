@@ -96,14 +96,14 @@ async def correct(
     if not open_ and before is None:
         raise NothingToCorrect(f"attempt {attempt} of request {request_id!r} of {tenant} is not open")
     told = before.usage if before else open_[0].usage
-    if before is not None and _used(before.usage) != used:
-        said = ", ".join(f"{count} {meter}" for meter, count in _used(before.usage).items()) or "nothing"
-        raise CorrectionDiffers(f"attempt {attempt} was corrected by {before.corrected_by} to {said}")
+    _check_same(attempt, before, used)
     if used:
         await desk.price(tenant, told.model, used)  # what has no price would stay open
     id_ = correction_id(tenant, request_id, told.attempt_id)
     if before is None and not dry_run:
         await desk.publish(_event(id_, tenant, told, used, reason=reason, actor=actor))
+        # Somebody else may have said something else meanwhile: what came first is booked.
+        _check_same(attempt, await _corrected_before(desk, tenant, request_id, told.attempt_id), used)
     booked = not dry_run and await _is_booked(desk, tenant, request_id, told.attempt_id, wait_s=wait_s, poll_s=poll_s)
     return Corrected(
         correction_id=id_,
@@ -161,6 +161,12 @@ async def _corrected_before(desk: CostDesk, tenant: str, request_id: str, attemp
         if of_request and _is_named(found.usage, attempt):
             return found
     return None
+
+
+def _check_same(attempt: str, before: UsageCorrected | None, used: Mapping[str, int]) -> None:
+    if before is not None and _used(before.usage) != used:
+        said = ", ".join(f"{count} {meter}" for meter, count in _used(before.usage).items()) or "nothing"
+        raise CorrectionDiffers(f"attempt {attempt} was corrected by {before.corrected_by} to {said}")
 
 
 async def _is_booked(

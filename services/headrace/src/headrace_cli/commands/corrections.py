@@ -87,7 +87,8 @@ def costs_correct(  # an option a parameter
         else:
             out.print(_sentence(made, dry_run=dry_run))
         if not made.booked and not dry_run:
-            return complain(f"it is not in the ledger after {wait_s:g} s: see the dead letters", Exit.ITEM_FAILED)
+            why = "see the dead letters, and whether its meters had a price when it began"
+            return complain(f"it is not in the ledger after {wait_s:g} s: {why}", Exit.ITEM_FAILED)
         return Exit.DONE
 
     complete(work)

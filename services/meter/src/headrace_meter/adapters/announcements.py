@@ -92,11 +92,11 @@ class Announcements:
             request_id=usage.request_id,
             disposition="allowed",
             model=usage.model,
-            facts={
+            facts={  # a meter may have any name: it takes nobody's place
+                **{meter: str(count) for meter, count in usage.quantities.items()},
                 "attempt_id": usage.attempt_id,
                 "usage_id": usage.usage_id,
                 "reason": correction.reason,
-                **{meter: str(count) for meter, count in usage.quantities.items()},
             },
             decided_at=rfc3339(correction.corrected_at),
         )

@@ -91,7 +91,7 @@ class MemoryLedger:
     async def unknown(self, tenant: str, request_id: str, *, usages_max: int) -> Sequence[Unknown]:
         """Return usages that are unknown, then those estimated; newest first."""
         state = self._state
-        known = {one.attempt_key for one in state.usages.values() if not one.provisional}
+        known = {state.usages[key].attempt_key for key in state.charges if not state.usages[key].provisional}
         found = [
             one
             for one in state.usages.values()

@@ -83,7 +83,7 @@ CHARGES = Table(
     ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
 )
 
-# Charges of provisional usages, in full, until it is known what their attempts used: then they are taken back.
+# Charges of usages that were guessed or corrected, in full, until something more certain is booked: it takes them back.
 ESTIMATES = Table(
     "estimates",
     METADATA,

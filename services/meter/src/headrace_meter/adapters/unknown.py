@@ -1,4 +1,4 @@
-"""What nobody knows, in SQL: provisional usages whose attempts have no other, found by an index of their own."""
+"""What nobody knows, in SQL: provisional usages whose attempts have no other booked, found by an index of their own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class SqlUnknownBook:
         """Return usages that are unknown, then those estimated; newest first."""
         usage = USAGES.c
         same = and_(*(_KNOWN.c[name] == usage[name] for name in _ATTEMPT))
-        told = select(_KNOWN.c.usage_id).where(same, not_(provisional(_KNOWN))).exists()
+        rated = and_(CHARGES.c.tenant == _KNOWN.c.tenant, CHARGES.c.usage_id == _KNOWN.c.usage_id)
+        told = select(_KNOWN.c.usage_id).join(CHARGES, rated).where(same, not_(provisional(_KNOWN))).exists()
         charged = and_(CHARGES.c.tenant == usage.tenant, CHARGES.c.usage_id == usage.usage_id)
         cost = select(func.coalesce(func.sum(CHARGES.c.cost_picos), 0)).where(charged).scalar_subquery()
         held = and_(
