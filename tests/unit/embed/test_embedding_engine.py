@@ -151,6 +151,21 @@ async def test_a_query_does_not_wait_for_a_bulk_batch():
     await engine.close()
 
 
+async def test_bulk_gets_its_share_while_queries_keep_both_kinds_of_threads_busy():
+    """A thread for queries only takes nothing of bulk's every fourth batch, however many queries wait."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder, query_threads=1)
+    encoder.gate.clear()
+    calls = [asyncio.create_task(engine.embed([8 * letter], priority="query")) for letter in "acdefghijklm"]
+    await queued(engine, 10)
+    calls.append(asyncio.create_task(engine.embed([8 * "b"], priority="bulk")))
+    await queued(engine, 11)
+    encoder.gate.set()
+    await asyncio.gather(*calls)
+    assert encoder.ran.index("b") <= 2 + 4
+    await engine.close()
+
+
 async def test_work_whose_caller_left_never_runs():
     """Cancelling a call takes its waiting texts out of the queue and gives its permits back."""
     encoder = FakeEncoder()

@@ -64,6 +64,7 @@ class EmbeddingEngine:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         self._tokenizing_bulk = asyncio.Semaphore(1)
         self._running: set[asyncio.Task[None]] = set()
+        self._running_besides: set[asyncio.Task[None]] = set()  # on the threads for queries only
         self._held: dict[Priority, int] = {"query": 0, "bulk": 0}
         self._text_s = 0.0  # seconds a text, smoothed over batches
         self._closed = False
@@ -98,7 +99,7 @@ class EmbeddingEngine:
         self._closed = True
         while batch := self._backlog.take():
             self._backlog.fail(batch, Unavailable("the embedder is stopping"))
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._running, *self._running_besides, return_exceptions=True)
         self._threads.shutdown(wait=False)
 
     def _refuse_when_closed(self) -> None:
@@ -133,19 +134,16 @@ class EmbeddingEngine:
         return call.embedded()
 
     def _start_batches(self) -> None:
-        while batch := self._next_batch():
-            task = asyncio.create_task(self._run(batch))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-            task.add_done_callback(lambda _: self._start_batches())
+        while len(self._running) < self._limits.threads and (batch := self._backlog.take()):
+            self._start(batch, self._running)
+        while len(self._running_besides) < self._limits.query_threads and (batch := self._backlog.take_queries()):
+            self._start(batch, self._running_besides)
 
-    def _next_batch(self) -> list[Text]:
-        running = len(self._running)
-        if running < self._limits.threads:
-            return self._backlog.take()
-        if running < self._limits.threads + self._limits.query_threads:
-            return self._backlog.take_queries()
-        return []
+    def _start(self, batch: list[Text], running: set[asyncio.Task[None]]) -> None:
+        task = asyncio.create_task(self._run(batch))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        task.add_done_callback(lambda _: self._start_batches())
 
     async def _run(self, batch: list[Text]) -> None:
         started_at = self._clock()
