@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -117,10 +116,18 @@ class EmbeddingEngine:
         self._held[priority] += texts
 
     async def _tokenized(self, texts: Sequence[str], role: Role, priority: Priority) -> list[Tokens]:
+        work = partial(self._encoder.tokenize, texts, role)
+        if priority == "query":
+            return await self._on_thread(work)
         # Megabytes of bulk may not keep queries from a thread.
-        turn: AbstractAsyncContextManager[None] = self._tokenizing_bulk if priority == "bulk" else nullcontext()
-        async with turn:
-            return await self._on_thread(partial(self._encoder.tokenize, texts, role))
+        await self._tokenizing_bulk.acquire()
+        if self._closed:
+            self._tokenizing_bulk.release()
+            self._refuse_when_closed()
+        tokenizing = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        # The thread goes on when its caller has left: the turn ends when the work does.
+        tokenizing.add_done_callback(lambda _: self._tokenizing_bulk.release())
+        return await asyncio.shield(tokenizing)
 
     async def _answer(self, call: Call, priority: Priority) -> Embedded:
         self._refuse_when_closed()
