@@ -98,8 +98,14 @@ def _refuse_lost_quality(folder: ModelFolder, encoder: Encoder, tuning: Tuning, 
     variant = encoder.model.variant
     if variant not in tuning.quality:
         _log.info("model.comparing", model=folder.name, variant=variant)
-        tuning = tunings.add_quality(folder, variant, quality_of(encoder, OnnxEncoder(folder, DEFAULT_VARIANT)))
-    if refusal := tuning.quality[variant].refusal():
+        quality = quality_of(encoder, OnnxEncoder(folder, DEFAULT_VARIANT))
+        try:
+            tunings.add_quality(folder, variant, quality)
+        except OSError as error:  # a cache that was copied to a volume for reading only
+            _log.warning("model.quality_not_kept", model=folder.name, detail=f"{error}; each start compares anew")
+    else:
+        quality = tuning.quality[variant]
+    if refusal := quality.refusal():
         raise QualityLost(f"{folder.name} as {variant}: {refusal}. Set HEADRACE_EMBED__VARIANT=fp32")
 
 
