@@ -43,7 +43,7 @@ class Settings(ServiceSettings):
         bulk_max = int(self.queue_texts_max * EngineLimits().bulk_share)
         if self.request_texts_max > bulk_max:
             raise ValueError(
-                f"REQUEST_TEXTS_MAX is {self.request_texts_max}, and bulk may hold {bulk_max} of QUEUE_TEXTS_MAX: documents "
-                "would wait for room that there never is"
+                f"REQUEST_TEXTS_MAX is {self.request_texts_max}, and bulk may hold {bulk_max} of QUEUE_TEXTS_MAX: "
+                "documents would wait for room that there never is"
             )
         return self
