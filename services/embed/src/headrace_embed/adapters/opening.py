@@ -6,7 +6,7 @@ from headrace_inference.embedding import EngineLimits
 from headrace_inference.encoder import Encoder
 from headrace_inference.host import this_host
 from headrace_inference.manifest import ModelSpec
-from headrace_inference.model_errors import NoGpu, QualityLost
+from headrace_inference.model_errors import NoGpu, QualityLost, UnknownModel
 from headrace_inference.model_folder import ModelFolder
 from headrace_inference.null_encoder import NULL_MODEL, NullEncoder
 from headrace_inference.onnx_encoder import DEFAULT_VARIANT, GPU_VARIANTS, OnnxEncoder
@@ -91,6 +91,8 @@ def declared(settings: Settings) -> ModelStore:
 def _variant(settings: Settings, default: str, tuning: Tuning) -> str:
     if settings.variant == TUNED:
         return tuning.fastest or default
+    if settings.device == "cpu" and settings.variant in GPU_VARIANTS:
+        raise UnknownModel(f"{settings.variant} runs on a GPU: set HEADRACE_EMBED__DEVICE=auto, or another VARIANT")
     return settings.variant if settings.variant and settings.variant not in GPU_VARIANTS else default
 
 
