@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 from headrace_inference.embedding import EmbeddingEngine, EngineLimits
+from headrace_inference.sample_texts import sample_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,17 @@ def test_a_vector_does_not_depend_on_its_batch(encoder, texts, data):
     cuts = sorted({0, len(texts), *data.draw(st.lists(st.integers(0, len(texts)), max_size=4))})
     for first, end in pairwise(cuts):
         rows = order[first:end]
+        together = encoder.encode([tokens[row] for row in rows])
+        assert np.abs(together - alone[rows]).max() <= TOLERANCE
+
+
+def test_prose_keeps_its_vectors_beside_prose_of_any_length(encoder):
+    """Real sentences and paragraphs, mixed at random: rounding that depended on a neighbour would show in some."""
+    texts = [text for pair in sample_pairs(48) for text in (pair.query, pair.passage)]
+    tokens = encoder.tokenize(texts)
+    alone = np.concatenate([encoder.encode([one]) for one in tokens])
+    order = np.random.default_rng(1).permutation(len(texts))
+    for rows in np.array_split(order, len(texts) // 8):
         together = encoder.encode([tokens[row] for row in rows])
         assert np.abs(together - alone[rows]).max() <= TOLERANCE
 

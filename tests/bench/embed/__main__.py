@@ -61,17 +61,20 @@ class Bench:
             _file(load.name).write_text(json.dumps(load.texts), "utf-8")
         _file("warm").write_text(json.dumps(self.loads[0].texts[:_WARM_UP_TEXTS]), "utf-8")
 
+    def install(self, contender: Contender) -> None:
+        """Make its environment; note it as missing if it cannot be had."""
+        try:
+            if contender.environment not in self.missing:
+                python_of(contender)
+        except PeerMissing as missing:
+            self.missing[contender.environment] = str(missing)
+
     def measure(self, contender: Contender) -> None:
-        """Run one contender on every load; note it as missing if it cannot be had."""
+        """Run one contender on every load; note it as missing if it does not open."""
         if contender.name in self.missing or contender.environment in self.missing:
             return
         try:
-            python = python_of(contender)
-        except PeerMissing as missing:
-            self.missing[contender.environment] = str(missing)
-            return
-        try:
-            with started(contender, python, PLACE) as process:
+            with started(contender, python_of(contender), PLACE) as process:
                 self.versions[contender.script.removesuffix("_peer")] = process.versions
                 process.ask({"texts": str(_file("warm")), "vectors": None})
                 for load in self.loads:
@@ -112,6 +115,8 @@ def main() -> int:
     bench = Bench(material, loads(mixed=48, short=64) if given.quick else loads(mixed=1024, short=2048))
     bench.expect()
     everybody = [one for one in contenders(material, quick=given.quick) if re.search(given.only, one.name)]
+    for contender in everybody:  # before anything is measured: gigabytes that are written meanwhile would slow somebody
+        bench.install(contender)
     peaks = []
     for number in range(1 if given.quick else ROUNDS):
         peaks.append(gemm_gflops(CORES))

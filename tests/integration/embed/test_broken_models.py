@@ -73,6 +73,32 @@ def test_another_models_tokenizer_is_refused(tmp_path, weights):
         store_of(tmp_path, weights).ensure("tiny")
 
 
+def test_a_tokenizer_with_a_gap_in_its_numbers_is_refused_by_the_last(tmp_path, weights):
+    """As few words as the weights have, but one numbered past their table: it is the number that is looked up."""
+    path = weights / "tokenizer.json"
+    tokenizer = json.loads(path.read_text("utf-8"))
+    tokenizer["model"]["vocab"]["grain"] = 100
+    path.write_text(json.dumps(tokenizer), "utf-8")
+    with pytest.raises(ImportFailed, match="belongs to another model"):
+        store_of(tmp_path, weights).ensure("tiny")
+
+
+def test_another_models_config_is_refused(tmp_path, weights):
+    """Fewer layers than the weights have would run, and be another model."""
+    path = weights / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"num_hidden_layers": 1}), "utf-8")
+    with pytest.raises(ImportFailed, match=r"more layers than the 1 of config\.json"):
+        store_of(tmp_path, weights).ensure("tiny")
+
+
+def test_more_tokens_than_the_weights_have_positions_are_refused(tmp_path, weights):
+    """Whatever the config says: the first long text would find it out."""
+    path = weights / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"max_position_embeddings": 512}), "utf-8")
+    with pytest.raises(ImportFailed, match=r"exceeds the weights' 32 positions.*lower it"):
+        store_of(tmp_path, weights, max_tokens=64).ensure("tiny")
+
+
 @pytest.mark.parametrize(
     "change", [{"model_type": "t5"}, {"hidden_act": "silu"}, {"position_embedding_type": "relative_key"}]
 )

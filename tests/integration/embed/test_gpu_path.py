@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from headrace_embed.adapters.opening import open_model
 from headrace_embed.settings import Settings
-from headrace_inference.model_errors import NoGpu
+from headrace_inference.model_errors import NoGpu, UnknownModel
 from headrace_inference.onnx_encoder import OnnxEncoder, run_bound
 from headrace_inference.onnx_session import load_onnxruntime, open_session
 from headrace_inference.store import ModelStore
@@ -68,3 +68,9 @@ def test_a_variant_for_cpus_that_was_asked_for_needs_no_gpu(store, capfd):
     """Who names fp32 gets fp32, without a warning."""
     assert open_model(Settings(variant="fp32")).encoder.model.variant == "fp32"
     assert "model.without_gpu" not in "".join(capfd.readouterr())
+
+
+def test_half_precision_on_a_cpu_that_was_asked_for_is_refused(store):
+    """It would be another variant than the one that was named, and nobody would be told."""
+    with pytest.raises(UnknownModel, match="DEVICE=auto"):
+        open_model(Settings(device="cpu", variant="fp16"))

@@ -1,5 +1,6 @@
 """The tuner measures every variant, and the service runs as it found; what lost too much is refused."""
 
+import sys
 from contextlib import suppress
 
 import pytest
@@ -56,3 +57,13 @@ def test_a_quantised_variant_is_compared_once_before_it_serves(store, tmp_path):
     tunings.add_quality(store.ensure("tiny"), "w8", Quality(0.95, 0.9, 1, ndcg_lost=0))
     with pytest.raises(QualityLost, match="HEADRACE_EMBED__VARIANT=fp32"):
         open_model(Settings(variant="w8"))
+
+
+def test_a_cache_for_reading_only_serves_quantised_variants_too(store, tmp_path, capfd):
+    """What was found cannot be kept there; it counts all the same, and the log says that each start looks anew."""
+    store.ensure("tiny")
+    (tmp_path / "cache" / "tuning").write_text("in the way, as root writes everywhere", "utf-8")
+    with suppress(QualityLost):  # of random weights nothing is expected
+        assert open_model(Settings(variant="w8")).encoder.model.variant == "w8"
+    sys.stdout.flush()
+    assert "model.quality_not_kept" in "".join(capfd.readouterr())

@@ -79,3 +79,12 @@ def test_bulk_gets_its_share_while_queries_keep_coming():
         queue.put(f"b{number}", length=10, priority="bulk")
     first = [queue.take()[0] for _ in range(6)]
     assert first == ["q0", "q1", "b0", "q2", "q3", "b1"]
+
+
+def test_batches_of_queries_only_count_towards_bulks_turn():
+    """Who takes queries besides does not put off what bulk is due."""
+    queue = BatchQueue(budget_tokens=10, bulk_every=3)
+    queue.put("b", length=10, priority="bulk")
+    for number in range(4):
+        queue.put(f"q{number}", length=10, priority="query")
+    assert [queue.take(), queue.take_query(), queue.take()] == [["q0"], ["q1"], ["b"]]

@@ -25,12 +25,20 @@ class FakeEncoder:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
+        self.tokenizing = threading.Event()
+        self.tokenizing_gate = threading.Event()
+        self.tokenizing_gate.set()
+        self.tokenized: list[str] = []
         self.batches: list[list[int]] = []
         self.ran: list[str] = []
         self._fail_on = fail_on
 
     def tokenize(self, texts, _role="passage"):
-        """Make a token of each letter."""
+        """Make a token of each letter; texts of capitals wait for their gate."""
+        self.tokenized += texts
+        self.tokenizing.set()
+        if any(map(str.isupper, texts)):
+            assert self.tokenizing_gate.wait(5)
         return [Tokens([ord(letter) for letter in text[:8]], len(text) > 8) for text in texts]
 
     def encode(self, batch):
@@ -151,6 +159,21 @@ async def test_a_query_does_not_wait_for_a_bulk_batch():
     await engine.close()
 
 
+async def test_bulk_gets_its_share_while_queries_keep_both_kinds_of_threads_busy():
+    """A thread for queries only takes nothing of bulk's every fourth batch, however many queries wait."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder, query_threads=1)
+    encoder.gate.clear()
+    calls = [asyncio.create_task(engine.embed([8 * letter], priority="query")) for letter in "acdefghijklm"]
+    await queued(engine, 10)
+    calls.append(asyncio.create_task(engine.embed([8 * "b"], priority="bulk")))
+    await queued(engine, 11)
+    encoder.gate.set()
+    await asyncio.gather(*calls)
+    assert encoder.ran.index("b") <= 2 + 4
+    await engine.close()
+
+
 async def test_work_whose_caller_left_never_runs():
     """Cancelling a call takes its waiting texts out of the queue and gives its permits back."""
     encoder = FakeEncoder()
@@ -197,6 +220,38 @@ async def test_closing_ends_what_runs_and_refuses_the_rest():
     assert (await running).tokens == (8,)
     with pytest.raises(Unavailable):
         await engine.embed(["a"], priority="query")
+
+
+async def test_bulk_that_waits_to_be_tokenised_is_refused_on_closing_too():
+    """It hears what every other caller hears, not that a pool of threads is gone."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder)
+    encoder.tokenizing_gate.clear()
+    bulk = [asyncio.create_task(engine.embed([letter], priority="bulk")) for letter in "AB"]
+    await until(encoder.tokenizing)
+    await engine.close()
+    encoder.tokenizing_gate.set()
+    for call in bulk:
+        with pytest.raises(Unavailable):
+            await call
+
+
+async def test_bulk_whose_caller_left_keeps_its_turn_until_its_thread_is_done():
+    """Else callers who come and go would have as many threads tokenise as there are, and queries would wait."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder)
+    encoder.tokenizing_gate.clear()
+    gone = asyncio.create_task(engine.embed(["A"], priority="bulk"))
+    await until(encoder.tokenizing)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    bulk = asyncio.create_task(engine.embed(["B"], priority="bulk"))
+    assert (await engine.embed(["q"], priority="query")).tokens == (1,)
+    assert encoder.tokenized == ["A", "q"]
+    encoder.tokenizing_gate.set()
+    assert (await bulk).tokens == (1,)
+    await engine.close()
 
 
 async def test_the_timings_follow_the_clock():

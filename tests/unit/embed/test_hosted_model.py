@@ -131,7 +131,19 @@ async def test_failures_are_told_apart(spec, answer, error):
     assert (await model.embed(["a"], tenant="acme", priority="query", role="passage")).vectors.shape == (1, 2)
 
 
-@pytest.mark.parametrize("usage", [{}, {"prompt_tokens": -1}, {"prompt_tokens": 10**9}, {"prompt_tokens": "3"}])
+async def test_bulk_leaves_room_for_queries(spec):
+    """Documents that wait for a slow provider keep no question out: they hold three quarters of the texts at most."""
+    model = model_of(spec, Provider(), texts_max=8)
+    bulk = asyncio.create_task(model.embed(["a"] * 6, tenant="acme", priority="bulk", role="passage"))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await model.embed(["b"], tenant="acme", priority="bulk", role="passage")
+    assert (await model.embed(["c"], tenant="acme", priority="query", role="query")).vectors.shape == (1, 2)
+    await bulk
+    assert (await model.embed(["b"], tenant="acme", priority="bulk", role="passage")).vectors.shape == (1, 2)
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1}, {"prompt_tokens": 10**9}, {"prompt_tokens": "3"}])
 async def test_a_usage_that_cannot_be_true_is_estimated(spec, usage):
     """What is booked is checked like any other input."""
     model = model_of(spec, Provider(httpx.Response(200, json=reply(["abcdef"], usage=usage))))
@@ -149,14 +161,14 @@ async def test_who_does_not_answer_is_left_alone(spec):
 
 async def test_requests_under_way_are_bounded_and_bulk_leaves_room(spec):
     """Four at once by default, three of them bulk; past `texts_max` a call is refused at once."""
-    model = model_of(spec, provider := Provider(), texts_max=40)
+    model = model_of(spec, provider := Provider(), texts_max=60)
     await model.embed([str(at) for at in range(40)], tenant="acme", priority="query", role="passage")
     assert provider.at_once_most == 4
     provider.at_once_most = 0
     await model.embed([str(at) for at in range(40)], tenant="acme", priority="bulk", role="passage")
     assert provider.at_once_most == 3
     with pytest.raises(Overloaded):
-        await model.embed(["x"] * 41, tenant="acme", priority="query", role="passage")
+        await model.embed(["x"] * 61, tenant="acme", priority="query", role="passage")
 
 
 def test_the_identity_is_the_endpoint_and_what_is_asked_of_it(spec, tmp_path):

@@ -79,9 +79,15 @@ class BatchQueue(Generic[_Item]):
             del lane.by_length[bisect_left(lane.by_length, (length, number))]
 
     def take_query(self) -> list[_Item]:
-        """Remove and return the next batch of queries, whatever bulk is due; empty when no query waits."""
+        """Remove and return the next batch of queries, whatever bulk is due; empty when no query waits.
+
+        It counts as one that went before bulk: the next `take` gives bulk its turn the sooner.
+        """
         lane = self._lanes["query"]
-        return lane.take(self._budget_tokens) if lane.items else []
+        if not lane.items:
+            return []
+        self._queries_in_a_row += 1
+        return lane.take(self._budget_tokens)
 
     def take(self) -> list[_Item]:
         """Remove and return the next batch; empty when nothing waits."""

@@ -24,7 +24,7 @@ SHARED_FILE = "embeddings.bin"
 CPU_VARIANTS = ("fp32", "w8", "w8a8")
 _POOLINGS = ("mean", "cls")
 _OPTIONS = {"pooling", "variants", "query_prefix", "passage_prefix"}
-_WORDS = "embeddings.word_embeddings.weight"
+_WORDS, _POSITIONS = (f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
 
 
 def import_model(sources: Mapping[str, Path], out: Path, spec: ModelSpec) -> Mapping[str, Any]:
@@ -39,6 +39,7 @@ def import_model(sources: Mapping[str, Path], out: Path, spec: ModelSpec) -> Map
     tensors = {name.removeprefix("bert."): value for name, value in read_floats(sources["model.safetensors"]).items()}
     shape = read_shape(sources["config.json"], spec)
     _refuse_other_widths(spec, tensors)
+    _refuse_another_config(spec, tensors, shape)
     _refuse_not_finite(spec, tensors)
     _refuse_foreign_tokenizer(spec, sources["tokenizer.json"], words=len(tensors[_WORDS]))
     variants = _variants(spec)
@@ -95,6 +96,19 @@ def _refuse_other_widths(spec: ModelSpec, tensors: Mapping[str, NDArray[np.float
         raise ImportFailed(f"{spec.name}: the manifest says {spec.dims} dims, the weights have {width}; lower it")
 
 
+def _refuse_another_config(spec: ModelSpec, tensors: Mapping[str, NDArray[np.float32]], shape: BertShape) -> None:
+    if any(name.startswith(f"encoder.layer.{shape.layers}.") for name in tensors):
+        raise ImportFailed(
+            f"{spec.name}: the weights have more layers than the {shape.layers} of config.json: it belongs to another "
+            "model; fetch both from one origin"
+        )
+    if _POSITIONS in tensors and spec.max_tokens > len(tensors[_POSITIONS]):
+        raise ImportFailed(
+            f"{spec.name}: max_tokens {spec.max_tokens} exceeds the weights' {len(tensors[_POSITIONS])} positions; "
+            "lower it"
+        )
+
+
 def _refuse_not_finite(spec: ModelSpec, tensors: Mapping[str, NDArray[np.float32]]) -> None:
     broken = sorted(name for name, value in tensors.items() if not np.isfinite(value).all())
     if broken:
@@ -106,10 +120,11 @@ def _refuse_not_finite(spec: ModelSpec, tensors: Mapping[str, NDArray[np.float32
 
 def _refuse_foreign_tokenizer(spec: ModelSpec, path: Path, *, words: int) -> None:
     try:
-        vocabulary = Tokenizer.from_file(str(path)).get_vocab_size(with_added_tokens=True)
+        last = max(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True).values(), default=0)
     except Exception as error:  # the library raises nothing narrower
         raise ImportFailed(f"{spec.name}: {path.name} is not a tokenizer: {error}; fetch it again") from error
-    if vocabulary > words:
+    if last >= words:
         raise ImportFailed(
-            f"{spec.name}: the tokenizer knows {vocabulary} words, the weights {words}: it belongs to another model"
+            f"{spec.name}: the tokenizer numbers words up to {last}, the weights have {words}: it belongs to another "
+            "model; fetch both from one origin"
         )

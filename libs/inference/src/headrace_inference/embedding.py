@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -64,6 +63,7 @@ class EmbeddingEngine:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         self._tokenizing_bulk = asyncio.Semaphore(1)
         self._running: set[asyncio.Task[None]] = set()
+        self._running_besides: set[asyncio.Task[None]] = set()  # on the threads for queries only
         self._held: dict[Priority, int] = {"query": 0, "bulk": 0}
         self._text_s = 0.0  # seconds a text, smoothed over batches
         self._closed = False
@@ -98,7 +98,7 @@ class EmbeddingEngine:
         self._closed = True
         while batch := self._backlog.take():
             self._backlog.fail(batch, Unavailable("the embedder is stopping"))
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._running, *self._running_besides, return_exceptions=True)
         self._threads.shutdown(wait=False)
 
     def _refuse_when_closed(self) -> None:
@@ -116,10 +116,18 @@ class EmbeddingEngine:
         self._held[priority] += texts
 
     async def _tokenized(self, texts: Sequence[str], role: Role, priority: Priority) -> list[Tokens]:
+        work = partial(self._encoder.tokenize, texts, role)
+        if priority == "query":
+            return await self._on_thread(work)
         # Megabytes of bulk may not keep queries from a thread.
-        turn: AbstractAsyncContextManager[None] = self._tokenizing_bulk if priority == "bulk" else nullcontext()
-        async with turn:
-            return await self._on_thread(partial(self._encoder.tokenize, texts, role))
+        await self._tokenizing_bulk.acquire()
+        if self._closed:
+            self._tokenizing_bulk.release()
+            self._refuse_when_closed()
+        tokenizing = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        # The thread goes on when its caller has left: the turn ends when the work does.
+        tokenizing.add_done_callback(lambda _: self._tokenizing_bulk.release())
+        return await asyncio.shield(tokenizing)
 
     async def _answer(self, call: Call, priority: Priority) -> Embedded:
         self._refuse_when_closed()
@@ -133,19 +141,16 @@ class EmbeddingEngine:
         return call.embedded()
 
     def _start_batches(self) -> None:
-        while batch := self._next_batch():
-            task = asyncio.create_task(self._run(batch))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-            task.add_done_callback(lambda _: self._start_batches())
+        while len(self._running) < self._limits.threads and (batch := self._backlog.take()):
+            self._start(batch, self._running)
+        while len(self._running_besides) < self._limits.query_threads and (batch := self._backlog.take_queries()):
+            self._start(batch, self._running_besides)
 
-    def _next_batch(self) -> list[Text]:
-        running = len(self._running)
-        if running < self._limits.threads:
-            return self._backlog.take()
-        if running < self._limits.threads + self._limits.query_threads:
-            return self._backlog.take_queries()
-        return []
+    def _start(self, batch: list[Text], running: set[asyncio.Task[None]]) -> None:
+        task = asyncio.create_task(self._run(batch))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        task.add_done_callback(lambda _: self._start_batches())
 
     async def _run(self, batch: list[Text]) -> None:
         started_at = self._clock()

@@ -1,10 +1,11 @@
 """Embed's settings: which model, and the bounds of its work."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
+from headrace_inference.embedding import EngineLimits
 from headrace_runtime import ServiceSettings
-from pydantic import Field
+from pydantic import Field, model_validator
 
 
 class Settings(ServiceSettings):
@@ -36,3 +37,13 @@ class Settings(ServiceSettings):
         64 << 20, description="bytes of vectors kept for texts that come again; 0 keeps none"
     )
     queue_texts_max: Annotated[int, Field(ge=1)] = Field(4096, description="texts accepted and not yet answered")
+
+    @model_validator(mode="after")
+    def _a_call_is_admitted_to_an_empty_queue(self) -> Self:
+        bulk_max = int(self.queue_texts_max * EngineLimits().bulk_share)
+        if self.request_texts_max > bulk_max:
+            raise ValueError(
+                f"REQUEST_TEXTS_MAX is {self.request_texts_max}, and bulk may hold {bulk_max} of QUEUE_TEXTS_MAX: "
+                "documents would wait for room that there never is"
+            )
+        return self

@@ -60,11 +60,12 @@ class _Client:
         self._peer = Peer("embed", self._settings.grpc.listen)
         self._stub = pb_grpc.EmbedServiceStub(self._peer.channel)
         async with asyncio.timeout(READY_S_MAX):
-            while True:
+            while not self._serving.done():
                 with suppress(Unavailable):
                     await self._peer.call(self._stub.Info, pb.InfoRequest(), _call())
                     return
                 await asyncio.sleep(0.05)
+        await self._serving  # it ended without serving, as with a variant that this host spoils: its error says why
 
     async def embed(self, texts: Sequence[str]) -> Any:
         at_once = asyncio.Semaphore(CALLS_AT_ONCE)

@@ -33,7 +33,7 @@ _OUR_ACCOUNT = frozenset({401, 402, 403, 404, 408})  # not the texts' fault: to 
 
 
 class HostedModel:
-    """Embedder over HTTP. Bulk may hold three quarters of the requests that are under way, queries all."""
+    """Embedder over HTTP. Of texts and of requests that are under way bulk may hold three quarters, queries all."""
 
     def __init__(
         self, spec: ModelSpec, endpoint: Endpoint, *, texts_max: int, client: httpx.AsyncClient | None = None
@@ -44,7 +44,8 @@ class HostedModel:
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT_S, headers=headers)
         self._spec, self._endpoint = spec, endpoint
         self._breaker = CircuitBreaker(spec.name)
-        self._texts_max, self._held = texts_max, 0
+        self._texts_max = texts_max
+        self._held: dict[Priority, int] = {"query": 0, "bulk": 0}
         self._requests = asyncio.Semaphore(endpoint.requests_max)
         self._bulk_requests = asyncio.Semaphore(max(1, int(endpoint.requests_max * _BULK_SHARE)))
         self.model = EmbeddingModel(
@@ -77,9 +78,7 @@ class HostedModel:
         Raises Overloaded with a retry hint when too much is under way here or there, Unavailable where nobody answers,
         InvalidMessage where the endpoint refuses the texts.
         """
-        if self._held + len(texts) > self._texts_max:
-            raise Overloaded(f"{self._held} texts wait, {len(texts)} more are too many")
-        self._held += len(texts)
+        self._admit(len(texts), priority)
         began_at = time.perf_counter()
         try:
             cut = [self._cut(text, role) for text in texts]
@@ -89,7 +88,7 @@ class HostedModel:
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None  # the first that failed; the group has cancelled the rest
         finally:
-            self._held -= len(texts)
+            self._held[priority] -= len(texts)
         answers = [one.result() for one in asked]
         rows = [vectors for vectors, _ in answers]
         return Embedded(
@@ -100,6 +99,13 @@ class HostedModel:
             ),
             timings_ms={"tokenize": 0.0, "queue": 0.0, "infer": 1000 * (time.perf_counter() - began_at)},
         )
+
+    def _admit(self, texts: int, priority: Priority) -> None:
+        held, bulk_max = sum(self._held.values()), int(self._texts_max * _BULK_SHARE)
+        full = held + texts > self._texts_max
+        if full or (priority == "bulk" and self._held["bulk"] + texts > bulk_max):
+            raise Overloaded(f"{held} texts wait, {texts} more are too many")
+        self._held[priority] += texts
 
     async def _ask(self, texts: Sequence[str], priority: Priority) -> tuple[NDArray[np.float32], list[int]]:
         if priority == "bulk":
@@ -136,7 +142,8 @@ class HostedModel:
         if [entry["index"] for entry in entries] != list(range(len(texts))):
             raise ValueError("not a vector for each text")
         vectors = np.stack([_vector(entry["embedding"], self.model.dims) for entry in entries])
-        return vectors, _shares(answer.get("usage", {}).get("prompt_tokens"), texts)
+        usage = answer.get("usage")  # some endpoints say null
+        return vectors, _shares(usage.get("prompt_tokens") if isinstance(usage, Mapping) else None, texts)
 
     def _prefixed(self, text: str, role: Role) -> str:
         return str(self._spec.options.get(f"{role}_prefix", "")) + text

@@ -6,7 +6,7 @@ from headrace_inference.embedding import EngineLimits
 from headrace_inference.encoder import Encoder
 from headrace_inference.host import this_host
 from headrace_inference.manifest import ModelSpec
-from headrace_inference.model_errors import NoGpu, QualityLost
+from headrace_inference.model_errors import NoGpu, QualityLost, UnknownModel
 from headrace_inference.model_folder import ModelFolder
 from headrace_inference.null_encoder import NULL_MODEL, NullEncoder
 from headrace_inference.onnx_encoder import DEFAULT_VARIANT, GPU_VARIANTS, OnnxEncoder
@@ -91,6 +91,8 @@ def declared(settings: Settings) -> ModelStore:
 def _variant(settings: Settings, default: str, tuning: Tuning) -> str:
     if settings.variant == TUNED:
         return tuning.fastest or default
+    if settings.device == "cpu" and settings.variant in GPU_VARIANTS:
+        raise UnknownModel(f"{settings.variant} runs on a GPU: set HEADRACE_EMBED__DEVICE=auto, or another VARIANT")
     return settings.variant if settings.variant and settings.variant not in GPU_VARIANTS else default
 
 
@@ -98,8 +100,14 @@ def _refuse_lost_quality(folder: ModelFolder, encoder: Encoder, tuning: Tuning, 
     variant = encoder.model.variant
     if variant not in tuning.quality:
         _log.info("model.comparing", model=folder.name, variant=variant)
-        tuning = tunings.add_quality(folder, variant, quality_of(encoder, OnnxEncoder(folder, DEFAULT_VARIANT)))
-    if refusal := tuning.quality[variant].refusal():
+        quality = quality_of(encoder, OnnxEncoder(folder, DEFAULT_VARIANT))
+        try:
+            tunings.add_quality(folder, variant, quality)
+        except OSError as error:  # a cache that was copied to a volume for reading only
+            _log.warning("model.quality_not_kept", model=folder.name, detail=f"{error}; each start compares anew")
+    else:
+        quality = tuning.quality[variant]
+    if refusal := quality.refusal():
         raise QualityLost(f"{folder.name} as {variant}: {refusal}. Set HEADRACE_EMBED__VARIANT=fp32")
 
 
