@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from headrace_generate.domain import AttemptFailed, OutputConstraint, TokenUse
+from headrace_generate.domain import AttemptFailed, OutputConstraint, TokenUse, Written
 
 SCHEMA = """{
   "type": "object",
   "properties": {"year": {"type": "integer"}, "kind": {"enum": ["built", "sold"]}, "open": {"type": "boolean"}}
 }"""
 IN_JSON = OutputConstraint("json_schema", SCHEMA)
+YEAR = OutputConstraint("regex", "[0-9]{4}, for the World's Fair")
 
 
 async def test_a_supported_document_is_the_answer_as_it_was_written(world, query):
@@ -37,6 +38,17 @@ async def test_a_text_of_an_expression_is_held_to_the_same(world, query):
     asked = replace(query, constraint=OutputConstraint("regex", "[0-9]{4}"))
     world.engine.script = ["1889"]
     assert (await world.ask(asked)).draft.answer == "1889"
+
+
+@pytest.mark.parametrize("finish", ["length", "expired", "cancelled"])
+@pytest.mark.parametrize(("constraint", "beginning"), [(YEAR, "1889, for"), (IN_JSON, "1889")])
+async def test_a_beginning_is_no_answer_though_it_looks_whole(world, query, finish, constraint, beginning):
+    """Cut off by a limit: every word has support, the form is not there. Billed, ended, and not tried again."""
+    used = TokenUse(100, 10)
+    world.engine.script = [Written(beginning, finish, used)]
+    attempt = await world.ask(replace(query, constraint=constraint))
+    assert (attempt.draft, attempt.state, attempt.reason) == (None, "failed", "output_unfinished")
+    assert (attempt.closing, attempt.used, len(world.engine.calls)) == (True, used, 1)
 
 
 async def test_an_attempt_whose_engine_died_is_unknown_and_another_is_made(world, query):
