@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from headrace_errors import Refused
 from headrace_generate.domain import AttemptFailed, OutputConstraint, TokenUse, Written
+from headrace_generate.entrypoints.grpc import GenerateServicer
 
 SCHEMA = """{
   "type": "object",
@@ -49,6 +51,25 @@ async def test_a_beginning_is_no_answer_though_it_looks_whole(world, query, fini
     attempt = await world.ask(replace(query, constraint=constraint))
     assert (attempt.draft, attempt.state, attempt.reason) == (None, "failed", "output_unfinished")
     assert (attempt.closing, attempt.used, len(world.engine.calls)) == (True, used, 1)
+
+
+class MaskingRails:
+    """Masks numbers in answers."""
+
+    async def release(self, texts, *_about):
+        return "****", *texts[1:]
+
+
+async def test_an_answer_that_a_rail_would_change_has_not_the_form_asked_for(world, query):
+    """Refused, with what it is; without a form the masked answer is shown."""
+    world.engine.script = ["1889"]
+    asked = replace(query, constraint=OutputConstraint("regex", "[0-9]{4}"))
+    attempt = await world.ask(asked)
+    servicer = GenerateServicer(answer=world.ask, journal=world.journal, rails=MaskingRails(), models=world)
+    with pytest.raises(Refused) as refused:
+        await servicer._completed(asked, attempt)
+    assert refused.value.reason == "rail_form"
+    assert (await servicer._completed(query, attempt)).answer == "****"
 
 
 async def test_an_attempt_whose_engine_died_is_unknown_and_another_is_made(world, query):

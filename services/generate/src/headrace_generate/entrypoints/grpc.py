@@ -91,6 +91,10 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
             raise Unavailable(f"attempt {attempt.number} was the last: {attempt.reason}")
         draft = attempt.draft
         answer, citations = await self._released(draft, query)
+        if query.constraint and answer != draft.answer:
+            raise Refused(
+                "a rail would change the answer, which then has no more the form asked for", reason="rail_form"
+            )
         made = await self._journal.attempts(query.origin.tenant, query.request_id)
         return pb.Completed(
             answer=answer,
