@@ -9,6 +9,7 @@ from headrace_inference.host import this_host
 
 CORES = this_host().cores
 STREAMS, PROMPT_TOKENS = (1, 4, 16), (64, 1024)
+CHOICE_PROMPT_TOKENS = 64
 
 
 @dataclass(frozen=True, order=True)
@@ -25,26 +26,31 @@ class Case:
 
 @dataclass(frozen=True)
 class Agenda:
-    """How much is measured; outputs are as long for everybody, whatever the model would end on."""
+    """How much is measured; outputs are as long for everybody, whatever the model would end on.
+
+    `choices` is after how many prompts the next token is compared with float32.
+    """
 
     cases: Sequence[Case]
     rounds: int
     output_tokens: int
     perplexity_tokens: int
+    choices: int
 
 
-FULL = Agenda([Case(prompt, streams) for prompt in PROMPT_TOKENS for streams in STREAMS], 3, 64, 4096)
-QUICK = Agenda([Case(64, 1), Case(64, 4)], 1, 8, 256)
+FULL = Agenda([Case(prompt, streams) for prompt in PROMPT_TOKENS for streams in STREAMS], 3, 64, 4096, 64)
+QUICK = Agenda([Case(64, 1), Case(64, 4)], 1, 8, 256, 16)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Someone to measure: a script of peers/, and what it opens. `environment` is empty for this one's own."""
+    """Someone to measure: a script of peers/, what it opens, and more words for it. `environment` is empty for ours."""
 
     name: str
     script: str
     model: str  # a body of ours, or `gguf` for the file itself
     environment: str = ""
+    words: tuple[str, ...] = ()
     ours: bool = False
 
 
@@ -53,6 +59,7 @@ CONTENDERS = (
     Contender("headrace int8", "headrace_peer", "int8", ours=True),
     Contender("headrace w8a8", "headrace_peer", "w8a8", ours=True),
     Contender("openvino-genai", "openvino_peer", "gguf", "openvino"),
+    Contender("openvino-genai f32", "openvino_peer", "gguf", "openvino", ("f32",)),
     Contender("onnxruntime-genai", "genai_peer", "q4x", "genai"),
     Contender("llama.cpp", "llama_cpp_peer", "gguf", "llama_cpp"),
 )

@@ -70,7 +70,7 @@ def test_hardly_any_temperature_takes_the_likeliest(sampling: Sampling) -> None:
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("padding", [0, 3])
 def test_only_what_is_allowed_is_chosen(temperature: float, padding: int) -> None:
-    """Even where everything else is far likelier, rows beyond the vocabulary that a model pads its head with among it."""
+    """Even where everything else is far likelier, such as rows beyond the vocabulary, with which models pad."""
     logits = np.array([9, 9, -9, -8, *[12] * padding], np.float32)
     allowed = np.array([False, False, True, True])
     picker = TokenPicker(Sampling(temperature, seed=3))
