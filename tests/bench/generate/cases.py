@@ -44,13 +44,12 @@ QUICK = Agenda([Case(64, 1), Case(64, 4)], 1, 8, 256, 16)
 
 @dataclass(frozen=True)
 class Contender:
-    """Someone to measure: a script of peers/, what it opens, and more words for it. `environment` is empty for ours."""
+    """Someone to measure: a script of peers/, and what it opens. `environment` is empty for this one's own."""
 
     name: str
     script: str
     model: str  # a body of ours, or `gguf` for the file itself
     environment: str = ""
-    words: tuple[str, ...] = ()
     ours: bool = False
 
 
@@ -59,7 +58,6 @@ CONTENDERS = (
     Contender("headrace int8", "headrace_peer", "int8", ours=True),
     Contender("headrace w8a8", "headrace_peer", "w8a8", ours=True),
     Contender("openvino-genai", "openvino_peer", "gguf", "openvino"),
-    Contender("openvino-genai f32", "openvino_peer", "gguf", "openvino", ("f32",)),
     Contender("onnxruntime-genai", "genai_peer", "q4x", "genai"),
     Contender("llama.cpp", "llama_cpp_peer", "gguf", "llama_cpp"),
 )

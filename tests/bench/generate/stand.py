@@ -21,5 +21,4 @@ def started(contender: Contender, model: Path, place: Path) -> AbstractContextMa
     name = contender.environment
     python = install(name, REQUIREMENTS[name], BUILD_SETTINGS) if name else Path(sys.executable)
     script = PEERS / f"{contender.script}.py"
-    command = [str(python), str(script), str(model), str(CORES), *contender.words]
-    return running(command, place / f"{contender.script}.stderr", SETTINGS)
+    return running([str(python), str(script), str(model), str(CORES)], place / f"{contender.script}.stderr", SETTINGS)

@@ -1,7 +1,4 @@
-"""openvino-genai's continuous batching with paged attention, reading the GGUF file: `... FILE CORES [f32]`.
-
-By itself it computes in bfloat16 where the CPU can, and keeps keys and values in bytes; with `f32` neither, as ours.
-"""
+"""openvino-genai's continuous batching with paged attention, reading the GGUF file: `openvino_peer.py FILE CORES`."""
 
 import sys
 
@@ -10,14 +7,11 @@ import openvino as ov
 import openvino_genai as genai
 from serving import SLOTS, serve
 
-properties = {"INFERENCE_NUM_THREADS": int(sys.argv[2])}
-if "f32" in sys.argv[3:]:
-    properties |= {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
 scheduling = genai.SchedulerConfig()
 scheduling.cache_size = 2  # GiB: all slots fit
 scheduling.max_num_seqs = SLOTS
 scheduling.enable_prefix_caching = False
-pipeline = genai.ContinuousBatchingPipeline(sys.argv[1], scheduling, "CPU", properties)
+pipeline = genai.ContinuousBatchingPipeline(sys.argv[1], scheduling, "CPU", {"INFERENCE_NUM_THREADS": int(sys.argv[2])})
 
 
 def generate(prompts, output_tokens, first):
