@@ -105,12 +105,10 @@ async def find_capacity(stub: Any, seconds: float) -> float:
 
 async def overrun(stub: Any, per_second: float, seconds: float) -> Served:
     """Ask at a fixed rate, however many are under way."""
-    seen, tasks, began = Served(), set(), time.monotonic()
+    seen, tasks, began = Served(), [], time.monotonic()
     for number in range(int(per_second * seconds)):
         await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))
-        task = asyncio.create_task(ask(stub, number, seen))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks.append(asyncio.create_task(ask(stub, number, seen)))
     await asyncio.gather(*tasks)
     seen.latencies = [(at - began, taken) for at, taken in seen.latencies]
     return seen
@@ -131,7 +129,8 @@ async def ask(stub: Any, number: int, seen: Served, timeout_s: float = DEADLINE_
         seen.ends[error.code().name] += 1
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
             seen.refused_s.append(time.monotonic() - began)
-            seen.without_hint += RETRY_AFTER_MS not in dict(error.trailing_metadata() or ())
+            told = error.trailing_metadata()
+            seen.without_hint += told is None or RETRY_AFTER_MS not in told
         return
     seen.ends["OK"] += 1
     seen.latencies.append((began, time.monotonic() - began))
