@@ -11,18 +11,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import platform
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import grpc
@@ -33,7 +30,9 @@ from bench.goals import Goal
 from headrace.generate.v1 import generate_service_pb2 as pb
 from headrace.generate.v1 import generate_service_pb2_grpc as pb_grpc
 from headrace.retrieve.v1 import events_pb2 as retrieve_pb2
+from headrace_inference.host import this_host
 from headrace_runtime.grpc_calls import PRINCIPALS, RETRY_AFTER_MS, TENANT
+from soak.conclusions import Served, concluded
 
 REPORT = Path(__file__).parents[2] / "build" / "soak" / "report.json"
 TEXT = "The coast has many sights. The lighthouse was finished in {year} for the World's Fair. It is made of iron."
@@ -47,18 +46,6 @@ class Watched:
 
     hello: dict[str, Any] = field(default_factory=dict)
     lines: list[dict[str, float]] = field(default_factory=list)
-
-    def worst_lag_ms(self, since: int) -> float:
-        return max((line["lag_ms"] for line in self.lines[since:]), default=0.0)
-
-
-@dataclass
-class Served:
-    """What became of requests: how long the answered ones took and when they were asked, and how the others ended."""
-
-    latencies: list[tuple[float, float]] = field(default_factory=list)
-    ends: Counter[str] = field(default_factory=Counter)
-    without_hint: int = 0
 
 
 def main() -> int:
@@ -85,36 +72,11 @@ async def soak(served: Watched, idle: Watched, seconds: float, finding_s: float)
         capacity = await find_capacity(stub, finding_s)
         lines, idle_lines = len(served.lines), len(idle.lines)
         found = await overrun(stub, 2 * capacity, seconds)
-    memory = [line["rss_mb"] for line in served.lines[lines:]]
-    early, late = p99_of_thirds(found.latencies, seconds)
-    quarter = max(1, len(memory) // 4)
-    growth = median(memory[-quarter:]) / median(memory[:quarter]) if memory else None
-    lag, idle_lag = served.worst_lag_ms(lines), idle.worst_lag_ms(idle_lines)
-    goals = [
-        Goal("memory_end_of_begin", growth, 1.05, "lower"),
-        Goal("refused_requests", found.ends["RESOURCE_EXHAUSTED"], 1, "higher"),
-        Goal("refused_without_hint", found.without_hint, 0, "lower"),
-        Goal(
-            "other_errors", sum(found.ends.values()) - found.ends["OK"] - found.ends["RESOURCE_EXHAUSTED"], 0, "lower"
-        ),
-        Goal("answered_of_capacity", found.ends["OK"] / seconds / capacity, 0.9, "higher"),
-        Goal("p99_last_third_of_first", late / early if early and late else None, 1.2, "lower"),
-        Goal("worst_stall_of_idle_loop", lag / max(idle_lag, 1.0) if memory else None, 1.0, "lower"),
-    ]
+    told = served.lines[lines:], idle.lines[idle_lines:]
+    row, goals = concluded(found, *told, capacity=capacity, seconds=seconds)
     names = ("onnxruntime", "grpcio", "headrace-generate")
-    row = {
-        "capacity_per_s": capacity,
-        "asked_per_s": 2 * capacity,
-        "seconds": seconds,
-        "ends": dict(found.ends),
-        "p99_first_third_s": early,
-        "p99_last_third_s": late,
-        "stall_ms": lag,
-        "idle_stall_ms": idle_lag,
-        "rss_mb_max": max(memory, default=0.0),
-    }
     versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
-    return {"versions": versions, "cores": os.cpu_count(), "rows": [row]}, goals
+    return {"versions": versions, "host": asdict(this_host()), "rows": [row]}, goals
 
 
 async def warm_up(stub: Any) -> None:
@@ -143,12 +105,10 @@ async def find_capacity(stub: Any, seconds: float) -> float:
 
 async def overrun(stub: Any, per_second: float, seconds: float) -> Served:
     """Ask at a fixed rate, however many are under way."""
-    seen, tasks, began = Served(), set(), time.monotonic()
+    seen, tasks, began = Served(), [], time.monotonic()
     for number in range(int(per_second * seconds)):
         await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))
-        task = asyncio.create_task(ask(stub, number, seen))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks.append(asyncio.create_task(ask(stub, number, seen)))
     await asyncio.gather(*tasks)
     seen.latencies = [(at - began, taken) for at, taken in seen.latencies]
     return seen
@@ -168,20 +128,12 @@ async def ask(stub: Any, number: int, seen: Served, timeout_s: float = DEADLINE_
     except grpc.aio.AioRpcError as error:
         seen.ends[error.code().name] += 1
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
-            seen.without_hint += RETRY_AFTER_MS not in dict(error.trailing_metadata() or ())
+            seen.refused_s.append(time.monotonic() - began)
+            told = error.trailing_metadata()
+            seen.without_hint += told is None or RETRY_AFTER_MS not in told
         return
     seen.ends["OK"] += 1
     seen.latencies.append((began, time.monotonic() - began))
-
-
-def p99_of_thirds(latencies: list[tuple[float, float]], seconds: float) -> tuple[float, float]:
-    """Return the 99th percentile of requests asked in the first third of the time, and in the last."""
-    thirds = (
-        sorted(taken for at, taken in latencies if first <= at / seconds < last)
-        for first, last in ((0.0, 1 / 3), (2 / 3, 1.01))
-    )
-    early, late = (each[int(0.99 * (len(each) - 1))] if each else 0.0 for each in thirds)
-    return early, late
 
 
 @contextmanager

@@ -17,15 +17,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `bench` is a folder of tests, not an installed package
 
-from bench.generate.cases import CONTENDERS, FULL, LEFT_OUT, QUICK, Agenda, Case, Contender
-from bench.generate.material import Material, prepare, qualities
-from bench.generate.report import Row, goals_of, print_table, row_of, write_report
+from bench.generate.cases import CHOICE_PROMPT_TOKENS, CONTENDERS, FULL, LEFT_OUT, QUICK, Agenda, Case, Contender
+from bench.generate.material import Material, next_tokens, prepare, qualities
+from bench.generate.report import Choices, Findings, Row, choices_of, goals_of, print_table, row_of, write_report
 from bench.generate.stand import started
 from bench.peer_process import PeerMissing, PeerProcess
 
 BUILD = Path(__file__).parents[3] / "build" / "bench"
 REPORT, PLACE = BUILD / "generate.json", BUILD / "generate"
-Outputs = dict[Case, list[list[int]]]
 
 
 def main() -> int:
@@ -40,25 +39,27 @@ def main() -> int:
     for number in range(agenda.rounds):
         for contender in wanted if number % 2 == 0 else reversed(wanted):  # what drifts favours nobody
             bench.measure(contender, number)
-    bodies = [one.model for one in wanted if one.ours]
-    quality = qualities(bench.material, bodies, agenda.perplexity_tokens)
-    goals = goals_of(bench.rows, quality, differences=bench.differences)
-    write_report(REPORT, bench.rows, quality, goals, bench.versions, bench.missing)
-    print_table(bench.rows, quality, goals, bench.missing)
+    quality = qualities(bench.material, [one.model for one in wanted if one.ours], agenda.perplexity_tokens)
+    goals = goals_of(bench.rounds, quality, differences=bench.differences)
+    found = Findings(bench.rounds, quality, bench.choices, goals, bench.versions, bench.missing)
+    write_report(REPORT, found)
+    print_table(found)
     return 0 if all(goal.met for goal in goals if not given.quick or goal.name.startswith("outputs_")) else 1
 
 
 class Bench:
-    """What has been measured so far. The reference of a case is what our exact body writes, each prompt alone."""
+    """What has been measured so far."""
 
     def __init__(self, material: Material, agenda: Agenda) -> None:
         self.material, self._agenda = material, agenda
-        self.rows: list[Row] = []
+        self.rounds: list[Row] = []
+        self.choices: list[Choices] = []
         self.versions = {"python": platform.python_version()}
         self.missing = dict(LEFT_OUT)
         self.differences = 0
-        self._reference: Outputs = {}
-        self._alone: dict[str, Outputs] = {}
+        self._alone: dict[tuple[str, Case], list[list[int]]] = {}
+        self._unfinished = material.prompts(agenda.choices, CHOICE_PROMPT_TOKENS)
+        self._expected = next_tokens(material, self._unfinished)
 
     def measure(self, contender: Contender, number: int) -> None:
         """Measure all cases of one contender; one that cannot be had is noted and left out."""
@@ -68,21 +69,27 @@ class Bench:
         try:
             with started(contender, model, PLACE) as process:
                 self.versions |= process.versions
-                _generate(process, self.material.prompts(1, 64), 4)  # the first run of everybody is slow
+                _generate(process, self._unfinished[:1], 4)  # the first run of everybody is slow
+                if number == 0:
+                    self._choose(contender, process)
                 for case in self._agenda.cases:
                     self._measure(contender, case, process)
-                    _say(f"round {number + 1} of {self._agenda.rounds}  {self.rows[-1].text()}")
+                    _say(f"round {number + 1} of {self._agenda.rounds}  {self.rounds[-1].text()}")
         except PeerMissing as error:
             self.missing[contender.name] = str(error)
             _say(f"{contender.name} is missing: {error}")
+
+    def _choose(self, contender: Contender, process: PeerProcess) -> None:
+        """Have a contender go on by one token after each of many prompts."""
+        made = [_generate(process, [prompt], 1)["tokens"][0][0] for prompt in self._unfinished]
+        self.choices.append(choices_of(contender.name, made, self._expected))
 
     def _measure(self, contender: Contender, case: Case, process: PeerProcess) -> None:
         prompts = self.material.prompts(case.streams, case.prompt_tokens)
         answer = _generate(process, prompts, self._agenda.output_tokens)
         if contender.ours:
             self._compare_with_alone(contender, case, process, prompts, answer)
-        reference = self._reference.get(case) or answer["tokens"]
-        self.rows.append(row_of(contender, case, answer, reference))
+        self.rounds.append(row_of(contender, case, answer))
 
     def _compare_with_alone(
         self,
@@ -93,11 +100,10 @@ class Bench:
         answer: Mapping[str, Any],
     ) -> None:
         """Count outputs that are others than those of lone runs; these are made once."""
-        alone = self._alone.setdefault(contender.name, {})
-        if case not in alone:
-            alone[case] = [_generate(process, [prompt], self._agenda.output_tokens)["tokens"][0] for prompt in prompts]
-        self._reference.setdefault(case, alone[case])
-        self.differences += sum(one != other for one, other in zip(answer["tokens"], alone[case], strict=True))
+        key = contender.name, case
+        if key not in self._alone:
+            self._alone[key] = [_generate(process, [one], self._agenda.output_tokens)["tokens"][0] for one in prompts]
+        self.differences += sum(one != other for one, other in zip(answer["tokens"], self._alone[key], strict=True))
 
 
 def _generate(process: PeerProcess, prompts: Sequence[Sequence[int]], output_tokens: int) -> Mapping[str, Any]:

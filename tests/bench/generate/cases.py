@@ -9,6 +9,7 @@ from headrace_inference.host import this_host
 
 CORES = this_host().cores
 STREAMS, PROMPT_TOKENS = (1, 4, 16), (64, 1024)
+CHOICE_PROMPT_TOKENS = 64
 
 
 @dataclass(frozen=True, order=True)
@@ -25,16 +26,20 @@ class Case:
 
 @dataclass(frozen=True)
 class Agenda:
-    """How much is measured; outputs are as long for everybody, whatever the model would end on."""
+    """How much is measured; outputs are as long for everybody, whatever the model would end on.
+
+    `choices` is after how many prompts the next token is compared with float32.
+    """
 
     cases: Sequence[Case]
     rounds: int
     output_tokens: int
     perplexity_tokens: int
+    choices: int
 
 
-FULL = Agenda([Case(prompt, streams) for prompt in PROMPT_TOKENS for streams in STREAMS], 3, 64, 4096)
-QUICK = Agenda([Case(64, 1), Case(64, 4)], 1, 8, 256)
+FULL = Agenda([Case(prompt, streams) for prompt in PROMPT_TOKENS for streams in STREAMS], 3, 64, 4096, 64)
+QUICK = Agenda([Case(64, 1), Case(64, 4)], 1, 8, 256, 16)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from bench.generate.cases import CORES
 from headrace_inference.gguf_import import import_gguf
+from headrace_inference.importers import importer_version
 from headrace_inference.onnx_session import open_session
 from headrace_inference.sources import fetch_files, installer_fetch
 from headrace_inference.store import ModelStore
@@ -32,8 +33,8 @@ class Material:
     gguf: Path
 
     def folder(self, body: str, *, all_logits: bool = False) -> Path:
-        """Return an import, made on first use; a `genai_config.json` lies beside it for onnxruntime-genai."""
-        folder = self.place / f"{'all-' if all_logits else ''}{body}"
+        """Return an import, made on first use, with a `genai_config.json` for onnxruntime-genai."""
+        folder = self.place / f"{'all-' if all_logits else ''}{body}-{importer_version('llama_gguf')}"
         if not (folder / "genai_config.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             exact = body == "float"  # activations in float32: what the others are compared with
@@ -97,6 +98,12 @@ def qualities(material: Material, bodies: Sequence[str], tokens: int) -> list[Qu
     return [Quality(body, float(np.exp(-each[0])), float(each[1]), float(each[2])) for body, each in means.items()]
 
 
+def next_tokens(material: Material, prompts: Sequence[list[int]]) -> npt.NDArray[np.float64]:
+    """Return the log-probabilities of what follows each prompt, with float32 activations: [prompts, vocabulary]."""
+    session = open_session(material.folder("float", all_logits=True) / "model.onnx", intra_op_threads=CORES)
+    return np.stack([_log_probabilities(session, prompt)[-1] for prompt in prompts])
+
+
 def _log_probabilities(session: Any, ids: list[int]) -> npt.NDArray[np.float64]:
     """Return log-probabilities after every token, [tokens, vocabulary]."""
     caches = {
@@ -129,7 +136,7 @@ def _genai_config(facts: object) -> dict[str, object]:
             "eos_token_id": NO_END,
             "pad_token_id": 2,
             "decoder": {
-                "session_options": {"provider_options": []},
+                "session_options": {"provider_options": [], "intra_op_num_threads": CORES},
                 "filename": "model.onnx",
                 "head_size": shape["head_width"],
                 "hidden_size": shape["hidden"],

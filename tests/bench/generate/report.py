@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from bench.generate.cases import QUALITY_MAX, Case, Contender
 from bench.generate.material import Quality
 from bench.goals import Goal
@@ -20,10 +22,7 @@ SPEEDUP = 1.2
 
 @dataclass(frozen=True)
 class Row:
-    """One contender on one case, once or the median of its rounds.
-
-    `agreement` is the share of tokens written as the reference wrote them, counted up to the first that differs.
-    """
+    """One contender on one case, once or the median of its rounds."""
 
     contender: str
     case: Case
@@ -32,16 +31,34 @@ class Row:
     decode_per_s: float
     total_per_s: float
     per_cpu_s: float
-    agreement: float
 
     def text(self) -> str:
         """Return the row of the table."""
         numbers = f"{self.first_ms:>10.0f}{self.decode_per_s:>10.1f}{self.total_per_s:>10.1f}{self.per_cpu_s:>11.1f}"
-        return f"{self.contender:<20}{self.case.text():>10}{numbers}{self.agreement:>11.2f}"
+        return f"{self.contender:<20}{self.case.text():>10}{numbers}"
 
 
-def row_of(contender: Contender, case: Case, answer: Mapping[str, Any], reference: Sequence[Sequence[int]]) -> Row:
-    """Read a measurement. Total counts prompts too; decode, the tokens after each stream's first."""
+@dataclass(frozen=True)
+class Choices:
+    """How a contender goes on after prompts: the share of tokens that float32 finds likeliest, and what others cost.
+
+    `nats_lost` is how much less likely its tokens are than the likeliest, by float32, in the mean.
+    """
+
+    contender: str
+    same_token: float
+    nats_lost: float
+
+
+def choices_of(contender: str, made: Sequence[int], expected: npt.NDArray[np.float64]) -> Choices:
+    """Judge the token made after each prompt by the log-probabilities there, [prompts, vocabulary]."""
+    best = expected.max(axis=1)
+    lost = best - expected[np.arange(len(made)), made]
+    return Choices(contender, float((lost == 0).mean()), float(lost.mean()))
+
+
+def row_of(contender: Contender, case: Case, answer: Mapping[str, Any]) -> Row:
+    """Read a measurement. Total is what was written by all the time, reading included; decode, after the first."""
     written = sum(map(len, answer["tokens"]))
     decoding_s = max(answer["wall_s"] - min(answer["first_s"]), 1e-9)
     return Row(
@@ -52,17 +69,7 @@ def row_of(contender: Contender, case: Case, answer: Mapping[str, Any], referenc
         decode_per_s=(written - case.streams) / decoding_s,
         total_per_s=written / answer["wall_s"],
         per_cpu_s=written / max(answer["cpu_s"], 1e-9),
-        agreement=agreement(answer["tokens"], reference),
     )
-
-
-def agreement(made: Sequence[Sequence[int]], reference: Sequence[Sequence[int]]) -> float:
-    """Return the mean share of tokens before the first that differs."""
-    shares = []
-    for mine, theirs in zip(made, reference, strict=True):
-        same = next((at for at, pair in enumerate(zip(mine, theirs, strict=False)) if pair[0] != pair[1]), len(theirs))
-        shares.append(same / len(theirs))
-    return sum(shares) / len(shares)
 
 
 def medians(rows: Sequence[Row]) -> list[Row]:
@@ -72,13 +79,14 @@ def medians(rows: Sequence[Row]) -> list[Row]:
 
 
 def _median(rows: Sequence[Row]) -> Row:
-    numbers = ("first_ms", "decode_per_s", "total_per_s", "per_cpu_s", "agreement")
+    numbers = ("first_ms", "decode_per_s", "total_per_s", "per_cpu_s")
     middle = {name: median(getattr(row, name) for row in rows) for name in numbers}
     return Row(rows[0].contender, rows[0].case, rows[0].ours, **middle)
 
 
-def goals_of(rows: Sequence[Row], quality: Sequence[Quality], *, differences: int) -> list[Goal]:
-    """Return the goals: our fastest body of equal quality beside the best peer, case by case; outputs of our own."""
+def goals_of(rounds: Sequence[Row], quality: Sequence[Quality], *, differences: int) -> list[Goal]:
+    """Return the goals: our fastest body of equal quality by the best peer, case by case; our own outputs."""
+    rows = medians(rounds)
     good = {f"headrace {one.body}" for one in quality if one.divergence <= QUALITY_MAX}
     goals = [Goal("outputs_that_depend_on_company", differences, 0, "lower")]
     for case in dict.fromkeys(row.case for row in rows):
@@ -89,38 +97,42 @@ def goals_of(rows: Sequence[Row], quality: Sequence[Quality], *, differences: in
     return goals
 
 
-def write_report(
-    path: Path,
-    rows: Sequence[Row],
-    quality: Sequence[Quality],
-    goals: Sequence[Goal],
-    versions: Mapping[str, str],
-    missing: Mapping[str, str],
-) -> None:
-    """Write `versions`, `host`, `rows` (medians), `rounds`, `quality`, `missing` peers and `goals`."""
+@dataclass(frozen=True)
+class Findings:
+    """All that a run found; `missing` peers have a reason."""
+
+    rounds: Sequence[Row]
+    quality: Sequence[Quality]
+    choices: Sequence[Choices]
+    goals: Sequence[Goal]
+    versions: Mapping[str, str]
+    missing: Mapping[str, str]
+
+
+def write_report(path: Path, found: Findings) -> None:
+    """Write all of it with the medians of the rounds as `rows`, and the host."""
     document = {
-        "versions": dict(versions),
+        "versions": dict(found.versions),
         "host": asdict(this_host()),
-        "rows": [asdict(row) for row in medians(rows)],
-        "rounds": [asdict(row) for row in rows],
-        "quality": [asdict(one) for one in quality],
-        "missing": dict(missing),
-        "goals": [goal.as_json() for goal in goals],
+        "rows": [asdict(row) for row in medians(found.rounds)],
+        "rounds": [asdict(row) for row in found.rounds],
+        "quality": [asdict(one) for one in found.quality],
+        "choices": [asdict(one) for one in found.choices],
+        "missing": dict(found.missing),
+        "goals": [goal.as_json() for goal in found.goals],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def print_table(
-    rows: Sequence[Row], quality: Sequence[Quality], goals: Sequence[Goal], missing: Mapping[str, str]
-) -> None:
-    """Print medians, quality, who is missing and why, and the goals."""
-    lines = [
-        f"{'':<20}{'streams':>10}{'first ms':>10}{'decode/s':>10}{'total/s':>10}{'per CPU s':>11}{'agreement':>11}"
-    ]
-    lines += [row.text() for row in sorted(medians(rows), key=lambda row: (row.case, -row.total_per_s))]
+def print_table(found: Findings) -> None:
+    """Print medians, quality, choices, who is missing and why, and the goals."""
+    lines = [f"{'':<20}{'streams':>10}{'first ms':>10}{'decode/s':>10}{'total/s':>10}{'per CPU s':>11}"]
+    lines += [row.text() for row in sorted(medians(found.rounds), key=lambda row: (row.case, -row.total_per_s))]
     lines += ["", f"{'':<10}{'perplexity':>12}{'divergence':>12}{'same token':>12}"]
-    lines += [f"{q.body:<10}{q.perplexity:>12.3f}{q.divergence:>12.5f}{q.agreement:>12.4f}" for q in quality]
-    lines += ["", *(f"missing: {name}: {why}" for name, why in missing.items())]
-    lines += [goal.text() for goal in goals]
+    lines += [f"{q.body:<10}{q.perplexity:>12.3f}{q.divergence:>12.5f}{q.agreement:>12.4f}" for q in found.quality]
+    lines += ["", f"{'':<20}{'same token':>12}{'nats lost':>12}"]
+    lines += [f"{one.contender:<20}{one.same_token:>12.3f}{one.nats_lost:>12.4f}" for one in found.choices]
+    lines += ["", *(f"missing: {name}: {why}" for name, why in found.missing.items())]
+    lines += [goal.text() for goal in found.goals]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -99,6 +99,30 @@ async def test_a_deadline_ends_a_generation_in_the_engine(config):
     assert end.outcome == "expired"
 
 
+async def test_a_deadline_counts_while_an_engine_starts(config):
+    """A call whose time has passed before there was a process is not begun."""
+    engine = EngineProcess(config)
+    task = asyncio.create_task(engine.run_forever())
+    try:
+        _, end = await asyncio.wait_for(collect(engine, submit("early", 60, deadline_ms=50)), 120)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert (end.outcome, end.output_tokens) == ("expired", 0)
+
+
+async def test_a_process_that_is_gone_before_it_was_asked_leaves_nobody_waiting(config):
+    """It was ready and died in one turn of the loop: the call waits for the next one, as long as it may."""
+    engine = EngineProcess(config)
+    call = asyncio.create_task(anext(engine.generate(submit("a"), ready_timeout_s=1)))
+    for _ in range(5):  # until it waits
+        await asyncio.sleep(0)
+    engine._ready.set()
+    engine._ready.clear()
+    with pytest.raises(EngineCrashed, match="no engine process"):
+        await asyncio.wait_for(call, 10)
+
+
 async def test_what_does_not_fit_is_answered_as_such(config):
     """The engine says no; it does not die."""
     async with running(config) as engine:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from headrace_generate.adapters.engine_process import ModelUnusable
 from headrace_generate.adapters.served_models import ServedModels
 from headrace_generate.settings import Settings
 from headrace_inference.importing import write_manifest
@@ -19,9 +20,10 @@ def store(tiny_gguf, tmp_path) -> ModelStore:
     return ModelStore(tmp_path / "cache", model_dirs=[tmp_path / "manifests"])
 
 
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, source: str) -> ServedModels:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, source: str, context_tokens: int = 64) -> ServedModels:
     """Build the models of a catalogue whose default is this one."""
-    card = {"name": "mine", "kind": "local", "source": source, "context_tokens": 64, "output_tokens_max": 8}
+    limits = {"context_tokens": context_tokens, "output_tokens_max": 8}
+    card = {"name": "mine", "kind": "local", "source": source, **limits}
     (tmp_path / "catalogue.yaml").write_text(yaml.safe_dump({"default": "mine", "models": [card]}), "utf-8")
     monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP", "nowhere:0")
     settings = Settings(
@@ -53,3 +55,9 @@ async def test_a_model_of_another_kind_is_refused(store, tmp_path, monkeypatch):
     with pytest.raises(UnknownModel, match="all-minilm-l6-v2 is a model for embedding"):
         await served(tmp_path, monkeypatch, source="all-minilm-l6-v2").open()
     assert store.path("all-minilm-l6-v2") is None
+
+
+async def test_a_card_with_more_context_than_the_model_has_is_refused(store, tmp_path, monkeypatch):
+    """Its positions end there: a longer request would end the engine, and whatever else runs in it."""
+    with pytest.raises(ModelUnusable, match="context_tokens is 65, and tiny was made for 64; correct"):
+        await served(tmp_path, monkeypatch, source="tiny", context_tokens=65).open()

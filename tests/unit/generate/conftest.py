@@ -35,7 +35,7 @@ class FakeClock:
 
 
 class FakeEngine:
-    """Does what `script` says, call by call: an answer, or an exception to raise."""
+    """Does what `script` says, call by call: an answer, all that is said of one, or an exception to raise."""
 
     def __init__(self, *script: Any) -> None:
         self.script = list(script) or ["I do not know."]
@@ -54,6 +54,8 @@ class FakeEngine:
             await asyncio.Event().wait()
         if isinstance(step, Exception):
             raise step
+        if isinstance(step, Written):
+            return step
         return Written(step, "stop", TokenUse(100, 10, 5), "response-1", "model-1")
 
 

@@ -61,10 +61,18 @@ def test_sampling_follows_the_probabilities() -> None:
     assert 0.75 < np.mean([picker.pick(logits) == 0 for _ in range(1000)]) < 0.85
 
 
+@pytest.mark.parametrize("sampling", [Sampling(5e-324), Sampling(1e-310, top_k=2), Sampling(1e-310, top_p=0.5)])
+def test_hardly_any_temperature_takes_the_likeliest(sampling: Sampling) -> None:
+    """Though logits divided by it are more than a float can hold."""
+    assert TokenPicker(sampling).pick(np.array([-1, 3, 20, 1], np.float32)) == 2
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_only_what_is_allowed_is_chosen(temperature: float) -> None:
-    """Even where everything else is far likelier."""
-    logits, allowed = np.array([9, 9, -9, -8], np.float32), np.array([False, False, True, True])
+@pytest.mark.parametrize("padding", [0, 3])
+def test_only_what_is_allowed_is_chosen(temperature: float, padding: int) -> None:
+    """Even where everything else is far likelier, such as rows beyond the vocabulary, with which models pad."""
+    logits = np.array([9, 9, -9, -8, *[12] * padding], np.float32)
+    allowed = np.array([False, False, True, True])
     picker = TokenPicker(Sampling(temperature, seed=3))
     assert {picker.pick(logits, allowed) for _ in range(50)} <= {2, 3}
 

@@ -56,7 +56,7 @@ class TokenPicker:
         if self._seen:
             logits = penalised(logits, sorted(self._seen), self._sampling.repetition_penalty)
         if allowed is not None:
-            logits = np.where(allowed, logits, np.float32(-np.inf))
+            logits = barred(logits, allowed)
         token = int(logits.argmax()) if self._sampling.temperature == 0.0 else self._draw(logits)
         if self._seen is not None:
             self._seen.add(token)
@@ -65,7 +65,8 @@ class TokenPicker:
     def _draw(self, logits: Logits) -> int:
         """Draw from the nucleus: sort the likeliest, and the whole row only where they do not reach it."""
         sampling = self._sampling
-        scaled = logits.astype(np.float64) / sampling.temperature
+        with np.errstate(over="ignore"):  # at hardly any temperature all but the likeliest are infinitely far from it
+            scaled = (logits.astype(np.float64) - logits.max()) / sampling.temperature
         order = likeliest(scaled, sampling.top_k or CANDIDATES)
         shares = np.cumsum(np.exp(scaled[order] - scaled[order[0]]))
         shares /= shares[-1] if sampling.top_k else np.exp(scaled - scaled[order[0]]).sum()
@@ -75,6 +76,14 @@ class TokenPicker:
             shares /= shares[-1]
         kept = shares[: int(np.searchsorted(shares, sampling.top_p)) + 1]
         return int(order[np.searchsorted(kept, self._random.random() * kept[-1])])
+
+
+def barred(logits: Logits, allowed: Allowed) -> Logits:
+    """Return logits in which only allowed tokens have a chance. Rows that models pad their heads with are no tokens."""
+    changed = np.full_like(logits, -np.inf)
+    known = logits[: len(allowed)]
+    changed[: len(allowed)] = np.where(allowed, known, np.float32(-np.inf))
+    return changed
 
 
 def penalised(logits: Logits, seen: list[int], penalty: float) -> Logits:

@@ -216,6 +216,8 @@ async def _run(
     except Exception as error:
         await end(state="failed", reason="expired" if isinstance(error, DeadlineExceeded) else type(error).__name__)
         raise
+    if task.query.constraint and written.finish_reason != "stop":  # a beginning may look whole: 18 of 1889
+        return await end(state="failed", used=written.used, reason="output_unfinished", closing=True), 0.0
     draft = draft_of(task.query, card, task.evidence, task.timings, written)
     if draft is None:  # the same model would write the same again
         return await end(state="failed", used=written.used, reason="output_unsupported", closing=True), 0.0

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from headrace_errors import Unavailable
 from headrace_telemetry import get_logger
@@ -90,17 +90,17 @@ class EngineProcess:
     ) -> AsyncGenerator[Text | End, None]:
         """Yield what the engine says of one generation, its End last. Leaving early cancels it.
 
-        Raises EngineCrashed when the process dies meanwhile, or when none is ready within `ready_timeout_s`.
+        Its deadline counts from the call. Raises EngineCrashed when the process dies meanwhile, or when none is ready
+        within `ready_timeout_s`.
         """
-        try:
-            await asyncio.wait_for(self._ready.wait(), ready_timeout_s)
-        except TimeoutError:
-            raise EngineCrashed("no engine process was ready in time", reason="engine_not_ready") from None
+        asked = time.monotonic()
+        await self._until_ready(ready_timeout_s)
+        waited_ms = round(1000 * (time.monotonic() - asked))
         events: asyncio.Queue[Text | End | EngineCrashed] = asyncio.Queue()  # bounded by the output tokens
         self._events[request.id] = events
         ended = False
         try:
-            self._send(request)
+            self._send(replace(request, deadline_ms=max(0, request.deadline_ms - waited_ms)))
             while not ended:
                 event = await events.get()
                 if isinstance(event, EngineCrashed):
@@ -111,6 +111,14 @@ class EngineProcess:
             del self._events[request.id]
             if not ended:
                 self._send(Cancel(request.id))
+
+    async def _until_ready(self, timeout_s: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._ready.is_set():  # a process may end between its word and our turn
+                    await self._ready.wait()
+        except TimeoutError:
+            raise EngineCrashed("no engine process was ready in time", reason="engine_not_ready") from None
 
     def _send(self, line: Submit | Cancel) -> None:
         if self._process and self._process.stdin and self._ready.is_set():

@@ -17,7 +17,7 @@ from headrace_telemetry import get_logger
 
 from headrace_generate import metrics
 from headrace_generate.adapters.breaking_engine import BreakingEngine, verdict_of
-from headrace_generate.adapters.engine_process import EngineProcess
+from headrace_generate.adapters.engine_process import EngineProcess, ModelUnusable
 from headrace_generate.adapters.local_engine import LocalEngine
 from headrace_generate.adapters.null_engine import NullEngine
 from headrace_generate.adapters.permits import Permits
@@ -100,6 +100,12 @@ class ServedModels:
 
     def _local_engine(self, card: ModelCard, folder: ModelFolder) -> LocalEngine:
         facts: Any = folder.facts
+        made_for = facts["shape"]["context_tokens"]
+        if card.context_tokens > made_for:  # positions beyond fail each request that reaches them, and its neighbours
+            raise ModelUnusable(
+                f"{card.name}: context_tokens is {card.context_tokens}, and {card.source} was made for {made_for}; "
+                "correct the catalogue"
+            )
         encoder = ChatEncoder(folder.path / "tokenizer.json", facts["chat"])
         config = EngineConfig(
             folder=str(folder.path),

@@ -31,6 +31,7 @@ PROGRESS_WAITING_MAX = 1024
 CONSTRAINT_BYTES_MAX = 64 * 1024
 NO_ANSWER_IN_FORM = {
     "output_unsupported": "what the model wrote in the form asked for does not stand in the documents",
+    "output_unfinished": "the answer was cut off before it had the form asked for: it may write more than is allowed",
     "engine_bad_constraint": "the constraint cannot be read, or nothing could fulfil it",
     "engine_constraint_failed": "the constraint took more than the engine allows for it",
     "constraint_not_offered": "this model offers no such constraint",
@@ -90,6 +91,10 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
             raise Unavailable(f"attempt {attempt.number} was the last: {attempt.reason}")
         draft = attempt.draft
         answer, citations = await self._released(draft, query)
+        if query.constraint and answer != draft.answer:
+            raise Refused(
+                "a rail would change the answer, which then has no more the form asked for", reason="rail_form"
+            )
         made = await self._journal.attempts(query.origin.tenant, query.request_id)
         return pb.Completed(
             answer=answer,

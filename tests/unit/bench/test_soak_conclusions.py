@@ -1,0 +1,51 @@
+"""What a soak concludes: what was not watched to the end is no goal met."""
+
+from collections import Counter
+from typing import Any
+
+from bench.goals import Goal
+from soak.conclusions import Served, concluded
+
+SECONDS, CAPACITY = 30.0, 2.0
+
+
+def lines(count: int, *, lag_ms: float = 1.0, growing: float = 0.0) -> list[dict[str, float]]:
+    """Tell a line a second; the worst stall is in the middle."""
+    return [{"lag_ms": lag_ms if at == count // 2 else 0.5, "rss_mb": 100 + growing * at} for at in range(count)]
+
+
+def served() -> Served:
+    """60 answered in a second each, 60 refused at once."""
+    asked = [(at / 2, 1.0) for at in range(60)]
+    return Served(asked, [0.01] * 60, Counter(OK=60, RESOURCE_EXHAUSTED=60))
+
+
+def conclude(found: Served, told: Any, idle: Any) -> tuple[dict[str, Any], dict[str, Goal]]:
+    figures, goals = concluded(found, told, idle, capacity=CAPACITY, seconds=SECONDS)
+    return figures, {goal.name: goal for goal in goals}
+
+
+def test_a_service_that_holds_out_meets_every_goal():
+    """Answers at its capacity, the rest refused with a hint, no longer stall than who does nothing."""
+    figures, goals = conclude(served(), lines(30, lag_ms=4.0), lines(30, lag_ms=4.0))
+    assert all(goal.met for goal in goals.values())
+    assert (figures["refused_p99_s"], figures["p99_last_third_s"], figures["rss_mb_max"]) == (0.01, 1.0, 100)
+
+
+def test_growth_longer_waits_longer_stalls_and_refusals_without_a_hint_show():
+    """Each misses its goal."""
+    found = served()
+    found.latencies[50:] = [(at, 2 * taken) for at, taken in found.latencies[50:]]
+    found.without_hint = 1
+    _, goals = conclude(found, lines(30, lag_ms=9.0, growing=1.0), lines(30, lag_ms=4.0))
+    missed = {name for name, goal in goals.items() if not goal.met}
+    assert missed == {
+        "memory_end_of_begin", "p99_last_third_of_first", "worst_stall_of_idle_loop", "refused_without_hint"
+    }  # fmt: skip
+
+
+def test_who_stopped_telling_of_itself_has_not_shown_that_it_never_stalled():
+    """A loop that hangs for good tells nothing, and nothing is what a stall of zero looks like."""
+    for told, idle in ((lines(20), lines(30)), (lines(30), lines(20)), ([], [])):
+        _, goals = conclude(served(), told, idle)
+        assert (goals["worst_stall_of_idle_loop"].value, goals["memory_end_of_begin"].value) == (None, None)
