@@ -40,7 +40,7 @@ def main() -> int:
         for contender in wanted if number % 2 == 0 else reversed(wanted):  # what drifts favours nobody
             bench.measure(contender, number)
     quality = qualities(bench.material, [one.model for one in wanted if one.ours], agenda.perplexity_tokens)
-    goals = goals_of(bench.rounds, quality, differences=bench.differences)
+    goals = goals_of(bench.rounds, quality, bench.choices, differences=bench.differences)
     found = Findings(bench.rounds, quality, bench.choices, goals, bench.versions, bench.missing)
     write_report(REPORT, found)
     print_table(found)

@@ -84,3 +84,5 @@ SETTINGS: Mapping[str, str] = {
 BUILD_SETTINGS: Mapping[str, str] = {"CMAKE_ARGS": "-DGGML_NATIVE=ON"}
 QUALITY_MAX = 0.01
 """The most that a body's divergence from float32 may be for its speed to count as of equal quality."""
+NATS_LOST_MAX = 0.05
+"""The most that a peer's tokens may be less likely than float32's, in the mean, for it to be one of equal quality."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from bench.generate.cases import QUALITY_MAX, Case, Contender
+from bench.generate.cases import NATS_LOST_MAX, QUALITY_MAX, Case, Contender
 from bench.generate.material import Quality
 from bench.goals import Goal
 from headrace_inference.host import this_host
@@ -49,6 +49,16 @@ class Choices:
     same_token: float
     nats_lost: float
 
+    @property
+    def equal(self) -> bool:
+        """Whether its quality is that of the file; who writes other tokens faster is no peer."""
+        return self.nats_lost <= NATS_LOST_MAX
+
+    def text(self) -> str:
+        """Return the row of the table."""
+        mark = "" if self.equal else "  not of equal quality: no peer"
+        return f"{self.contender:<20}{self.same_token:>12.3f}{self.nats_lost:>12.4f}{mark}"
+
 
 def choices_of(contender: str, made: Sequence[int], expected: npt.NDArray[np.float64]) -> Choices:
     """Judge the token made after each prompt by the log-probabilities there, [prompts, vocabulary]."""
@@ -84,17 +94,24 @@ def _median(rows: Sequence[Row]) -> Row:
     return Row(rows[0].contender, rows[0].case, rows[0].ours, **middle)
 
 
-def goals_of(rounds: Sequence[Row], quality: Sequence[Quality], *, differences: int) -> list[Goal]:
-    """Return the goals: our fastest body of equal quality by the best peer, case by case; our own outputs."""
+def goals_of(
+    rounds: Sequence[Row], quality: Sequence[Quality], choices: Sequence[Choices], *, differences: int
+) -> list[Goal]:
+    """Return the goals: our fastest body by the best peer, both of equal quality, case by case; our own outputs."""
     rows = medians(rounds)
     good = {f"headrace {one.body}" for one in quality if one.divergence <= QUALITY_MAX}
+    no_peers = {one.contender for one in choices if not one.equal}
     goals = [Goal("outputs_that_depend_on_company", differences, 0, "lower")]
     for case in dict.fromkeys(row.case for row in rows):
         mine = max((row.total_per_s for row in rows if row.case == case and row.contender in good), default=None)
-        best = max((row.total_per_s for row in rows if row.case == case and not row.ours), default=None)
+        best = max((row.total_per_s for row in rows if row.case == case and _is_peer(row, no_peers)), default=None)
         ratio = mine / best if mine and best else None
         goals.append(Goal(f"of_best_peer_{case.streams}_streams_{case.prompt_tokens}", ratio, SPEEDUP))
     return goals
+
+
+def _is_peer(row: Row, worse: Container[str]) -> bool:
+    return not row.ours and row.contender not in worse
 
 
 @dataclass(frozen=True)
@@ -132,7 +149,7 @@ def print_table(found: Findings) -> None:
     lines += ["", f"{'':<10}{'perplexity':>12}{'divergence':>12}{'same token':>12}"]
     lines += [f"{q.body:<10}{q.perplexity:>12.3f}{q.divergence:>12.5f}{q.agreement:>12.4f}" for q in found.quality]
     lines += ["", f"{'':<20}{'same token':>12}{'nats lost':>12}"]
-    lines += [f"{one.contender:<20}{one.same_token:>12.3f}{one.nats_lost:>12.4f}" for one in found.choices]
+    lines += [one.text() for one in found.choices]
     lines += ["", *(f"missing: {name}: {why}" for name, why in found.missing.items())]
     lines += [goal.text() for goal in found.goals]
     sys.stdout.write("\n".join(lines) + "\n")
