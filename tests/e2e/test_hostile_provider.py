@@ -26,6 +26,7 @@ SCRIPTS = {
     "cuts": (["cut", "invent"], "answered", 2),
     "lies": (["lies_about_usage"], "answered", 1),
     "replies": (["reply"], "answered", 1),
+    "reasons": (["reason"], "answered", 1),
 }
 
 
@@ -44,7 +45,7 @@ def hosted(tmp_path_factory):
         ]  # fmt: skip
         null = {"name": "null", "kind": "null", "context_tokens": 4096, "output_tokens_max": 64}
         (folder / "models.yaml").write_text(json.dumps({"default": "null", "models": [null, *cards]}))
-        per_million = {"input_tokens": "1", "cached_input_tokens": "1", "output_tokens": "2"}
+        per_million = {"input_tokens": "1", "output_tokens": "2"}
         rates = [{"model": name, "from": "2026-01-01", "per_million": per_million} for name in [*SCRIPTS, "null"]]
         rates.append({"model": "all-minilm-l6-v2", "from": "2026-01-01", "per_million": {"embedding_tokens": "1"}})
         tenants = {"tenants": {"default": {"open": True}}, "prices": {"version": "test", "rates": rates}}
@@ -86,6 +87,23 @@ def test_usage_that_cannot_be_true_is_estimated_and_billed(hosted):
         rows = cost_rows(platform, answer["request_id"])
         assert {row["SkuMeter"] for row in rows} == {"input_tokens", "output_tokens"}
         assert all(row["x_Estimated"] and 0 < int(row["ConsumedQuantity"]) <= CONTEXT_TOKENS for row in rows)
+
+
+def test_cached_and_reasoning_tokens_are_rows_of_their_own(hosted):
+    """Taken apart, so that they add up to what the provider says; without prices of their own they pay the whole's."""
+    platform, _providers = hosted
+    answer = platform.run("ask", next(iter(QUESTIONS)), "--model", "reasons", "--json").json()
+
+    assert (answer["usage"]["output_tokens"], answer["cost_state"]) == (40, "rated")
+    rows = {row["SkuMeter"]: row for row in cost_rows(platform, answer["request_id"])}
+    assert {meter: int(row["ConsumedQuantity"]) for meter, row in rows.items()} == {
+        "input_tokens": 100,
+        "cached_input_tokens": 20,
+        "output_tokens": 10,
+        "reasoning_tokens": 30,
+    }
+    assert rows["reasoning_tokens"]["ListUnitPrice"] == rows["output_tokens"]["ListUnitPrice"]
+    assert rows["cached_input_tokens"]["ListUnitPrice"] == rows["input_tokens"]["ListUnitPrice"]
 
 
 def test_an_instruction_hidden_in_a_document_does_not_reach_the_model(hosted, tmp_path):
