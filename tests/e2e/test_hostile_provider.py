@@ -35,7 +35,8 @@ def hosted(tmp_path_factory):
     """Run a platform whose catalogue has one hosted model for each kind of trouble."""
     folder = tmp_path_factory.mktemp("hosted")
     with ExitStack() as stack:
-        providers = {name: stack.enter_context(hostile_provider(*script)) for name, (script, *_) in SCRIPTS.items()}
+        scripts = {name: script for name, (script, *_) in SCRIPTS.items()} | {"unpriced": ["reply"]}
+        providers = {name: stack.enter_context(hostile_provider(*script)) for name, script in scripts.items()}
         cards = [
             {
                 "name": name, "kind": "openai", "base_url": provider.base_url, "model": name, "provider": "hostile",
@@ -104,6 +105,20 @@ def test_cached_and_reasoning_tokens_are_rows_of_their_own(hosted):
     }
     assert rows["reasoning_tokens"]["ListUnitPrice"] == rows["output_tokens"]["ListUnitPrice"]
     assert rows["cached_input_tokens"]["ListUnitPrice"] == rows["input_tokens"]["ListUnitPrice"]
+
+
+def test_a_model_without_a_price_is_refused_before_anything_is_searched(hosted):
+    """At admission, unless meter was too busy to say so in time: then before the model runs."""
+    platform, providers = hosted
+    asked = (platform.run("ask", next(iter(QUESTIONS)), "--model", "unpriced", "--json") for _ in range(5))
+    refused = []
+    for one in asked:
+        refused.append(one.json())
+        if refused[-1]["timings_ms"].keys() == {"total"}:
+            break
+    assert {(one["outcome"], one["reason"]) for one in refused} == {("refused", "model_unpriced")}
+    assert refused[-1]["timings_ms"].keys() == {"total"}, "no stage but admission"
+    assert providers["unpriced"].calls == []
 
 
 def test_an_instruction_hidden_in_a_document_does_not_reach_the_model(hosted, tmp_path):
