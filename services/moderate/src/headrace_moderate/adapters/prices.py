@@ -23,7 +23,7 @@ from headrace_runtime import EVERYONE, CallContext, Peer
 from headrace_telemetry import get_logger
 
 PRICED_FRESH_S = 10.0  # that there is a price holds so long,
-PRICED_KEPT_S = 60.0  # and counts so long while it is asked for anew
+PRICED_KEPT_S = 600.0  # and counts so long while it is asked for anew: who asks seldom does not wait either
 ELSE_FRESH_S = 1.0  # that there is none, or that nobody could tell
 KEPT_MAX = 1_024  # pairs of tenant and model
 TIMEOUT_S = 0.25  # generate and meter together
