@@ -77,6 +77,10 @@ class Everybody:
         """Return everyone."""
         return ("everyone",)
 
+    async def why_unpriced(self, _tenant, _model):
+        """Return no reason."""
+        return ""
+
     def outcome(self, _kind, _reason):
         """Count nothing."""
 
@@ -109,6 +113,7 @@ async def admissions(place: str, locks: str, commit_ms: int) -> list[float]:
                 arrival,
                 requests=requests,
                 tenants=everybody,
+                prices=everybody,
                 policy=policy,
                 clock=lambda: now,  # noqa: B023 - called before the next turn
                 observer=everybody,

@@ -26,6 +26,7 @@ SCRIPTS = {
     "cuts": (["cut", "invent"], "answered", 2),
     "lies": (["lies_about_usage"], "answered", 1),
     "replies": (["reply"], "answered", 1),
+    "reasons": (["reason"], "answered", 1),
 }
 
 
@@ -34,7 +35,8 @@ def hosted(tmp_path_factory):
     """Run a platform whose catalogue has one hosted model for each kind of trouble."""
     folder = tmp_path_factory.mktemp("hosted")
     with ExitStack() as stack:
-        providers = {name: stack.enter_context(hostile_provider(*script)) for name, (script, *_) in SCRIPTS.items()}
+        scripts = {name: script for name, (script, *_) in SCRIPTS.items()} | {"unpriced": ["reply"]}
+        providers = {name: stack.enter_context(hostile_provider(*script)) for name, script in scripts.items()}
         cards = [
             {
                 "name": name, "kind": "openai", "base_url": provider.base_url, "model": name, "provider": "hostile",
@@ -44,7 +46,7 @@ def hosted(tmp_path_factory):
         ]  # fmt: skip
         null = {"name": "null", "kind": "null", "context_tokens": 4096, "output_tokens_max": 64}
         (folder / "models.yaml").write_text(json.dumps({"default": "null", "models": [null, *cards]}))
-        per_million = {"input_tokens": "1", "cached_input_tokens": "1", "output_tokens": "2"}
+        per_million = {"input_tokens": "1", "output_tokens": "2"}
         rates = [{"model": name, "from": "2026-01-01", "per_million": per_million} for name in [*SCRIPTS, "null"]]
         rates.append({"model": "all-minilm-l6-v2", "from": "2026-01-01", "per_million": {"embedding_tokens": "1"}})
         tenants = {"tenants": {"default": {"open": True}}, "prices": {"version": "test", "rates": rates}}
@@ -86,6 +88,37 @@ def test_usage_that_cannot_be_true_is_estimated_and_billed(hosted):
         rows = cost_rows(platform, answer["request_id"])
         assert {row["SkuMeter"] for row in rows} == {"input_tokens", "output_tokens"}
         assert all(row["x_Estimated"] and 0 < int(row["ConsumedQuantity"]) <= CONTEXT_TOKENS for row in rows)
+
+
+def test_cached_and_reasoning_tokens_are_rows_of_their_own(hosted):
+    """Taken apart, so that they add up to what the provider says; without prices of their own they pay the whole's."""
+    platform, _providers = hosted
+    answer = platform.run("ask", next(iter(QUESTIONS)), "--model", "reasons", "--json").json()
+
+    assert (answer["usage"]["output_tokens"], answer["cost_state"]) == (40, "rated")
+    rows = {row["SkuMeter"]: row for row in cost_rows(platform, answer["request_id"])}
+    assert {meter: int(row["ConsumedQuantity"]) for meter, row in rows.items()} == {
+        "input_tokens": 100,
+        "cached_input_tokens": 20,
+        "output_tokens": 10,
+        "reasoning_tokens": 30,
+    }
+    assert rows["reasoning_tokens"]["ListUnitPrice"] == rows["output_tokens"]["ListUnitPrice"]
+    assert rows["cached_input_tokens"]["ListUnitPrice"] == rows["input_tokens"]["ListUnitPrice"]
+
+
+def test_a_model_without_a_price_is_refused_before_anything_is_searched(hosted):
+    """At admission, unless meter was too busy to say so in time: then before the model runs."""
+    platform, providers = hosted
+    asked = (platform.run("ask", next(iter(QUESTIONS)), "--model", "unpriced", "--json") for _ in range(5))
+    refused = []
+    for one in asked:
+        refused.append(one.json())
+        if refused[-1]["timings_ms"].keys() == {"total"}:
+            break
+    assert {(one["outcome"], one["reason"]) for one in refused} == {("refused", "model_unpriced")}
+    assert refused[-1]["timings_ms"].keys() == {"total"}, "no stage but admission"
+    assert providers["unpriced"].calls == []
 
 
 def test_an_instruction_hidden_in_a_document_does_not_reach_the_model(hosted, tmp_path):

@@ -100,10 +100,10 @@ async def test_a_correction_goes_to_the_month_of_what_it_takes_back(meter, make_
 async def test_an_estimate_stands_until_what_was_used_has_a_price(meter, make_usage):
     """Half a correction is never booked."""
     await meter.use(estimate(make_usage))
-    await meter.use(known(make_usage, quantities={"reasoning_tokens": 5}))
+    await meter.use(known(make_usage, quantities={"embedding_tokens": 5}))
     assert (await meter.account()).spent_picos == 100 * MICRO
 
-    price = {"input_tokens": "1", "reasoning_tokens": "2"}
+    price = {"input_tokens": "1", "embedding_tokens": "2"}
     assert await meter.rerate([{"model": "m", "from": "2026-01-01", "per_million": price}]) == 1
     assert (await meter.account()).spent_picos == 10 * MICRO
 

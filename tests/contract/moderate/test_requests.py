@@ -217,6 +217,9 @@ class Everybody:
     def principals_of(self, _auth_id):
         return ("everyone",)
 
+    async def why_unpriced(self, _tenant, _model):
+        return ""
+
     def outcome(self, _kind, _reason):
         pass
 
@@ -234,7 +237,8 @@ async def test_replicas_give_each_request_one_outcome_and_forget_no_follower(rep
             f"ask-{number}", f"r{number}", "acme", NOW, deadline=NOW + timedelta(60), idempotency_key=f"k{number // 8}"
         )
         requests = replicas[number % 3]
-        await admit_query(Query("What is it?"), arrival, requests=requests, tenants=everybody, policy=policy, **ports)
+        admitting = {"tenants": everybody, "prices": everybody, "policy": policy}
+        await admit_query(Query("What is it?"), arrival, requests=requests, **admitting, **ports)
 
     async def end(number: int) -> None:
         cause = Cause(f"end-{number}", "acme", f"r{number}")

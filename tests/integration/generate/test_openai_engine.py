@@ -35,13 +35,21 @@ async def test_an_answer_comes_with_the_providers_own_counts():
     assert written == Written("Because it rains.", "stop", TokenUse(120, 40, 20), "hostile-1", "hostile")
 
 
+async def test_reasoning_is_a_part_of_what_was_written():
+    """As the provider counts it: 40 completion tokens, 30 of which nobody sees."""
+    with hostile_provider("reason", reply="Because it rains.") as provider:
+        written = await ask(provider.base_url)
+    assert written.used == TokenUse(120, 40, 20, 30)
+
+
 async def test_counts_that_cannot_be_true_are_not_believed():
-    """Negative, more cached than read, missing, beyond every limit, no numbers: our estimate counts, and says so."""
+    """Negative, missing, no numbers, beyond a limit, a part above its whole: our estimate counts, and says so."""
     with hostile_provider("lies_about_usage", reply="Because it rains.") as provider:
         for lie in USAGE_LIES:
             used = (await ask(provider.base_url)).used
             assert used.estimated, lie
-            assert (used.input_tokens > 0, used.output_tokens > 0, used.cached_input_tokens) == (True, True, 0), lie
+            assert (used.input_tokens > 0, used.output_tokens > 0) == (True, True), lie
+            assert (used.cached_input_tokens, used.reasoning_tokens) == (0, 0), lie
 
 
 @pytest.mark.parametrize(("limit", "estimated"), [(40, False), (39, True)])

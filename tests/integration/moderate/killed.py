@@ -43,6 +43,10 @@ class Everybody:
         """Return everyone."""
         return ("everyone",)
 
+    async def why_unpriced(self, _tenant, _model):
+        """Return no reason."""
+        return ""
+
     def outcome(self, _kind, _reason):
         """Count nothing."""
 
@@ -67,7 +71,8 @@ async def deliver(name: str, number: int, requests: SqlRequests) -> None:
         arrival = Arrival(
             f"ask-{number}", request_id, "acme", START, deadline=START + timedelta(seconds=60), idempotency_key=key
         )
-        await admit_query(Query("What is a headrace?"), arrival, tenants=everybody, policy=POLICY, **ports)
+        admitting = {"tenants": everybody, "prices": everybody, "policy": POLICY}
+        await admit_query(Query("What is a headrace?"), arrival, **admitting, **ports)
     elif name == "draft":
         citations = (Citation("mill.md", 1, 0, 10, "A channel."),)
         draft = Outcome("answered", answer=f"A channel {number}.", citations=citations)

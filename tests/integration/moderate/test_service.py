@@ -135,6 +135,7 @@ async def moderate(bus, data_dir, unused_port):
         data_dir=data_dir,
         kafka=KafkaSettings(bootstrap=bus.bootstrap, generation=bus.generation),
         grpc=GrpcSettings(listen=f"127.0.0.1:{unused_port}"),
+        peers={"generate": "127.0.0.1:9", "meter": "127.0.0.1:9"},  # not there: every question is admitted
         sweep_interval_s=0.2,
         sweep_grace_s=3,
     )

@@ -50,6 +50,7 @@ async def test_a_service_outlives_its_database_and_loses_nothing(own_server, tmp
             data_dir=tmp_path,
             kafka=KafkaSettings(bootstrap=bus.bootstrap, generation=bus.generation),
             sql=SqlSettings(url=server.environment["HEADRACE_SQL__URL"]),
+            peers={"generate": "127.0.0.1:9", "meter": "127.0.0.1:9"},
             sweep_interval_s=0.1,
         )
         stopping = asyncio.Event()

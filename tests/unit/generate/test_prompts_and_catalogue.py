@@ -1,5 +1,7 @@
 """Prompts keep data apart from instructions; the catalogue says what is wrong with itself."""
 
+from dataclasses import replace
+
 import pytest
 from headrace_errors import Refused
 from headrace_generate.adapters.facts import facts_of, usage_of
@@ -71,7 +73,7 @@ def test_an_incomplete_entry_is_refused_by_name(tmp_path, entry, complaint):
 
 
 async def test_usage_is_disjoint_and_its_ids_are_the_attempts(world, query):
-    """Cached input is not counted twice; the same attempt makes the same events, byte for byte."""
+    """Neither cached input nor reasoning is counted twice; the same attempt makes the same events, byte for byte."""
     attempt = await world.ask(query)
     usage = usage_of(attempt)
     assert attempt.used == TokenUse(100, 10, 5)
@@ -79,6 +81,13 @@ async def test_usage_is_disjoint_and_its_ids_are_the_attempts(world, query):
         "input_tokens": 95,
         "cached_input_tokens": 5,
         "output_tokens": 10,
+    }
+    reasoned = usage_of(replace(attempt, used=TokenUse(100, 10, 5, 7)))
+    assert {one.meter: one.quantity for one in reasoned.quantities} == {
+        "input_tokens": 95,
+        "cached_input_tokens": 5,
+        "output_tokens": 3,
+        "reasoning_tokens": 7,
     }
     assert usage.reservation_id == usage.attempt_id == attempt.id
     assert facts_of(attempt, [attempt]) == facts_of(attempt, [attempt])

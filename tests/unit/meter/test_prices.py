@@ -47,7 +47,7 @@ def test_the_price_is_the_one_that_held_when_the_attempt_began():
     [
         ("other", {"input_tokens": 1}, MAY),
         ("other", {}, MAY),
-        ("m", {"reasoning_tokens": 1}, MAY),
+        ("m", {"embedding_tokens": 1}, MAY),
         ("m", {"input_tokens": 1}, datetime(2025, 12, 31, tzinfo=UTC)),
     ],
 )
@@ -84,6 +84,51 @@ def test_meters_are_disjoint_so_that_costs_add_up():
     assert sum(charge.quantity for charge in charges) == 1_000 + 100
     assert sum(charge.cost_picos for charge in charges) == (600 * 2 + 400 // 2 + 100 * 8) * 10**6
     assert sum(charge.cost_picos for charge in charges) == prices.cost_picos("m", quantities, MAY)
+
+
+@pytest.mark.parametrize(
+    ("part", "whole"), [("reasoning_tokens", "output_tokens"), ("cached_input_tokens", "input_tokens")]
+)
+def test_a_part_without_a_price_of_its_own_costs_what_the_whole_does(part, whole):
+    """As a meter of its own, under the variant and the contract that hold: no usage waits for a price of its part."""
+    long = {"when": {"prompt_above_tokens": 1000}, "per_million": {whole: "3"}}
+    contract = {
+        "id": "c",
+        "tenant": "acme",
+        "from": "2026-01-01",
+        "prices": [{"model": "m", "per_million": {whole: "1"}}],
+    }
+    prices = book(entry(instead=[long]), contracts=[contract])
+
+    (paid,) = prices.parts("m", {part: 10}, MAY)
+    assert (paid.price.meter, paid.price.micros) == (part, micros(prices, meter=whole))
+    long_parts = prices.parts("m", {"input_tokens": 2000, part: 10}, MAY)
+    assert {one.price.meter: one.price.micros for one in long_parts}[part] == 3_000_000
+    assert micros(prices, meter=part, tenant="acme") == 1_000_000
+
+
+def test_a_part_that_has_a_price_keeps_it_where_the_whole_gets_another():
+    """As with every meter that a variant or a contract does not name."""
+    long = {"when": {"prompt_above_tokens": 5}, "per_million": {"output_tokens": "9"}}
+    contract = {"id": "c", "tenant": "acme", "from": "2026-01-01", "discount_percent": "50",
+                "prices": [{"model": "m", "per_million": {"output_tokens": "1"}}]}  # fmt: skip
+    own = {"input_tokens": "2", "output_tokens": "8", "reasoning_tokens": "4"}
+    prices = book(entry(per_million=own, instead=[long]), contracts=[contract])
+
+    parts = prices.parts("m", {"input_tokens": 10, "reasoning_tokens": 1}, MAY)
+    assert parts[-1].price.micros == 4_000_000
+    assert micros(prices, meter="reasoning_tokens", tenant="acme") == 2_000_000
+
+
+@pytest.mark.parametrize(("reasoning", "held"), [("20", 20), ("3", 8)])
+def test_what_is_held_for_output_covers_reasoning(reasoning, held):
+    """Any token that is written may be one: the dearer of both prices is held. The same for input and cached input."""
+    own = {"input_tokens": "2", "cached_input_tokens": "5", "output_tokens": "8", "reasoning_tokens": reasoning}
+    prices = book(entry(per_million=own))
+
+    hold = prices.hold_picos("m", {"input_tokens": 10, "output_tokens": 7}, MAY, tenant="acme")
+
+    assert hold == (10 * 5 + 7 * held) * 10**6
 
 
 @given(st.dictionaries(st.sampled_from(METERS), st.integers(0, 10**9)), st.sampled_from(METERS), st.integers(0, 10**9))

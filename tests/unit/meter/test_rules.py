@@ -65,7 +65,7 @@ def test_an_attempt_without_usage_is_one_charge_of_nothing():
 def test_a_meter_without_price_leaves_the_whole_usage_unrated():
     """Half a usage is never booked."""
     with pytest.raises(ModelUnpriced):
-        rate(usage(quantities={"input_tokens": 1, "reasoning_tokens": 1}), _PRICES)
+        rate(usage(quantities={"input_tokens": 1, "embedding_tokens": 1}), _PRICES)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,19 @@ class Counters:
         self.findings[rail, action] += 1
 
 
+class FakePrices:
+    """Every model has a price but those of `unpriced`, by name: why they have none. `asked` are (tenant, model)."""
+
+    def __init__(self) -> None:
+        self.unpriced: dict[str, str] = {}
+        self.asked: list[tuple[str, str]] = []
+
+    async def why_unpriced(self, tenant: str, model: str) -> str:
+        """Return why a model has no price."""
+        self.asked.append((tenant, model))
+        return self.unpriced.get(model, "")
+
+
 class World:
     """Moderate's use cases with everything they need. Each method is one delivery."""
 
@@ -60,6 +73,7 @@ class World:
         self.policy = policy
         self.tenants = {"acme": FakeTenant(("alice", "bob")), "globex": FakeTenant(("*",))}
         self.now = START
+        self.prices = FakePrices()
         self.counters = Counters()
 
     def clock(self) -> datetime:
@@ -97,6 +111,7 @@ class World:
             arrival,
             requests=self.requests,
             tenants=self.tenants,
+            prices=self.prices,
             policy=self.policy,
             clock=self.clock,
             observer=self.counters,

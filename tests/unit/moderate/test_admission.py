@@ -217,3 +217,48 @@ async def test_a_key_belongs_to_its_tenant(world):
     await world.ask(request_id="r", key="k", tenant="acme")
     await world.ask(request_id="r", key="k", tenant="globex")
     assert len(world.admitted("r")) == 2
+
+
+@pytest.mark.parametrize("model", ["", "dear"])
+async def test_a_model_without_a_price_is_refused_at_admission(world, model):
+    """The named one, or the default: an outcome and a record like any other refusal, and nothing goes on."""
+    world.prices.unpriced[model] = "no price for model 'dear' at 2026-11-21"
+    await world.ask(model=model)
+
+    outcome = world.outcome()
+    assert (outcome.kind, outcome.reason, outcome.detail) == (
+        "refused",
+        "model_unpriced",
+        "no price for model 'dear' at 2026-11-21",
+    )
+    assert world.admitted() == []
+    (audit,) = world.audits("request.refused")
+    assert (audit.disposition, audit.reason) == ("blocked", "model_unpriced")
+    assert world.counters.outcomes == {("refused", "model_unpriced"): 1}
+
+
+async def test_a_price_is_asked_for_once_nothing_else_refuses(world):
+    """Strangers, latecomers and what a rail blocks cost meter nothing; who asks has a tenant and a model."""
+    await world.ask(request_id="stranger", auth_id="mallory")
+    await world.ask("", request_id="empty")
+    assert world.prices.asked == []
+    await world.ask(model="small")
+    assert world.prices.asked == [("acme", "small")]
+
+
+async def test_a_question_that_was_admitted_stays_so_when_its_model_loses_its_price(world):
+    """A redelivery decides nothing; what may be reserved for it meter says before the model runs."""
+    await world.ask(model="small")
+    world.prices.unpriced["small"] = "gone"
+    await world.ask(model="small")
+    assert len(world.admitted()) == 1
+    assert world.completed() == []
+
+
+async def test_who_repeats_an_answered_key_is_answered_whatever_the_price_is_now(world):
+    """The answer is there and costs nothing more."""
+    await world.ask(key="k1", model="small")
+    await world.draft()
+    world.prices.unpriced["small"] = "gone"
+    await world.ask(request_id="r2", key="k1", model="small")
+    assert world.outcome("r2").kind == "answered"

@@ -179,7 +179,9 @@ async def test_what_is_said_of_a_request_by_an_odd_id_is_told_by_its_stand_in(wo
         topics.REQUEST_ENDED: RequestEnded(request_id=request_id),
     }
     ports = {"requests": world.requests, "policy": world.policy, "clock": world.clock, "observer": world.counters}
-    handlers = {one.topic: one.handler for one in kafka.subscriptions(tenants=world.tenants, **ports)}
+    handlers = {
+        one.topic: one.handler for one in kafka.subscriptions(tenants=world.tenants, prices=world.prices, **ports)
+    }
     for topic, payload in said.items():
         envelope = new_envelope(topic, source="/test", tenant="acme")
         await handlers[topic](Event(envelope, payload, topic, "k", 0, 0, world.now))

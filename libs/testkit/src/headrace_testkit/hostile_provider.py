@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-Behaviour = Literal["reply", "invent", "429", "500", "401", "hang", "stall", "cut", "hang_up_politely", "nonsense",
-                    "lies_about_usage"]  # fmt: skip
+Behaviour = Literal["reply", "reason", "invent", "429", "500", "401", "hang", "stall", "cut", "hang_up_politely",
+                    "nonsense", "lies_about_usage"]  # fmt: skip
 
 INVENTED_NAME = "Dr. Evelyn Quarkley"
 INVENTED_QUOTE = "The Zanthar Accord of 1873 granted forty-seven million florins to the moon."
@@ -27,9 +27,13 @@ INVENTION = (
 HONEST_USAGE: dict[str, Any] = {
     "prompt_tokens": 120, "completion_tokens": 40, "total_tokens": 160, "prompt_tokens_details": {"cached_tokens": 20},
 }  # fmt: skip
+REASONED_USAGE: dict[str, Any] = HONEST_USAGE | {"completion_tokens_details": {"reasoning_tokens": 30}}
 USAGE_LIES: tuple[Any, ...] = (
     HONEST_USAGE | {"prompt_tokens": -5},
     HONEST_USAGE | {"prompt_tokens_details": {"cached_tokens": 121}},
+    HONEST_USAGE | {"completion_tokens_details": {"reasoning_tokens": 41}},
+    HONEST_USAGE | {"completion_tokens_details": {"reasoning_tokens": -1}},
+    HONEST_USAGE | {"completion_tokens_details": {"reasoning_tokens": "many"}},
     HONEST_USAGE | {"prompt_tokens": None, "completion_tokens": None},
     HONEST_USAGE | {"completion_tokens": 10**19},
     HONEST_USAGE | {"prompt_tokens": "120", "prompt_tokens_details": "many"},
@@ -103,6 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._cut(rude=behaviour == "cut")
             case "lies_about_usage":
                 self._answer(self.hostile.reply, USAGE_LIES[(len(self.hostile.calls) - 1) % len(USAGE_LIES)])
+            case "reason":
+                self._answer(self.hostile.reply, REASONED_USAGE)
             case _:
                 self._answer(self.hostile.reply if behaviour == "reply" else INVENTION)
 

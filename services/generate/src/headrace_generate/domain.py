@@ -63,11 +63,15 @@ class Query:
 
 @dataclass(frozen=True)
 class TokenUse:
-    """Tokens of one or more model calls; `estimated` where a provider did not say."""
+    """Tokens of one or more model calls; `estimated` where a provider did not say.
+
+    Input includes what was read from a cache, and output what was reasoned.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
     estimated: bool = False
 
     def __add__(self, other: TokenUse) -> TokenUse:
@@ -75,6 +79,7 @@ class TokenUse:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cached_input_tokens + other.cached_input_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
             self.estimated or other.estimated,
         )
 

@@ -6,7 +6,7 @@ by a reduction of 100 percent only, never by rounding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -37,9 +37,10 @@ class Contract:
         """Tell whether the contract is in force."""
         return self.effective_from <= at and (self.until is None or at < self.until)
 
-    def contracted(self, model: str, meter: str, listed: Tiers) -> Tiers:
-        """Return the contracted prices of a meter."""
-        return self.prices.get((model, meter)) or less(listed, self.discount)
+    def contracted(self, model: str, meters: Sequence[str], listed: Tiers) -> Tiers:
+        """Return the contracted prices of a meter: of the first of `meters`, itself and what it is paid as."""
+        own = (self.prices[model, meter] for meter in meters if (model, meter) in self.prices)
+        return next(own, None) or less(listed, self.discount)
 
 
 @dataclass(frozen=True, slots=True)

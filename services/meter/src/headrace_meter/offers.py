@@ -108,7 +108,8 @@ class Offer:
     def _schedules(self, meter: str, listed: Tiers) -> tuple[Tiers, Tiers, Tiers]:
         if self.contract is None:
             return listed, listed, listed
-        contracted = self.contract.contracted(self.rate.model, meter, listed)
+        paid_as = self.rate.paid_as(meter, self.variant)
+        contracted = self.contract.contracted(self.rate.model, (meter, paid_as), listed)
         return listed, contracted, less(contracted, self.contract.rebate)
 
     def _terms(self, *, tier: int) -> Terms:

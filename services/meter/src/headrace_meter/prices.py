@@ -18,7 +18,7 @@ from headrace_errors import Refused
 from headrace_meter.contracts import Contract, Exchange
 from headrace_meter.money import bounded
 from headrace_meter.offers import Offer, Part
-from headrace_meter.rates import Rate, Variant, prompt_tokens
+from headrace_meter.rates import Rate, Variant, may_be, prompt_tokens
 from headrace_meter.tiers import Tiers
 
 # The meter of the one cost row of an attempt that used nothing chargeable: quantity 0, cost 0, never in a price book.
@@ -98,8 +98,9 @@ class PriceList:
     def hold_picos(self, model: str, quantities: Mapping[str, int], at: datetime, *, tenant: str) -> int:
         """Return the most that the quantities can cost the tenant if their attempt begins within HOLD_AHEAD.
 
-        Whichever tier the month is in, at whatever hour it begins, however large its prompt turns out, and under each
-        rate, contract and exchange rate that begins or ends meanwhile: it is what a budget holds.
+        Whichever tier the month is in, at whatever hour it begins, however large its prompt turns out, whatever of it
+        was cached or reasoned, and under each rate, contract and exchange rate that begins or ends meanwhile: it is
+        what a budget holds.
         """
         offers = [
             self._offer(rate, variant, tenant, moment)
@@ -110,7 +111,11 @@ class PriceList:
         return bounded(
             sum(
                 quantity
-                * max(offer.highest_micros(meter, _listed(offer.rate, offer.variant, meter)) for offer in offers)
+                * max(
+                    offer.highest_micros(kind, _listed(offer.rate, offer.variant, kind))
+                    for offer in offers
+                    for kind in may_be(meter)
+                )
                 for meter, quantity in quantities.items()
                 if quantity
             )

@@ -10,6 +10,7 @@ from headrace_runtime import Chassis, Configured, Service, regularly
 from headrace_telemetry import get_logger
 
 from headrace_moderate.adapters.balances import SqlCounting
+from headrace_moderate.adapters.prices import AskedPrices
 from headrace_moderate.adapters.sql import SqlRequests
 from headrace_moderate.adapters.tables import METADATA
 from headrace_moderate.conservation import check_balances
@@ -45,7 +46,12 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
 
     return Service(
         subscriptions=kafka.subscriptions(
-            requests=requests, tenants=chassis.tenants, policy=policy, clock=now, observer=observer
+            requests=requests,
+            tenants=chassis.tenants,
+            prices=AskedPrices(generate=chassis.peer("generate"), meter=chassis.peer("meter")),
+            policy=policy,
+            clock=now,
+            observer=observer,
         ),
         rpcs=[grpc.rpc(requests=requests, policy=policy, clock=now, observer=observer)],
         before_ready=resume,

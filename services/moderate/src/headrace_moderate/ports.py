@@ -121,6 +121,17 @@ class Tenants(Protocol):
         ...
 
 
+class Prices(Protocol):
+    """What models cost, as far as a question's admission needs to know."""
+
+    async def why_unpriced(self, tenant: str, model: str) -> str:
+        """Return why a model (empty: the default) has no price for a tenant now; empty where it has one.
+
+        Empty, too, where nobody can tell in time: no model runs before meter has held its price. Raises nothing.
+        """
+        ...
+
+
 class Observer(Protocol):
     """Counts what happens. Never blocks, never raises."""
 

@@ -47,7 +47,8 @@ def usage_of(attempt: Attempt) -> usage_pb2.UsageRecorded:
     quantities = {
         "input_tokens": used.input_tokens - used.cached_input_tokens,
         "cached_input_tokens": used.cached_input_tokens,
-        "output_tokens": used.output_tokens,
+        "output_tokens": used.output_tokens - used.reasoning_tokens,
+        "reasoning_tokens": used.reasoning_tokens,
     }
     return usage_pb2.UsageRecorded(
         attempt_id=attempt.id,

@@ -115,11 +115,11 @@ class _TokenLimits:
     output_tokens: int
 
     def allow(self, used: TokenUse) -> bool:
-        counts = (used.input_tokens, used.output_tokens, used.cached_input_tokens)
+        counts = (used.input_tokens, used.output_tokens, used.cached_input_tokens, used.reasoning_tokens)
         if any(type(count) is not int for count in counts):
             return False
-        within = 0 <= used.input_tokens <= self.input_tokens and 0 <= used.output_tokens <= self.output_tokens
-        return within and 0 <= used.cached_input_tokens <= used.input_tokens
+        read = 0 <= used.cached_input_tokens <= used.input_tokens <= self.input_tokens
+        return read and 0 <= used.reasoning_tokens <= used.output_tokens <= self.output_tokens
 
 
 class _Reply:
@@ -170,10 +170,17 @@ class _Reply:
 def _said(usage: Any) -> TokenUse | None:
     """Read a usage as it came, whatever its numbers are; None for one without its parts."""
     try:
-        cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
-        return TokenUse(usage.prompt_tokens, usage.completion_tokens, 0 if cached is None else cached)
+        cached = _part(usage.prompt_tokens_details, "cached_tokens")
+        reasoned = _part(usage.completion_tokens_details, "reasoning_tokens")
+        return TokenUse(usage.prompt_tokens, usage.completion_tokens, cached, reasoned)
     except AttributeError:
         return None
+
+
+def _part(details: Any, name: str) -> Any:
+    """Return a part of a count as it came; 0 where nothing is said of it."""
+    part = getattr(details, name, None)
+    return 0 if part is None else part
 
 
 def _refused_by_provider(error: openai.APIStatusError) -> AttemptFailed:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from headrace_errors import Refused
 from headrace_meter.price_file import read_price_file
 from headrace_meter.prices import PriceList
+from headrace_meter.rates import PART_OF
 
 from headrace_cli.pricing.genai import Wanted
 
@@ -32,7 +33,6 @@ _THEIR_KEYS = {
     "output_tokens": "output_cost_per_token",
     "reasoning_tokens": "output_cost_per_reasoning_token",
 }
-_PART_OF = {"cached_input_tokens": "input_tokens", "reasoning_tokens": "output_tokens"}
 
 
 class SecondSource(Protocol):
@@ -69,8 +69,8 @@ class LitellmMap:
         """Return the price of a million; a meter without one costs what it is part of."""
         entry = self._entry(wanted)
         own = entry.get(_THEIR_KEYS[meter])
-        if own is None and meter in _PART_OF:
-            own = entry.get(_THEIR_KEYS[_PART_OF[meter]])
+        if own is None and meter in PART_OF:
+            own = entry.get(_THEIR_KEYS[PART_OF[meter]])
         return None if own is None else Decimal(own) * MILLION
 
     def _entry(self, wanted: Wanted) -> Mapping[str, Any]:

@@ -50,6 +50,11 @@ def refusal(finding: Raised, subject: str) -> Outcome:
     return Outcome("refused", finding.reason, detail)
 
 
+def unpriced(why: str) -> Outcome:
+    """Return the outcome of a question to a model without a price; `why` is for people."""
+    return Outcome("refused", "model_unpriced", why)
+
+
 def conflict(key: str, first: str) -> Outcome:
     """Return the outcome of a question whose idempotency key was used for another one."""
     detail = f"the idempotency key {key!r} was used with another body, by request {first}"

@@ -21,13 +21,13 @@ from headrace_moderate.domain.verdicts import Policy
 from headrace_moderate.handlers.admit import admit_query
 from headrace_moderate.handlers.decide import Cause, decide_by_draft, decide_by_end, decide_unregistered
 from headrace_moderate.handlers.feedback import record_feedback
-from headrace_moderate.ports import Clock, Feedback, Observer, Requests, Tenants
+from headrace_moderate.ports import Clock, Feedback, Observer, Prices, Requests, Tenants
 
 _RATINGS: dict[int, Literal["up", "down"]] = {feedback_pb2.RATING_UP: "up", feedback_pb2.RATING_DOWN: "down"}
 
 
 def subscriptions(
-    *, requests: Requests, tenants: Tenants, policy: Policy, clock: Clock, observer: Observer
+    *, requests: Requests, tenants: Tenants, prices: Prices, policy: Policy, clock: Clock, observer: Observer
 ) -> list[Subscription]:
     """Return what moderate listens to, and what becomes of a message that cannot be handled."""
 
@@ -38,6 +38,7 @@ def subscriptions(
             _arrival(event),
             requests=requests,
             tenants=tenants,
+            prices=prices,
             policy=policy,
             clock=clock,
             observer=observer,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from headrace_moderate.domain.admission import conflict, refusal, screen
+from headrace_moderate.domain.admission import conflict, refusal, screen, unpriced
 from headrace_moderate.domain.facts import Admitted, audit_of
 from headrace_moderate.domain.requests import Admission, Arrival, Outcome, Query, Request, register
 from headrace_moderate.domain.verdicts import Policy, Raised, Subject
 from headrace_moderate.handlers.settle import repeat, settle, settle_follower, tell_again
 from headrace_moderate.handlers.verdicts import count, summary
-from headrace_moderate.ports import Clock, Observer, Requests, Tenants, Transaction
+from headrace_moderate.ports import Clock, Observer, Prices, Requests, Tenants, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ async def admit_query(
     *,
     requests: Requests,
     tenants: Tenants,
+    prices: Prices,
     policy: Policy,
     clock: Clock,
     observer: Observer,
@@ -43,6 +44,7 @@ async def admit_query(
     """
     now = clock()
     judged = _judge(query, arrival, tenants=tenants, policy=policy, now=now)
+    judged = await _refused_if_unpriced(judged, prices)
     request = judged.request
     async with requests.transaction(request.tenant, request.request_id) as transaction:
         known = await transaction.find(request.tenant, request.request_id)
@@ -69,6 +71,14 @@ def _judge(query: Query, arrival: Arrival, *, tenants: Tenants, policy: Policy, 
     refused = refusal(verdict.blocked, "question") if verdict.blocked else None
     admission = replace(admission, query=replace(query, question=verdict.text))
     return _Judged(request, None, refused, admission, verdict.findings)
+
+
+async def _refused_if_unpriced(judged: _Judged, prices: Prices) -> _Judged:
+    """Ask for a price where nothing else refuses; before the transaction, which waits for nobody."""
+    if judged.barred or judged.refused:
+        return judged
+    why = await prices.why_unpriced(judged.request.tenant, judged.admission.query.model)
+    return replace(judged, refused=unpriced(why)) if why else judged
 
 
 async def _take_in(transaction: Transaction, judged: _Judged, *, now: datetime, observer: Observer) -> None:
