@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
+from bench.ledger.databases import GENERATION, open_database
 from bench.ledger.stream import CURRENCY, PRICES
 from headrace.topics import USAGE_RECORDED
 from headrace_errors import HeadraceError
@@ -18,7 +18,7 @@ from headrace_messaging.consuming.partitions import Progress
 from headrace_messaging.consuming.processing import Processor
 from headrace_messaging.event import Received
 from headrace_messaging.inbox import Inbox
-from headrace_messaging.outbox import Outbox, lease_table, outbox_table
+from headrace_messaging.outbox import Outbox
 from headrace_messaging.retry.ladder import Ladder
 from headrace_meter.adapters.announcements import Announcements
 from headrace_meter.adapters.sql import SqlLedger
@@ -34,9 +34,6 @@ from headrace_meter.group_commit import GroupCommit
 from headrace_meter.handlers import Rules, book_each
 from headrace_meter.price_file import read_prices
 from headrace_storage import Database
-from sqlalchemy import MetaData
-
-_GENERATION = "bench"
 
 
 class Everybody:
@@ -63,7 +60,7 @@ class Books:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self.database = database
         prices = read_prices(PRICES, currency=CURRENCY)
-        inbox = Inbox(database, INBOX, generation=_GENERATION)
+        inbox = Inbox(database, INBOX, generation=GENERATION)
         self._ledger = SqlLedger(database, inbox=inbox, outbox=outbox, announcements=Announcements(prices, _now))
         self.rules = Rules(prices, Everybody(), self._ledger.cost_rows, Nobody())
         self.post = GroupCommit(
@@ -73,7 +70,7 @@ class Books:
             kafka.subscriptions(transaction=self._ledger.transaction, rules=self.rules),
             group="meter",
             publisher=None,  # type: ignore[arg-type] - nothing is dead-lettered here
-            codec=Codec(Bus("unused", _GENERATION), None),
+            codec=Codec(Bus("unused", GENERATION), None),
             options=SubscriberOptions(),
             code_version="bench",
             ladder=Ladder([USAGE_RECORDED], group="meter", options=None),
@@ -111,21 +108,10 @@ def progress_of(partition: int) -> Progress:
 @asynccontextmanager
 async def open_books(place: str, *, budgets: Sequence[Budget] = ()) -> AsyncIterator[Books]:
     """Open the ledger at a PostgreSQL URL or in a SQLite file, made where it is missing by meter's own migrations."""
-    tables = MetaData()
-    for table in METADATA.sorted_tables:
-        table.to_metadata(tables)
-    outbox = Outbox(outbox_table(tables), Codec(Bus("unused", _GENERATION), None))
-    lease_table(tables)
-    if "://" in place:
-        database = await Database.connect(place, tables, schema="meter", migrations=MIGRATIONS)
-    else:
-        database = await Database.open(Path(place), tables, migrations=MIGRATIONS)
-    try:
+    async with open_database(place, METADATA, schema="meter", migrations=MIGRATIONS) as (database, outbox):
         books = Books(database, outbox)
         await books.declare(budgets)
         yield books
-    finally:
-        await database.close()
 
 
 def _now() -> datetime:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.ledger.databases import GENERATION, open_database
 from headrace.audit.v1.events_pb2 import AuditSubmitted
 from headrace.topics import AUDIT_SUBMITTED
 from headrace_audit.adapters.announcements import announcement
@@ -29,15 +30,11 @@ from headrace_audit.translation import decision_of
 from headrace_audit.verification import Contents, Verification
 from headrace_audit.verify import verify_database, verify_export
 from headrace_audit.walks import walk_database
-from headrace_messaging import Bus, Codec, Envelope, Event
+from headrace_messaging import Envelope, Event
 from headrace_messaging.inbox import Inbox
-from headrace_messaging.outbox import Outbox, lease_table, outbox_table
-from headrace_storage import Database
-from sqlalchemy import MetaData
 
 _CHAINS = 4
 _TOGETHER = 256  # links a transaction
-_GENERATION = "bench"
 _KEY = SigningKey(bytes(SEED_BYTES))
 _KEYS = (_KEY.verifier,)
 
@@ -108,20 +105,9 @@ def _event(number: int, partition: int, offset: int) -> Event[AuditSubmitted]:
 
 @asynccontextmanager
 async def _open_record(place: str) -> AsyncIterator[SqlRecord]:
-    tables = MetaData()
-    for table in METADATA.sorted_tables:
-        table.to_metadata(tables)
-    outbox = Outbox(outbox_table(tables), Codec(Bus("unused", _GENERATION), None))
-    lease_table(tables)
-    if "://" in place:
-        database = await Database.connect(place, tables, schema=SCHEMA, migrations=MIGRATIONS)
-    else:
-        database = await Database.open(Path(place), tables, migrations=MIGRATIONS)
-    try:
-        inbox = Inbox(database, INBOX, generation=_GENERATION)
+    async with open_database(place, METADATA, schema=SCHEMA, migrations=MIGRATIONS) as (database, outbox):
+        inbox = Inbox(database, INBOX, generation=GENERATION)
         yield SqlRecord(database, None, inbox=inbox, outbox=outbox, announce=announcement)
-    finally:
-        await database.close()
 
 
 def _now() -> datetime:

@@ -6,17 +6,14 @@ which range of time that is, is part of the answer.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from headrace import topics
 from headrace_client import Client, CostDesk, Reconciliation, Tally, reconcile
-from headrace_client.costs import Held, Span
+from headrace_client.costs import POLL_S, WAIT_S, Held, Span, ask_until
 
-WAIT_S = 10.0
-POLL_S = 0.2
 _GROUPS = ("model", "meter")
 
 
@@ -58,16 +55,15 @@ async def reconcile_platform(
     retention, and from `since` on. Memory is bounded: the events lie in a temporary file.
     """
     held = Held(datetime.now(UTC))
-    until = asyncio.get_running_loop().time() + wait_s
     with Tally() as tally:
-        while True:
+
+        async def compared() -> Reconciled:
             await _read_on(desk, tally, held)
             limits = [moment for moment in (bus_since, held.since, since) if moment]
             span = Span(max(limits, default=None), held.asked_at)
-            found = Reconciled(span, held, await _compare_all(desk, tally, span))
-            if found.equal or asyncio.get_running_loop().time() > until:
-                return found
-            await asyncio.sleep(poll_s)
+            return Reconciled(span, held, await _compare_all(desk, tally, span))
+
+        return await ask_until(lambda found: found.equal, compared, wait_s=wait_s, poll_s=poll_s)
 
 
 async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: float = POLL_S) -> Reconciliation:
@@ -75,8 +71,8 @@ async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: fl
 
     The embedded bus holds what was published since its start: run this on a platform that was started once.
     """
-    until = asyncio.get_running_loop().time() + wait_s
-    while True:
+
+    async def compared() -> Reconciliation:
         with Tally() as tally:
             for event in await client.events_so_far(topics.USAGE_RECORDED):
                 tally.add_usage(client.tenant, event.envelope.id, event.payload)
@@ -86,10 +82,9 @@ async def reconcile_topics(client: Client, *, wait_s: float = WAIT_S, poll_s: fl
                 tally.add_credit(client.tenant, event.envelope.id, event.payload)
             for event in await client.events_so_far(topics.COST_RECORDED):
                 tally.add_cost(client.tenant, event.envelope.id, event.payload)
-            found = reconcile(tally, client.tenant, await client.usage(group_by=_GROUPS))
-        if found.equal or asyncio.get_running_loop().time() > until:
-            return found
-        await asyncio.sleep(poll_s)
+            return reconcile(tally, client.tenant, await client.usage(group_by=_GROUPS))
+
+    return await ask_until(lambda found: found.equal, compared, wait_s=wait_s, poll_s=poll_s)
 
 
 async def _read_on(desk: CostDesk, tally: Tally, held: Held) -> None:

@@ -5,6 +5,7 @@ from headrace_client.costs.credits import CreditDiffers, Credited, grant
 from headrace_client.costs.desk import CostDesk
 from headrace_client.costs.focus import FOCUS_COLUMNS, FOCUS_VERSION, focus_record
 from headrace_client.costs.held import Held
+from headrace_client.costs.patience import POLL_S, WAIT_S, ask_until
 from headrace_client.costs.reconciliation import Reconciliation, reconcile
 from headrace_client.costs.seen import Seen
 from headrace_client.costs.tally import Span, Tally
@@ -12,6 +13,8 @@ from headrace_client.costs.tally import Span, Tally
 __all__ = [
     "FOCUS_COLUMNS",
     "FOCUS_VERSION",
+    "POLL_S",
+    "WAIT_S",
     "Corrected",
     "CorrectionDiffers",
     "CostDesk",
@@ -23,6 +26,7 @@ __all__ = [
     "Seen",
     "Span",
     "Tally",
+    "ask_until",
     "correct",
     "find_unknown",
     "focus_record",

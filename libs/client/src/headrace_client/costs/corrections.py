@@ -5,7 +5,6 @@ An attempt is corrected once: its event's id is derived from tenant, request and
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,10 +20,9 @@ from headrace_messaging import Outgoing, event_id, new_envelope
 
 from headrace_client.costs.desk import CostDesk
 from headrace_client.costs.held import Held
+from headrace_client.costs.patience import POLL_S, WAIT_S, ask_until
 
 SOURCE = "/headrace/costs"
-WAIT_S = 10.0
-POLL_S = 0.2
 _STATUS = "corrected"
 
 
@@ -172,12 +170,10 @@ def _check_same(attempt: str, before: UsageCorrected | None, used: Mapping[str, 
 async def _is_booked(
     desk: CostDesk, tenant: str, request_id: str, attempt_id: str, *, wait_s: float, poll_s: float
 ) -> bool:
-    until = asyncio.get_running_loop().time() + wait_s
-    while (await find_unknown(desk, tenant, request_id, attempt_id))[0]:
-        if asyncio.get_running_loop().time() > until:
-            return False
-        await asyncio.sleep(poll_s)
-    return True
+    async def is_open_no_more() -> bool:
+        return not (await find_unknown(desk, tenant, request_id, attempt_id))[0]
+
+    return await ask_until(bool, is_open_no_more, wait_s=wait_s, poll_s=poll_s)
 
 
 def _is_named(usage: UsageRecorded, attempt: str) -> bool:

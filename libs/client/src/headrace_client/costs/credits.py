@@ -5,7 +5,6 @@ The same words are the same credit, however often they are said; who means anoth
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,10 +17,9 @@ from headrace_messaging import Outgoing, event_id, new_envelope
 
 from headrace_client.costs.desk import CostDesk
 from headrace_client.costs.held import Held
+from headrace_client.costs.patience import POLL_S, WAIT_S, ask_until
 
 SOURCE = "/headrace/costs"
-WAIT_S = 10.0
-POLL_S = 0.2
 
 
 class CreditDiffers(Refused):
@@ -105,9 +103,8 @@ async def _is_booked(
 ) -> bool:
     """Tell whether the ledger has the credit that was granted at that very moment."""
     span = {"since": at.isoformat(), "until": (at + timedelta(microseconds=1)).isoformat()}
-    until = asyncio.get_running_loop().time() + wait_s
-    while Decimal((await desk.usage(tenant, **span)).credits or 0) < amount:
-        if asyncio.get_running_loop().time() > until:
-            return False
-        await asyncio.sleep(poll_s)
-    return True
+
+    async def has_it() -> bool:
+        return Decimal((await desk.usage(tenant, **span)).credits or 0) >= amount
+
+    return await ask_until(bool, has_it, wait_s=wait_s, poll_s=poll_s)

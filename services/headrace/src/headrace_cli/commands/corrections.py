@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from headrace_client.costs import Corrected, correct
-from headrace_client.costs.corrections import WAIT_S
+from headrace_client.costs import WAIT_S, Corrected, correct
 from headrace_meter.money import plain
 
 from headrace_cli.commands.costs import costs

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from headrace_client.costs import grant
-from headrace_client.costs.credits import WAIT_S as CREDIT_WAIT_S
+from headrace_client.costs import WAIT_S, grant
 from headrace_meter.money import decimal_of, picos_of, plain
 from headrace_meter.price_file import read_price_file
 
@@ -23,7 +22,7 @@ from headrace_cli.exits import Exit, complete
 from headrace_cli.moments import moment_of
 from headrace_cli.options import DATA_DIR_DEFAULT, TENANT_DEFAULT, DataDir, Json, Principal, Tenant
 from headrace_cli.output import complain, err, out, print_json
-from headrace_cli.reconciling import WAIT_S, reconcile_platform
+from headrace_cli.reconciling import reconcile_platform
 
 _COMMAND = "costs"
 _WHEN = "RFC 3339, a day, or 30m, 6h, 7d ago"
@@ -134,7 +133,7 @@ def credit(
     credit_id: Annotated[
         str, typer.Option("--id", help="Its id; default: from the tenant, the amount and the reason.")
     ] = "",
-    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds until it is booked.")] = CREDIT_WAIT_S,
+    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds until it is booked.")] = WAIT_S,
     data_dir: DataDir = DATA_DIR_DEFAULT,
     principal: Principal = "",
     as_json: Json = False,

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from headrace_client.costs import WAIT_S
 
 from headrace_cli.commands.prices import prices
 from headrace_cli.connection import cost_desk
 from headrace_cli.exits import Exit, complete
 from headrace_cli.options import DATA_DIR_DEFAULT, DataDir, Json, Principal
 from headrace_cli.output import complain, out, print_json
-from headrace_cli.pricing.publishing import WAIT_S, publish_book
+from headrace_cli.pricing.publishing import publish_book
 
 
 def register(_app: typer.Typer) -> None:

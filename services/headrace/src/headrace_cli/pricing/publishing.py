@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,15 +11,13 @@ import yaml
 from headrace import topics
 from headrace.prices.v1.prices_pb2 import PricesPublished
 from headrace_client import CostDesk
-from headrace_client.costs import Held
+from headrace_client.costs import POLL_S, WAIT_S, Held, ask_until
 from headrace_messaging import Outgoing, event_id, new_envelope
 from headrace_meter.price_file import read_price_file, read_prices
 from headrace_meter.prices import PriceList
 from headrace_meter.published import BOOK_MAX_BYTES
 
 SOURCE = "/headrace/prices"
-WAIT_S = 10.0
-POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +64,13 @@ async def publish_book(
         raise ValueError(f"{file}: version {prices.version} is in force from meter's own file: give it another one")
     if before is None:
         await desk.publish(_event(prices.version, text, actor))
-    until = asyncio.get_running_loop().time() + (0 if before else wait_s)
-    while True:
-        in_force = (await desk.usage(desk.tenants[0])).price_version
-        if in_force == prices.version or asyncio.get_running_loop().time() > until:
-            return Published(prices.version, before is not None, in_force)
-        await asyncio.sleep(poll_s)
+    found = await ask_until(
+        lambda usage: usage.price_version == prices.version,
+        lambda: desk.usage(desk.tenants[0]),
+        wait_s=0 if before else wait_s,
+        poll_s=poll_s,
+    )
+    return Published(prices.version, before is not None, found.price_version)
 
 
 def _text_of(file: Path, prices: PriceList, currency: str) -> str:

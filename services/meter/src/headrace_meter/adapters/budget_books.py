@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from headrace_meter.accounts import Account, spent_on
 from headrace_meter.adapters.declared import declared, spent_since
 from headrace_meter.adapters.rows import held_on_of
-from headrace_meter.adapters.tables import BUDGET_ACCOUNTS, RESERVATIONS
+from headrace_meter.adapters.tables import BUDGET_ACCOUNTS, HOLDS, RESERVATIONS
 from headrace_meter.budgets import AccountKey
 from headrace_meter.conservation import Books, is_read
 
@@ -57,7 +57,7 @@ async def _held(connection: AsyncConnection, tenants: Sequence[str]) -> Mapping[
     """Return what is held on accounts of budgets, by state: of open reservations only, which are few."""
     table = RESERVATIONS.c
     columns = (table.tenant, table.state, table.amount_picos, table.held_on_json)
-    open_ = (table.tenant.in_(tenants), table.state.in_(("held", "unknown")), table.held_on_json != "[]")
+    open_ = (table.tenant.in_(tenants), HOLDS, table.held_on_json != "[]")
     held: dict[AccountKey, Counter[str]] = {}
     for tenant, state, amount, held_on_json in await connection.execute(select(*columns).where(*open_)):
         for key in held_on_of(tenant, held_on_json):

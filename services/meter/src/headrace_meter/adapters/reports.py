@@ -9,7 +9,7 @@ from sqlalchemy import Column, ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.rows import microseconds_of
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, CREDITS, OUTCOMES, RESERVATIONS, USAGES
+from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, CREDITS, HOLDS, OUTCOMES, RESERVATIONS, USAGES
 from headrace_meter.domain import RequestProgress
 from headrace_meter.ports import Selection, Sum, UsageReport
 
@@ -103,7 +103,7 @@ async def _reserved(connection: AsyncConnection, selection: Selection) -> int:
         query = select(func.coalesce(func.sum(RESERVATIONS.c.amount_picos), 0)).where(
             RESERVATIONS.c.tenant == selection.tenant,
             RESERVATIONS.c.request_id == selection.request_id,
-            RESERVATIONS.c.state.in_(("held", "unknown")),
+            HOLDS,
         )
     return int((await connection.execute(query)).scalar_one())
 

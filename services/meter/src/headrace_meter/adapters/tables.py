@@ -195,6 +195,8 @@ RESERVATIONS = Table(
     Column("state", String(16), nullable=False),
     Column("held_on_json", Text, nullable=False, server_default="[]"),  # the accounts of budgets, but for the month
 )
+HOLDS = RESERVATIONS.c.state.in_(("held", "unknown"))
+"""The condition that a reservation still holds its amount: `Reservation.holds` in SQL."""
 Index("reservations_by_request", RESERVATIONS.c.tenant, RESERVATIONS.c.request_id)
 Index("reservations_by_state", RESERVATIONS.c.tenant, RESERVATIONS.c.state)
 Index("reservations_by_period", RESERVATIONS.c.period, RESERVATIONS.c.tenant, RESERVATIONS.c.state)

@@ -8,7 +8,7 @@ from headrace_storage import Database
 from sqlalchemy import and_, func, not_, select
 
 from headrace_meter.adapters.rows import usage_of
-from headrace_meter.adapters.tables import CHARGES, RESERVATIONS, USAGES, provisional
+from headrace_meter.adapters.tables import CHARGES, HOLDS, RESERVATIONS, USAGES, provisional
 from headrace_meter.ports import Unknown
 
 _KNOWN = USAGES.alias("known")
@@ -32,7 +32,7 @@ class SqlUnknownBook:
         held = and_(
             RESERVATIONS.c.tenant == usage.tenant,
             RESERVATIONS.c.reservation_id == usage.reservation_id,
-            RESERVATIONS.c.state.in_(("held", "unknown")),
+            HOLDS,
         )
         query = (
             select(USAGES, cost.label("cost"), func.coalesce(RESERVATIONS.c.amount_picos, 0).label("held"))
