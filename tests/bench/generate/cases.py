@@ -56,7 +56,6 @@ class Contender:
 CONTENDERS = (
     Contender("headrace q4x", "headrace_peer", "q4x", ours=True),
     Contender("headrace int8", "headrace_peer", "int8", ours=True),
-    Contender("headrace w8a8", "headrace_peer", "w8a8", ours=True),
     Contender("openvino-genai", "openvino_peer", "gguf", "openvino"),
     Contender("onnxruntime-genai", "genai_peer", "q4x", "genai"),
     Contender("llama.cpp", "llama_cpp_peer", "gguf", "llama_cpp"),

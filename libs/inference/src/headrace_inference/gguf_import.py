@@ -18,7 +18,7 @@ from headrace_inference.model_errors import ImportFailed
 from headrace_inference.weight_rounding import INT8_ACTIVATIONS
 
 BODIES: tuple[Body, ...] = get_args(Body)
-BODIES_OF_BYTES: frozenset[Body] = frozenset({"int8", "w8a8"})
+BODIES_OF_BYTES: frozenset[Body] = frozenset({"int8"})
 
 
 def import_model(sources: Mapping[str, Path], out: Path, spec: ModelSpec) -> Mapping[str, object]:

@@ -1,14 +1,7 @@
 """How a matrix of a model becomes operators of a graph: exactly in its own 4-bit blocks, or as 8-bit integers.
 
 Both give a row the same result whatever other rows are in its batch: activations are quantised by row or by block of a
-row, never over a whole tensor. SmolLM2-135M on one core with AVX512-VNNI, in tokens a CPU second; divergence from
-float32 over 1,536 tokens of English, where 54.56 is its perplexity:
-
-| kind   | perplexity | divergence | reading 512 | writing 1 row | 4 rows | 16 rows |
-|--------|-----------:|-----------:|------------:|--------------:|-------:|--------:|
-| q4x    |      54.58 |      .0043 |         426 |            84 |    198 |     270 |
-| int8   |      55.04 |      .0048 |         573 |            69 |    189 |     310 |
-| w8a8   |      56.39 |      .0398 |         937 |            79 |    228 |     387 |
+row, never over a whole tensor.
 """
 
 from typing import Protocol
@@ -17,6 +10,7 @@ import numpy as np
 
 from headrace_inference.gguf_reading import GgufModel
 from headrace_inference.onnx_graph import MICROSOFT, GraphWriter
+from headrace_inference.rotated_model import RotatedModel
 from headrace_inference.weight_rounding import (
     BLOCK_WEIGHTS,
     INT8_ACTIVATIONS,
@@ -27,13 +21,18 @@ from headrace_inference.weight_rounding import (
 )
 
 LEAST = 1e-20  # a row of zeros is divided by this
+NORMED_MAX = 4.0
+"""What a byte reaches for rows of length one a number: of normally distributed numbers one in 16,000 is cut to it."""
 
 
 class LinearLayers(Protocol):
-    """Writes products into a graph."""
+    """Writes products of x [batch, tokens, width] and transposed matrices into a graph."""
 
     def product(self, x: str, *names: str) -> str:
-        """Multiply x [batch, tokens, width] by the transposed, stacked matrices; return [batch, tokens, rows]."""
+        """Multiply by stacked matrices; return [batch, tokens, rows of all]."""
+
+    def products(self, x: str, *names: str) -> tuple[str, ...]:
+        """Multiply by equally large matrices; return [batch, tokens, rows] for each."""
 
 
 class ExactQ4:
@@ -54,6 +53,12 @@ class ExactQ4:
         offsets = graph.constant(f"{name}.offsets", rows.block_offsets())
         return graph.op("Add", [product, graph.op("MatMul", [self._sums(x, blocks), offsets])])
 
+    def products(self, x: str, *names: str) -> tuple[str, ...]:
+        """See the protocol: one product, cut."""
+        parts = tuple(f"{name}:made" for name in names)
+        self._graph.op("Split", [self.product(x, *names)], outputs=parts, axis=-1, num_outputs=len(parts))
+        return parts
+
     def _sums(self, x: str, blocks: int) -> str:
         """Return the sums of x over each block, shared by all that read x."""
         if x not in self._block_sums:
@@ -64,58 +69,63 @@ class ExactQ4:
 
 
 class RowInt8:
-    """Weights as signed bytes with one scale a row, activations as bytes with one scale a token; sums are exact.
+    """A rotated model's weights as signed bytes with one scale a row, its activations as bytes; sums are exact.
 
-    With `terms=2` what the first byte of an activation leaves over is quantised once more and multiplied in the same
-    run: about 16 bits an activation, for which the error of the weights alone remains.
+    Rows that a norm made have the same scale, always: their length is known, and nothing stands out in them. Other rows
+    have each their own.
     """
 
-    def __init__(self, graph: GraphWriter, model: GgufModel, *, terms: int) -> None:
-        self._graph, self._model, self._terms = graph, model, terms
+    def __init__(self, graph: GraphWriter, model: RotatedModel) -> None:
+        self._graph, self._model = graph, model
         self._quantised: dict[str, tuple[str, str]] = {}
 
     def product(self, x: str, *names: str) -> str:
         """See the protocol."""
         graph, name = self._graph, names[0]
         quants, scales = round_rows(self._model.dense(*names))
-        activations, sizes = self._activations(x)
+        normed = self._model.reads_norm(name)
+        activations, sizes = self._normed(x) if normed else self._activations(self._rotated(x, name))
         inputs = [
             activations,
             graph.constant(f"{name}.q", np.ascontiguousarray(quants.T)),
-            self._step(),
+            self._step(NORMED_MAX if normed else 1),
             graph.constant(f"{name}.s", scales),
             self._zero(),
         ]
         made = graph.op("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
-        if self._terms == 2:  # noqa: PLR2004 - the first byte and what it leaves over
-            first, rest = f"{name}.first", f"{name}.rest"
-            graph.op("Split", [made], outputs=[first, rest], axis=0, num_outputs=2)
-            made = graph.op("Add", [first, graph.op("Mul", [rest, self._rest_scale()])])
-        return graph.op("Mul", [made, sizes])
+        return graph.op("Mul", [made, sizes]) if sizes else made
+
+    def products(self, x: str, *names: str) -> tuple[str, ...]:
+        """See the protocol."""
+        return tuple(self.product(x, name) for name in names)
+
+    def _normed(self, x: str) -> tuple[str, str]:
+        """Return x as bytes."""
+        if x not in self._quantised:
+            self._quantised[x] = self._graph.op("QuantizeLinear", [x, self._step(NORMED_MAX), self._zero()]), ""
+        return self._quantised[x]
 
     def _activations(self, x: str) -> tuple[str, str]:
-        """Return x as bytes (with two terms: all rows, then what they leave over), and the size of each token."""
+        """Return x as bytes, and the size of each token."""
         if x not in self._quantised:
             graph = self._graph
             largest = graph.op("ReduceMax", [graph.op("Abs", [x]), graph.integers("last_axis", [-1])], keepdims=1)
             sizes = graph.op("Max", [largest, graph.constant("least", np.array(LEAST, np.float32))])
             scaled = graph.op("Div", [x, sizes])
-            quantised = graph.op("QuantizeLinear", [scaled, self._step(), self._zero()])
-            if self._terms == 2:  # noqa: PLR2004 - the first byte and what it leaves over
-                read_back = graph.op("DequantizeLinear", [quantised, self._step(), self._zero()])
-                left = graph.op("Div", [graph.op("Sub", [scaled, read_back]), self._rest_scale()])
-                rest = graph.op("QuantizeLinear", [left, self._step(), self._zero()])
-                quantised = graph.op("Concat", [quantised, rest], axis=0)
-            self._quantised[x] = quantised, sizes
+            self._quantised[x] = graph.op("QuantizeLinear", [scaled, self._step(1), self._zero()]), sizes
         return self._quantised[x]
 
-    def _step(self) -> str:
-        return self._graph.constant("activation.step", np.array(1 / STEPS, np.float32))
+    def _rotated(self, x: str, name: str) -> str:
+        """Rotate the input of a matrix in blocks, where its weights are made for that."""
+        by, graph = self._model.input_rotation(name), self._graph
+        if by is None:
+            return x
+        cut = graph.op("Reshape", [x, graph.integers(f"blocks_{len(by)}", [0, 0, -1, len(by)])])
+        rotated = graph.op("MatMul", [cut, graph.constant(f"rotation_{len(by)}", by)])
+        return graph.op("Reshape", [rotated, graph.integers("joined", [0, 0, -1])])
+
+    def _step(self, most: float) -> str:
+        return self._graph.constant(f"step_to_{most}", np.array(most / STEPS, np.float32))
 
     def _zero(self) -> str:
-        return self._graph.constant(
-            "activation.zero", np.array(UNSIGNED_ZERO, np.uint8)
-        )  # the fast kernels take unsigned ones
-
-    def _rest_scale(self) -> str:
-        return self._graph.constant("activation.rest", np.array(0.5 / STEPS, np.float32))  # at most half a step is left
+        return self._graph.constant("activation.zero", np.array(UNSIGNED_ZERO, np.uint8))

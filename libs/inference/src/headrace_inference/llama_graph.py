@@ -1,34 +1,52 @@
 """The ONNX graph of a Llama-type model (Llama, Qwen2, Qwen3), in operators that ONNX Runtime runs on a CPU.
 
-Its matrices are written by `linear_layers`; the token embedding is one initialiser of 8-bit blocks, read by
-GatherBlockQuantized at the bottom and by MatMulNBits at the top. Logits are made for the last position only, unless all
-are asked for. Attention is GroupQueryAttention with rotary positions inside: past and present may share one buffer, and
-every row of a batch may have its own length.
+Its matrices are written by `linear_layers`; the token embedding is an initialiser of 8-bit blocks, read by
+GatherBlockQuantized at the bottom and, unless there is a head of its own, by MatMulNBits at the top. Logits are made
+for the last position only, unless all are asked for. Attention is GroupQueryAttention with rotary positions inside:
+past and present may share one buffer, and every row of a batch may have its own length.
 
 Inputs: input_ids int64 [batch, sequence]; attention_mask int64 [batch, total], ones, then zeros; past_key_values.N.key
 and .value float32 [batch, kv_heads, past, head_width]. Outputs: logits float32 [batch, 1, vocabulary]; present.N.key
 and .value.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from onnx import TensorProto
 
-from headrace_inference.gguf_reading import GgufModel
+from headrace_inference.gguf_blocks import Q8Rows
+from headrace_inference.gguf_reading import GgufModel, LlamaShape
 from headrace_inference.linear_layers import ExactQ4, LinearLayers, RowInt8
 from headrace_inference.onnx_graph import MICROSOFT, GraphWriter
-from headrace_inference.weight_rounding import BLOCK_WEIGHTS, INT8_ACTIVATIONS, block_layout
+from headrace_inference.rotated_model import RotatedModel
+from headrace_inference.weight_rounding import BLOCK_WEIGHTS, INT8_ACTIVATIONS, Floats, block_layout
 
-Body = Literal["q4x", "int8", "w8a8"]
+Body = Literal["q4x", "int8"]
+
+
+class Weights(Protocol):
+    """The tensors of a Llama-type model, by their names in a GGUF file."""
+
+    def shape(self) -> LlamaShape:
+        """Return the numbers that fix the graph."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a tensor."""
+
+    def vector(self, name: str) -> Floats:
+        """Return a norm's gains, or a bias."""
+
+    def q8(self, name: str) -> Q8Rows:
+        """Return the embedding or the head in blocks of 8 bits."""
 
 
 class LlamaGraph:
     """Writes one model's graph, layer by layer.
 
-    `body` is how matrices are computed: `q4x` exactly in the file's own 4-bit blocks, `int8` with 8-bit weights and
-    activations of two bytes, `w8a8` with one. `accuracy_level` is MatMulNBits' own. With `all_logits` there is a row of
-    logits for every position, for measuring.
+    `body` is how matrices are computed: `q4x` exactly in the file's own 4-bit blocks, `int8` with rotated weights and
+    activations of 8 bits. `accuracy_level` is MatMulNBits' own. With `all_logits` there is a row of logits for every
+    position, for measuring.
     """
 
     def __init__(
@@ -39,14 +57,15 @@ class LlamaGraph:
         accuracy_level: int = INT8_ACTIVATIONS,
         all_logits: bool = False,
     ) -> None:
-        self._model, self._shape = model, model.shape()
+        self._shape, self._graph = model.shape(), GraphWriter()
         self._accuracy_level, self._all_logits = accuracy_level, all_logits
-        self._graph = graph = GraphWriter()
-        self._layers: LinearLayers = (
-            ExactQ4(graph, model, accuracy_level)
-            if body == "q4x"
-            else RowInt8(graph, model, terms=2 if body == "int8" else 1)
-        )
+        self._model: Weights
+        self._layers: LinearLayers
+        if body == "q4x":
+            self._model, self._layers = model, ExactQ4(self._graph, model, accuracy_level)
+        else:
+            self._model = rotated = RotatedModel(model)
+            self._layers = RowInt8(self._graph, rotated)
 
     def build(self) -> GraphWriter:
         """Return the finished graph."""
@@ -138,9 +157,7 @@ class LlamaGraph:
 
     def _feed_forward(self, name: str, normed: str) -> str:
         graph = self._graph
-        both = self._layers.product(normed, f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight")
-        gate, up = f"{name}.gate", f"{name}.up"
-        graph.op("Split", [both], outputs=[gate, up], axis=-1, num_outputs=2)
+        gate, up = self._layers.products(normed, f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight")
         silu = graph.op("Mul", [gate, graph.op("Sigmoid", [gate])])
         return self._layers.product(graph.op("Mul", [silu, up]), f"{name}.ffn_down.weight")
 

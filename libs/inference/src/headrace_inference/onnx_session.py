@@ -16,6 +16,7 @@ from headrace_inference.model_errors import NoGpu
 Device = Literal["cpu", "cuda"]
 
 _LOG_ERRORS_ONLY = 3
+_SPIN_US = 100  # longer than the stretches of a graph that one thread runs
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
@@ -34,9 +35,10 @@ def open_session(
 ) -> Any:
     """Open an `onnxruntime.InferenceSession`. Loads and optimises the graph: blocking.
 
-    Threads do not spin while they wait: on a shared host that cost four to six times. `run` may be called from several
-    threads at once and releases the GIL. `provider_options` are the CUDA provider's own. Raises NoGpu, with what to do,
-    where `cuda` cannot be had: onnxruntime itself would go on without it.
+    With several threads, who waits for another's part spins for `_SPIN_US` microseconds at most: being woken takes a
+    small model half of the time of a step, and spinning without an end took four to six times of it on a shared host.
+    `run` may be called from several threads at once and releases the GIL. `provider_options` are the CUDA provider's
+    own. Raises NoGpu, with what to do, where `cuda` cannot be had: onnxruntime itself would go on without it.
     """
     ort = load_onnxruntime()
     if device == "cuda":
@@ -45,7 +47,8 @@ def open_session(
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _LOG_ERRORS_ONLY
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if intra_op_threads > 1 else "0")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
     if device == "cpu":
         return ort.InferenceSession(str(model), options, providers=[_CPU])
     providers = [(_CUDA, dict(provider_options or {})), _CPU]
