@@ -67,7 +67,7 @@ bench-ledger: setup ## usages a second into the ledger and onto the cost topic -
 bench-embed: setup ## texts to vectors beside fastembed, sentence-transformers and plain ONNX Runtime -> build/bench/embed.json (QUICK=1: a smoke run; ONLY=pattern)
 	$(VENV)/python -m tests.bench.embed $(if $(QUICK),--quick) $(if $(ONLY),--only "$(ONLY)")
 
-bench-generate: setup ## our slot engine beside openvino-genai, onnxruntime-genai and llama.cpp -> build/bench/generate.json (QUICK=1: a smoke run; ONLY=pattern)
+bench-generate: setup ## our slot engine beside openvino-genai, onnxruntime-genai, llama.cpp and vLLM -> build/bench/generate.json (QUICK=1: a smoke run; ONLY=pattern)
 	$(VENV)/python -m tests.bench.generate $(if $(QUICK),--quick) $(if $(ONLY),--only "$(ONLY)")
 
 soak: setup ## generate at twice its capacity for ten minutes: memory, refusals, latencies, stalls -> build/soak/report.json (QUICK=1)

