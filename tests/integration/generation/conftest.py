@@ -114,7 +114,7 @@ class NumpyLlama:
             y = self._norm(x, w[f"{name}.ffn_norm.weight"])
             gate, up = y @ w[f"{name}.ffn_gate.weight"].T, y @ w[f"{name}.ffn_up.weight"].T
             x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{name}.ffn_down.weight"].T
-        return self._norm(x, w["output_norm.weight"]) @ w["token_embd.weight"].T
+        return self._norm(x, w["output_norm.weight"]) @ w.get("output.weight", w["token_embd.weight"]).T
 
     def _norm(self, x: np.ndarray[Any, Any], weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + self.epsilon) * weight

@@ -18,9 +18,11 @@ from headrace_inference.gguf_reading import GgufModel, LlamaShape
 from headrace_inference.weight_rounding import Floats, round_blocks
 
 _GAINS = ("attn_norm", "ffn_norm", "output_norm")
-_READ_NORM = dict.fromkeys(("attn_q", "attn_k", "attn_v"), "attn_norm") | dict.fromkeys(
-    ("ffn_gate", "ffn_up"), "ffn_norm"
-)
+_READS = {
+    **dict.fromkeys(("attn_q", "attn_k", "attn_v"), "attn_norm"),
+    **dict.fromkeys(("ffn_gate", "ffn_up"), "ffn_norm"),
+    "output": "output_norm",
+}
 _WRITE_STREAM = ("attn_output", "ffn_down")
 _BLOCK_MAX = 64  # rotating blocks of 16 or of 512 gives divergences of .0073 and .0063, blocks of 64 .0069
 
@@ -53,9 +55,7 @@ class RotatedModel:
 
     def q8(self, name: str) -> Q8Rows:
         """Return the embedding or the head, in blocks of 8 bits, rounded anew."""
-        source = name if self._model.has(name) else "token_embd.weight"
-        gains = self._model.vector("output_norm.weight") if name == "output.weight" else np.float32(1)
-        return Q8Rows(*round_blocks(np.matmul(self._model.dense(source) * gains, self._stream)))
+        return Q8Rows(*round_blocks(self.dense(name)))
 
     def dense(self, *names: str) -> Floats:
         """Return the rows of matrices of one input, stacked: float32 [rows, width]."""
@@ -63,17 +63,19 @@ class RotatedModel:
 
     def reads_norm(self, name: str) -> bool:
         """Whether a matrix reads what a norm made: rows whose root mean square is one (at most, by its epsilon)."""
-        return _kind(name) in _READ_NORM
+        return _kind(name) in _READS
 
     def input_rotation(self, name: str) -> Floats | None:
         """Return by what the graph has to multiply each block of a matrix's input, [block, block]; None for nothing."""
         return self._gated if _kind(name) == "ffn_down" else None
 
     def _matrix(self, name: str) -> Floats:
-        kind, rows = _kind(name), self._model.dense(name)
-        if kind in _READ_NORM:
-            gains = self._model.vector(f"{name.removesuffix(f'{kind}.weight')}{_READ_NORM[kind]}.weight")
-            rows = np.matmul(rows * gains, self._stream)
+        kind, tied = _kind(name), name == "output.weight" and not self._model.has(name)
+        rows = self._model.dense("token_embd.weight" if tied else name)
+        if kind in _READS:
+            rows = rows * self._model.vector(f"{name.removesuffix(f'{kind}.weight')}{_READS[kind]}.weight")
+        if kind in _READS or kind == "token_embd":
+            rows = np.matmul(rows, self._stream)
         if kind == "attn_v":
             rows = self._by_head(rows.T).T
         if kind == "attn_output":
