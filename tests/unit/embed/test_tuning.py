@@ -70,3 +70,14 @@ def test_the_host_is_read_from_what_the_kernel_says(tmp_path):
     assert (host.cpu, host.flags) == ("AMD EPYC", ("avx2", "fma", "avx512_vnni"))
     assert host.cores >= 1
     assert this_host(tmp_path / "absent").cpu
+
+
+def test_a_host_has_no_more_cores_than_its_quota_pays_for(tmp_path):
+    """A container with half a core has one, whatever the machine has; the tuning of one share is not of another."""
+    membership = tmp_path / "membership"
+    membership.write_text("0::/\n", "utf-8")
+    (tmp_path / "cpu.max").write_text("50000 100000\n", "utf-8")
+    whole = this_host(cgroups=tmp_path / "absent", membership=membership)
+    assert this_host(cgroups=tmp_path, membership=membership).cores == 1
+    (tmp_path / "cpu.max").write_text("900000000 100000\n", "utf-8")
+    assert this_host(cgroups=tmp_path, membership=membership) == whole
