@@ -26,7 +26,7 @@ class Settings(ServiceSettings):
     models_dir: str = Field("", description="folders of further model manifests, separated like PATH")
     null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")
     threads: Annotated[int, Field(ge=1, le=256)] | None = Field(
-        None, description="batches run at the same time, each on a core; default: as tuned here, else 2"
+        None, description="batches run at the same time, each on a core; default: as tuned here, else 2 (1 on one core)"
     )
     batch_tokens_max: Annotated[int, Field(ge=16)] | None = Field(
         None, description="padded tokens a batch; default: as tuned here, else 512"
