@@ -12,6 +12,22 @@ from headrace_errors import InvalidMessage
 Priority = Literal["query", "bulk"]
 
 USAGE_STAGE = "embed.usage"
+_LABEL_CHARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """What has to be equal for two vectors to be compared. `sha256` covers weights, pooling and the roles' prefixes."""
+
+    model: str
+    sha256: str
+    variant: str
+    dims: int
+
+    @property
+    def label(self) -> str:
+        """Name it among the spaces of its model, for people and settings."""
+        return f"{self.variant}@{self.sha256[:_LABEL_CHARS]}"
 
 
 @dataclass(frozen=True, slots=True)

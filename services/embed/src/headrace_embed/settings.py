@@ -19,6 +19,10 @@ class Settings(ServiceSettings):
     variant: str = Field(
         "", description="how the model computes, for example `w8a8`, or `tuned`; default: what its manifest says"
     )
+    new_vector_space: str = Field(
+        "",
+        description="permits a model to make other vectors than it did: the new ones, as the refused start named them",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto`: a GPU where there is one and the model has a variant for it, else the CPU"
     )
