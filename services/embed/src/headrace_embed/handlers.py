@@ -6,7 +6,16 @@ import numpy as np
 from headrace_inference.embedding import Embedded
 from headrace_inference.encoder import Role
 
-from headrace_embed.domain import Priority, TextLimits, Usage, query_usage_id, slices
+from headrace_embed.domain import (
+    Bill,
+    Priority,
+    TextLimits,
+    Usage,
+    UsageStatus,
+    failed_usage_id,
+    query_usage_id,
+    slices,
+)
 from headrace_embed.ports import Clock, Embedder, UsageBook
 
 
@@ -25,36 +34,48 @@ async def embed_texts(
 ) -> Embedded:
     """Embed a caller's texts and record what it cost before handing the vectors out.
 
-    Raises InvalidMessage past the limits, Overloaded or Unavailable as the embedder does.
+    What a provider billed for a call that failed is recorded before it fails. Raises InvalidMessage past the limits,
+    Overloaded or Unavailable as the embedder does.
     """
     limits.check(texts)
-    started_at = clock()
-    embedded = await embedder.embed(texts, tenant=tenant, priority=priority, role=role)
-    model = embedder.model
-    await usage.record(
-        Usage(
-            id=query_usage_id(tenant, request_id, model.sha256, texts),
+    started_at, bill = clock(), Bill()
+
+    def used(tokens: int, usage_id: str, status: UsageStatus) -> Usage:
+        return Usage(
+            id=usage_id,
             tenant=tenant,
             request_id=request_id,
             document="",
-            model=model.name,
-            provider=model.provider,
-            tokens=sum(embedded.tokens),
+            model=embedder.model.name,
+            provider=embedder.model.provider,
+            tokens=tokens,
             started_at=started_at,
             ended_at=clock(),
             principal=principal,
+            status=status,
         )
-    )
+
+    try:
+        embedded = await embedder.embed(texts, tenant=tenant, priority=priority, role=role, bill=bill)
+    except BaseException:  # a caller that leaves, too: the provider has read the texts
+        if bill.tokens:
+            await usage.record(used(bill.tokens, failed_usage_id(), "failed"))
+        raise
+    usage_id = query_usage_id(tenant, request_id, embedder.model.sha256, texts)
+    await usage.record(used(sum(embedded.tokens), usage_id, "completed"))
     return embedded
 
 
-async def embed_chunks(texts: Sequence[str], *, tenant: str, slice_texts_max: int, embedder: Embedder) -> Embedded:
+async def embed_chunks(
+    texts: Sequence[str], *, tenant: str, slice_texts_max: int, embedder: Embedder, bill: Bill
+) -> Embedded:
     """Embed a part's chunks behind the queries, slice by slice, so that no part is too large to be admitted.
 
-    Timings are summed over the slices. Raises Overloaded or Unavailable as the embedder does; nothing is kept then.
+    Timings are summed over the slices. Raises Overloaded or Unavailable as the embedder does; nothing is kept then,
+    and what a provider is owed is on `bill`.
     """
     done = [
-        await embedder.embed(texts[cut], tenant=tenant, priority="bulk", role="passage")
+        await embedder.embed(texts[cut], tenant=tenant, priority="bulk", role="passage", bill=bill)
         for cut in slices(len(texts), slice_texts_max)
     ]
     if not done:
