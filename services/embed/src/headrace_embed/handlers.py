@@ -1,6 +1,8 @@
 """The use cases: embed a caller's texts, and embed the chunks of a document's part."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
 import numpy as np
 from headrace_inference.embedding import Embedded
@@ -11,7 +13,6 @@ from headrace_embed.domain import (
     Priority,
     TextLimits,
     Usage,
-    UsageStatus,
     failed_usage_id,
     query_usage_id,
     slices,
@@ -38,32 +39,40 @@ async def embed_texts(
     Overloaded or Unavailable as the embedder does.
     """
     limits.check(texts)
-    started_at, bill = clock(), Bill()
+    used = partial(
+        Usage,
+        tenant=tenant,
+        request_id=request_id,
+        document="",
+        model=embedder.model.name,
+        provider=embedder.model.provider,
+        started_at=clock(),
+        principal=principal,
+    )
 
-    def used(tokens: int, usage_id: str, status: UsageStatus) -> Usage:
-        return Usage(
-            id=usage_id,
-            tenant=tenant,
-            request_id=request_id,
-            document="",
-            model=embedder.model.name,
-            provider=embedder.model.provider,
-            tokens=tokens,
-            started_at=started_at,
-            ended_at=clock(),
-            principal=principal,
-            status=status,
-        )
+    async def record_failed(tokens: int) -> None:
+        await usage.record(used(id=failed_usage_id(), tokens=tokens, ended_at=clock(), status="failed"))
 
-    try:
+    async with billed(record_failed) as bill:
         embedded = await embedder.embed(texts, tenant=tenant, priority=priority, role=role, bill=bill)
-    except BaseException:  # a caller that leaves, too: the provider has read the texts
-        if bill.tokens:
-            await usage.record(used(bill.tokens, failed_usage_id(), "failed"))
-        raise
     usage_id = query_usage_id(tenant, request_id, embedder.model.sha256, texts)
-    await usage.record(used(sum(embedded.tokens), usage_id, "completed"))
+    await usage.record(used(id=usage_id, tokens=sum(embedded.tokens), ended_at=clock()))
     return embedded
+
+
+@asynccontextmanager
+async def billed(record_failed: Callable[[int], Awaitable[None]]) -> AsyncIterator[Bill]:
+    """Give a call its bill. When it fails, what is on the bill is recorded first; likewise when its caller leaves.
+
+    The provider has read those texts, and nobody gets their vectors.
+    """
+    bill = Bill()
+    try:
+        yield bill
+    except BaseException:
+        if bill.tokens:
+            await record_failed(bill.tokens)
+        raise
 
 
 async def embed_chunks(

@@ -2,15 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from headrace import topics
 from headrace.embed.v1 import events_pb2
 from headrace.ingest.v1 import events_pb2 as ingest_pb2
 from headrace_messaging import Ending, Event, Outgoing, Subscription, event_id, follow
 
-from headrace_embed.domain import USAGE_STAGE, Bill, Usage, UsageStatus, failed_usage_id
+from headrace_embed.domain import USAGE_STAGE, Usage, failed_usage_id
 from headrace_embed.entrypoints.messages import model_message, usage_message, vectors_message
-from headrace_embed.handlers import embed_chunks
+from headrace_embed.handlers import billed, embed_chunks
 from headrace_embed.ports import Clock, Embedder
 
 STAGE = "embed"
@@ -32,39 +33,34 @@ def subscriptions(
         part = event.payload
         if part.deleted:
             return [follow(event, topics.CHUNKS_EMBEDDED, events_pb2.ChunksEmbedded(part=part), stage=STAGE)]
-        started_at, bill = clock(), Bill()
         texts = [chunk.text for chunk in part.chunks]
+        tenant = event.envelope.tenant
+        used = partial(
+            Usage,
+            tenant=tenant,
+            request_id="",
+            document=part.document.document,
+            model=embedder.model.name,
+            provider=embedder.model.provider,
+            started_at=clock(),
+        )
 
-        def used(tokens: int, usage_id: str, status: UsageStatus) -> Outgoing:
-            usage = Usage(
-                id=usage_id,
-                tenant=event.envelope.tenant,
-                request_id="",
-                document=part.document.document,
-                model=embedder.model.name,
-                provider=embedder.model.provider,
-                tokens=tokens,
-                started_at=started_at,
-                ended_at=clock(),
-                status=status,
-            )
-            return _usage_event(event, usage)
+        async def keep_failed(tokens: int) -> None:
+            usage = used(id=failed_usage_id(), tokens=tokens, ended_at=clock(), status="failed")
+            await keep_usage(_usage_event(event, usage))
 
-        try:
+        async with billed(keep_failed) as bill:
             embedded = await embed_chunks(
-                texts, tenant=event.envelope.tenant, slice_texts_max=slice_texts_max, embedder=embedder, bill=bill
+                texts, tenant=tenant, slice_texts_max=slice_texts_max, embedder=embedder, bill=bill
             )
-        except BaseException:  # a stop, too: the provider has read the texts
-            if bill.tokens:
-                await keep_usage(used(bill.tokens, failed_usage_id(), "failed"))
-            raise
         payload = events_pb2.ChunksEmbedded(
             part=part, vectors=vectors_message(embedded), model=model_message(embedder.model)
         )
         vectors = follow(event, topics.CHUNKS_EMBEDDED, payload, stage=STAGE)
         if texts:
-            usage_id = event_id(f"{event.envelope.tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
-            await keep_usage(used(sum(embedded.tokens), usage_id, "completed"))
+            usage_id = event_id(f"{tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
+            usage = used(id=usage_id, tokens=sum(embedded.tokens), ended_at=clock())
+            await keep_usage(_usage_event(event, usage))
         return [vectors]
 
     return [Subscription(topics.CHUNKS_CREATED, on_chunks_created, ended=document_failed)]
