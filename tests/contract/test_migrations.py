@@ -15,7 +15,7 @@ from sqlalchemy import MetaData, text
 
 TABLES = {
     "audit": "headrace_audit.adapters.tables",
-    "embed": None,
+    "embed": "headrace_embed.adapters.vector_spaces",
     "generate": "headrace_generate.adapters.sql_journal",
     "ingest": "headrace_ingest.adapters.sql_rows",
     "meter": "headrace_meter.adapters.tables",
@@ -64,9 +64,8 @@ ROWS_OF_THE_FIRST_RELEASE = {
 def declared(service: str) -> MetaData:
     """Return a service's tables as its chassis opens them."""
     metadata = MetaData()
-    if TABLES[service]:
-        for table in import_module(TABLES[service]).METADATA.sorted_tables:
-            table.to_metadata(metadata)
+    for table in import_module(TABLES[service]).METADATA.sorted_tables:
+        table.to_metadata(metadata)
     outbox_table(metadata)
     lease_table(metadata)
     return metadata
@@ -179,9 +178,9 @@ async def test_a_revision_that_fails_leaves_the_database_as_it_was(databases, tm
     for file in migrations("embed").glob("r*.py"):
         (broken / file.name).write_text(file.read_text())
     first = await databases.open(kind, declared("embed"), migrations=broken)
-    (broken / "r0003_next.py").write_text(
+    (broken / "r0004_next.py").write_text(
         "from alembic import op\n"
-        'revision = "0003"\ndown_revision = "0002"\n\n\ndef upgrade():\n'
+        'revision = "0004"\ndown_revision = "0003"\n\n\ndef upgrade():\n'
         '    op.drop_index("outbox_by_state", "outbox")\n    raise ZeroDivisionError\n'
     )
     with pytest.raises(ZeroDivisionError):

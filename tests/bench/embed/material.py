@@ -12,7 +12,7 @@ from shutil import copyfile
 import numpy as np
 import onnx
 from headrace_inference.bert_graph import VARIANTS, build_graph
-from headrace_inference.bert_import import read_shape
+from headrace_inference.bert_import import read_config, shape_of
 from headrace_inference.model_folder import ModelFolder
 from headrace_inference.onnx_session import load_onnxruntime
 from headrace_inference.safetensors_file import read_floats
@@ -50,7 +50,7 @@ def prepare(place: Path) -> Material:
         (place / "tokenizer_config.json").write_text(json.dumps(_TOKENIZER_CONFIG | tokens), "utf-8")
         _describe_modules(place, width=spec.dims or 0)
         tensors = {name.removeprefix("bert."): value for name, value in _tensors(place).items()}
-        graph = build_graph(tensors, read_shape(place / "config.json", spec), VARIANTS["fp32"])
+        graph = build_graph(tensors, shape_of(read_config(place / "config.json"), spec), VARIANTS["fp32"])
         onnx.save_model(_until_hidden(graph, width=spec.dims or 0), str(place / FLOAT_GRAPH))
         _quantise(place / FLOAT_GRAPH, place / INT8_GRAPH)
     dense = sum(value.size for name, value in _tensors(place).items() if _is_product(name, value))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from headrace_inference.store import ModelStore
-from headrace_testkit.bert_reference import declare_tiny_bert, write_tiny_bert
+from headrace_testkit.tiny_encoders import declare_tiny_bert, write_tiny_bert
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from headrace_inference.onnx_encoder import OnnxEncoder
 from headrace_inference.safetensors_file import read_floats
 from headrace_inference.sources import installer_fetch
 from headrace_inference.store import ModelStore
-from headrace_testkit.bert_reference import declare_tiny_bert, embed_reference, write_tiny_bert
+from headrace_testkit.encoder_reference import embed_reference
+from headrace_testkit.tiny_encoders import declare_tiny_bert, write_tiny_bert
 
 TEXTS = [
     "A headrace leads water to a mill wheel.",

@@ -11,7 +11,7 @@ from headrace_embed.settings import Settings
 from headrace_inference.model_errors import BrokenModel, DownloadFailed, HashMismatch, ImportFailed, UnknownModel
 from headrace_inference.onnx_encoder import OnnxEncoder
 from headrace_inference.store import ModelStore
-from headrace_testkit.bert_reference import declare_tiny_bert, write_tiny_bert
+from headrace_testkit.tiny_encoders import declare_tiny_bert, write_tiny_bert
 
 FILES = ("model.safetensors", "config.json", "tokenizer.json")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headrace_inference.bert_graph import VARIANTS, BertShape, build_graph
 from headrace_inference.safetensors_file import read_floats
-from headrace_testkit.bert_reference import write_tiny_bert
+from headrace_testkit.tiny_encoders import write_tiny_bert
 
 ROOT = Path(__file__).parents[3]
 

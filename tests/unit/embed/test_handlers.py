@@ -1,5 +1,6 @@
 """Embed's use cases and its Kafka entrypoint, on a fake model."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from headrace import topics
 from headrace.embed.v1 import events_pb2
 from headrace.ingest.v1 import events_pb2 as ingest_pb2
-from headrace_embed.domain import TextLimits, query_usage_id, slices
+from headrace_embed.domain import Bill, TextLimits, query_usage_id, slices
 from headrace_embed.entrypoints import kafka
 from headrace_embed.handlers import embed_chunks, embed_texts
 from headrace_errors import InvalidMessage, Overloaded
@@ -27,13 +28,20 @@ class FakeEmbedder:
 
     model = MODEL
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, billed: int = 0, fails_at: int | None = None, error: type[BaseException] = Overloaded
+    ) -> None:
+        """Bill so many tokens a call; the call number `fails_at` fails when it is billed."""
+        self.billed, self.fails_at, self.error = billed, fails_at, error
         self.calls: list[tuple[tuple[str, ...], str]] = []
         self.roles: set[str] = set()
         self.tenants: set[str] = set()
 
-    async def embed(self, texts, *, tenant, priority, role):
+    async def embed(self, texts, *, tenant, priority, role, bill):
         """Note the call."""
+        bill.add(self.billed)
+        if len(self.calls) == self.fails_at:
+            raise self.error("failed")
         first = sum(len(texts) for texts, _ in self.calls)
         self.calls.append((tuple(texts), priority))
         self.roles.add(role)
@@ -127,7 +135,7 @@ async def test_a_large_part_is_embedded_in_slices_that_read_as_one():
     """Rows keep their order across slices; cut texts keep their index in the whole; priority is bulk."""
     embedder = FakeEmbedder()
     embedded = await embed_chunks(
-        ["a", "bb", "c" * 9, "d", "e" * 9], tenant="acme", slice_texts_max=2, embedder=embedder
+        ["a", "bb", "c" * 9, "d", "e" * 9], tenant="acme", slice_texts_max=2, embedder=embedder, bill=Bill()
     )
     assert [len(texts) for texts, _ in embedder.calls] == [2, 2, 1]
     assert {priority for _, priority in embedder.calls} == {"bulk"}
@@ -207,13 +215,38 @@ async def test_a_document_without_text_passes_without_usage():
 
 async def test_an_overload_reaches_the_subscriber():
     """It waits for a permit then; nothing was published."""
-
-    class Full(FakeEmbedder):
-        async def embed(self, _texts, **_options):
-            raise Overloaded("full")
-
+    kept = []
     with pytest.raises(Overloaded):
-        await handler(Full())(chunks_event("a"))
+        await handler(FakeEmbedder(fails_at=0), kept)(chunks_event("a"))
+    assert kept == []
+
+
+@pytest.mark.parametrize("error", [Overloaded, asyncio.CancelledError])
+async def test_what_was_billed_for_a_call_that_failed_is_recorded_each_time(error):
+    """The provider has read the texts, and reads them again when the call is repeated: facts of their own."""
+    usage = FakeUsage()
+    for _ in range(2):
+        with pytest.raises(error):
+            await embed(["abc"], embedder=FakeEmbedder(billed=7, fails_at=0, error=error), usage=usage)
+    await embed(["abc"], embedder=FakeEmbedder(billed=3), usage=usage)
+    assert [(fact.status, fact.tokens) for fact in usage.recorded] == [("failed", 7), ("failed", 7), ("completed", 3)]
+    assert len({fact.id for fact in usage.recorded}) == 3
+    assert {(fact.tenant, fact.request_id, fact.principal) for fact in usage.recorded} == {("acme", "r1", "alice")}
+
+
+async def test_what_was_billed_for_a_part_that_failed_is_kept_with_the_slices_before_it():
+    """A document's second slice fails: the first one was paid for, too. The part's own usage is still to come."""
+    kept = []
+    with pytest.raises(Overloaded):
+        await handler(FakeEmbedder(billed=5, fails_at=1), kept)(chunks_event("abc", "de", "f"))
+    await handler(FakeEmbedder(billed=5), kept)(chunks_event("abc", "de", "f"))
+    assert [(one.payload.status, one.payload.quantities[0].quantity) for one in kept] == [
+        ("failed", 10),
+        ("completed", 6),
+    ]
+    assert [one.payload.document for one in kept] == ["a.md", "a.md"]
+    assert kept[0].envelope.id != kept[1].envelope.id
+    assert all(one.envelope.id == one.payload.attempt_id for one in kept)
 
 
 async def test_a_part_that_cannot_be_embedded_fails_its_document():

@@ -3,15 +3,18 @@
 import asyncio
 import base64
 import json
+from dataclasses import replace
 
 import httpx
 import numpy as np
 import pytest
 from headrace_embed.adapters.hosted_model import HostedModel
+from headrace_embed.domain import Bill
 from headrace_errors import InvalidMessage, Overloaded, Unavailable
 from headrace_inference.manifest import Endpoint, ModelSpec, parse_manifest
 from headrace_inference.model_errors import DownloadFailed, InvalidManifest
 from headrace_inference.store import ModelStore
+from headrace_runtime import CannotStart
 
 MANIFEST = """
 name: text-embedding-3-small
@@ -77,7 +80,7 @@ def model_of(spec: ModelSpec, provider: Provider, *, texts_max: int = 100) -> Ho
 async def test_texts_go_in_requests_and_come_back_in_order(spec):
     """As many a request as declared; normalised rows in the order of the texts, tokens shared out."""
     model = model_of(spec, provider := Provider())
-    answer = await model.embed(["a", "bb", "ccc"], tenant="acme", priority="bulk", role="passage")
+    answer = await model.embed(["a", "bb", "ccc"], tenant="acme", bill=Bill(), priority="bulk", role="passage")
     expected = np.array([[1, 1], [2, 1], [3, 1]], np.float32)
     np.testing.assert_allclose(answer.vectors, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
     assert [body["input"] for body in provider.bodies] == [["a", "bb"], ["ccc"]]
@@ -89,14 +92,14 @@ async def test_texts_go_in_requests_and_come_back_in_order(spec):
 async def test_no_texts_ask_nothing(spec):
     """An empty call costs nothing."""
     model = model_of(spec, provider := Provider())
-    assert (await model.embed([], tenant="acme", priority="query", role="query")).vectors.shape == (0, 2)
+    assert (await model.embed([], tenant="acme", bill=Bill(), priority="query", role="query")).vectors.shape == (0, 2)
     assert provider.bodies == []
 
 
 async def test_prefixes_and_limits_are_ours(spec):
     """The role's prefix is sent; a text past the limit is cut, and the reply says so."""
     model = model_of(spec, provider := Provider())
-    answer = await model.embed(["short", "ü" * 400], tenant="acme", priority="query", role="query")
+    answer = await model.embed(["short", "ü" * 400], tenant="acme", bill=Bill(), priority="query", role="query")
     sent = provider.bodies[0]["input"]
     assert sent[0] == "query: short"
     assert len(sent[1].encode()) <= 300
@@ -125,29 +128,81 @@ async def test_failures_are_told_apart(spec, answer, error):
     """What is ours to wait for, what is theirs, and what no retry helps; never a vector that is none."""
     model = model_of(spec, Provider(answer))
     with pytest.raises(error) as failed:
-        await model.embed(["a"], tenant="acme", priority="query", role="passage")
+        await model.embed(["a"], tenant="acme", bill=Bill(), priority="query", role="passage")
     if error is Overloaded:
         assert failed.value.retry_after_s == 7
-    assert (await model.embed(["a"], tenant="acme", priority="query", role="passage")).vectors.shape == (1, 2)
+    assert (await model.embed(["a"], tenant="acme", bill=Bill(), priority="query", role="passage")).vectors.shape == (
+        1,
+        2,
+    )
 
 
 async def test_bulk_leaves_room_for_queries(spec):
     """Documents that wait for a slow provider keep no question out: they hold three quarters of the texts at most."""
     model = model_of(spec, Provider(), texts_max=8)
-    bulk = asyncio.create_task(model.embed(["a"] * 6, tenant="acme", priority="bulk", role="passage"))
+    bulk = asyncio.create_task(model.embed(["a"] * 6, tenant="acme", bill=Bill(), priority="bulk", role="passage"))
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await model.embed(["b"], tenant="acme", priority="bulk", role="passage")
-    assert (await model.embed(["c"], tenant="acme", priority="query", role="query")).vectors.shape == (1, 2)
+        await model.embed(["b"], tenant="acme", bill=Bill(), priority="bulk", role="passage")
+    assert (await model.embed(["c"], tenant="acme", bill=Bill(), priority="query", role="query")).vectors.shape == (
+        1,
+        2,
+    )
     await bulk
-    assert (await model.embed(["b"], tenant="acme", priority="bulk", role="passage")).vectors.shape == (1, 2)
+    assert (await model.embed(["b"], tenant="acme", bill=Bill(), priority="bulk", role="passage")).vectors.shape == (
+        1,
+        2,
+    )
+
+
+async def test_what_was_answered_is_billed_when_the_rest_of_a_call_fails(spec):
+    """Those under way are waited for and billed, too; what was not sent yet is not sent."""
+    answers = [httpx.Response(200, json=reply(["a", "b"])), httpx.Response(500)]
+    model, bill = model_of(spec, provider := Provider(*answers)), Bill()
+    with pytest.raises(Unavailable):
+        await model.embed(["x"] * 20, tenant="acme", bill=bill, priority="query", role="passage")
+    answered = len(provider.bodies) - 1
+    assert 1 <= answered < 9
+    assert bill.tokens == 6 * answered
+
+
+async def test_an_answer_that_is_no_embedding_is_billed_as_it_says(spec):
+    """The provider counted the tokens whatever the vectors are worth; of what says nothing, nothing is known."""
+    for body, tokens in ((reply(["abc"], data=[]), 3), ({"data": []}, 0)):
+        model, bill = model_of(spec, Provider(httpx.Response(200, json=body))), Bill()
+        with pytest.raises(Unavailable):
+            await model.embed(["abc"], tenant="acme", bill=bill, priority="query", role="passage")
+        assert bill.tokens == tokens
+
+
+async def test_the_bill_of_a_call_that_succeeds_is_what_it_states(spec):
+    """Nothing is counted twice, estimated or not."""
+    for usage in ({"prompt_tokens": 5}, None):
+        model, bill = model_of(spec, Provider(httpx.Response(200, json=reply(["abcdef"], usage=usage)))), Bill()
+        answer = await model.embed(["abcdef"], tenant="acme", bill=bill, priority="query", role="passage")
+        assert bill.tokens == sum(answer.tokens) > 0
+
+
+async def test_a_key_that_is_declared_and_missing_stops_the_start(spec, monkeypatch):
+    """The error names the variable; without one in the manifest none is needed."""
+    for value in (None, "", " \n"):
+        monkeypatch.delenv("A_KEY", raising=False)
+        if value is not None:
+            monkeypatch.setenv("A_KEY", value)
+        with pytest.raises(CannotStart, match="A_KEY is not set"):
+            await model_of(spec, Provider()).load()
+    monkeypatch.setenv("A_KEY", "secret")
+    await model_of(spec, Provider()).load()
+    monkeypatch.delenv("A_KEY")
+    assert isinstance(spec.source, Endpoint)
+    await model_of(replace(spec, source=replace(spec.source, key_env=None)), Provider()).load()
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1}, {"prompt_tokens": 10**9}, {"prompt_tokens": "3"}])
 async def test_a_usage_that_cannot_be_true_is_estimated(spec, usage):
     """What is booked is checked like any other input."""
     model = model_of(spec, Provider(httpx.Response(200, json=reply(["abcdef"], usage=usage))))
-    assert (await model.embed(["abcdef"], tenant="acme", priority="query", role="passage")).tokens == (2,)
+    assert (await model.embed(["abcdef"], tenant="acme", bill=Bill(), priority="query", role="passage")).tokens == (2,)
 
 
 async def test_who_does_not_answer_is_left_alone(spec):
@@ -155,20 +210,20 @@ async def test_who_does_not_answer_is_left_alone(spec):
     model = model_of(spec, provider := Provider(*[httpx.Response(503)] * 9))
     for _ in range(7):
         with pytest.raises(Unavailable):
-            await model.embed(["a"], tenant="acme", priority="query", role="passage")
+            await model.embed(["a"], tenant="acme", bill=Bill(), priority="query", role="passage")
     assert len(provider.bodies) == 5
 
 
 async def test_requests_under_way_are_bounded_and_bulk_leaves_room(spec):
     """Four at once by default, three of them bulk; past `texts_max` a call is refused at once."""
     model = model_of(spec, provider := Provider(), texts_max=60)
-    await model.embed([str(at) for at in range(40)], tenant="acme", priority="query", role="passage")
+    await model.embed([str(at) for at in range(40)], tenant="acme", bill=Bill(), priority="query", role="passage")
     assert provider.at_once_most == 4
     provider.at_once_most = 0
-    await model.embed([str(at) for at in range(40)], tenant="acme", priority="bulk", role="passage")
+    await model.embed([str(at) for at in range(40)], tenant="acme", bill=Bill(), priority="bulk", role="passage")
     assert provider.at_once_most == 3
     with pytest.raises(Overloaded):
-        await model.embed(["x"] * 61, tenant="acme", priority="query", role="passage")
+        await model.embed(["x"] * 61, tenant="acme", bill=Bill(), priority="query", role="passage")
 
 
 def test_the_identity_is_the_endpoint_and_what_is_asked_of_it(spec, tmp_path):

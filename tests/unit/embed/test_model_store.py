@@ -22,7 +22,7 @@ from headrace_inference.model_errors import (
 from headrace_inference.sources import installer_fetch
 from headrace_inference.store import ModelStore
 from headrace_inference.store_lock import held_lock
-from headrace_testkit.bert_reference import write_tiny_bert
+from headrace_testkit.tiny_encoders import write_tiny_bert
 
 FILES = ("model.safetensors", "config.json", "tokenizer.json")
 

@@ -1,4 +1,4 @@
-"""The ONNX graph of a BERT sentence encoder: token ids and mask in, vectors of length 1 out.
+"""The ONNX graph of a BERT-type sentence encoder: token ids and mask in, vectors of length 1 out.
 
 Inputs `input_ids` and `attention_mask` (int64, batch x tokens), output `embedding` (float32, batch x dims): pooling,
 the cut to fewer dimensions and L2 normalisation are inside, so that nothing but the vectors leaves the runtime. It uses
@@ -9,7 +9,7 @@ the exact formulas. How weights are multiplied is a variant's business (`bert_pr
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnx
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace_inference.bert_products import Product, blocks, by_row, by_row_after_gelu, by_row_twice, floats
-from headrace_inference.model_errors import ImportFailed
 from headrace_inference.onnx_graph import MICROSOFT
 
 Pooling = Literal["mean", "cls"]
@@ -30,15 +29,28 @@ _IR_VERSION = 10
 _Array = NDArray[np.float32]
 
 
+class Tensors(Protocol):
+    """Weights by BERT's names in Hugging Face's spelling."""
+
+    def __getitem__(self, name: str, /) -> _Array:
+        """Return one."""
+
+
 @dataclass(frozen=True, slots=True)
 class BertShape:
-    """What the graph needs to know beside the weights. `dims` first numbers are kept of what was pooled."""
+    """What the graph needs to know beside the weights. `dims` first numbers are kept of what was pooled.
+
+    `token_types`: whether a row for the type of token is added. `padding_id`: the id behind which positions are
+    counted, leaving out tokens that have it; None where the first token has position 0.
+    """
 
     layers: int
     heads: int
     epsilon: float
     pooling: Pooling
     dims: int
+    token_types: bool = True
+    padding_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +77,8 @@ VARIANTS: Mapping[str, Variant] = {
 }
 
 
-def build_graph(tensors: Mapping[str, _Array], shape: BertShape, variant: Variant) -> onnx.ModelProto:
-    """Build the model from weights under their Hugging Face names. Raises ImportFailed if one is missing."""
+def build_graph(tensors: Tensors, shape: BertShape, variant: Variant) -> onnx.ModelProto:
+    """Build the model. Raises what `tensors` raises where one is missing."""
     graph = _Graph(tensors, half=variant.half)
     mask = graph.node("Cast", ["attention_mask"], to=TensorProto.INT32)
     width = graph.weight("embeddings.word_embeddings.weight").shape[1]
@@ -105,11 +117,12 @@ def save_graph(model: onnx.ModelProto, path: Path, shared: Path) -> None:
 
 
 def _embeddings(graph: "_Graph", shape: BertShape) -> str:
-    # One sentence, so every token has type 0: that row is added to the positions once, here.
-    types = graph.weight("embeddings.token_type_embeddings.weight")
-    positions = graph.weight("embeddings.position_embeddings.weight") + types[0]
+    positions = graph.weight("embeddings.position_embeddings.weight")
+    if shape.token_types:  # one sentence, so every token has type 0: that row is added to the positions once, here
+        positions = positions + graph.weight("embeddings.token_type_embeddings.weight")[0]
+    ids = graph.node("Cast", ["input_ids"], to=TensorProto.INT32)
     inputs = [
-        graph.node("Cast", ["input_ids"], to=TensorProto.INT32),
+        ids,
         "",
         graph.constant("words", graph.weight("embeddings.word_embeddings.weight")),
         graph.constant("positions", positions),
@@ -117,7 +130,20 @@ def _embeddings(graph: "_Graph", shape: BertShape) -> str:
         graph.tensor("embeddings.LayerNorm.weight"),
         graph.tensor("embeddings.LayerNorm.bias"),
     ]
+    if shape.padding_id is not None:
+        inputs += ["", _positions_behind(graph, ids, shape.padding_id)]
     return graph.contrib("EmbedLayerNormalization", inputs, unused_outputs=1, epsilon=shape.epsilon)
+
+
+def _positions_behind(graph: "_Graph", ids: str, padding_id: int) -> str:
+    """Count tokens from behind the padding's id; one that is padding, as a text may spell it, has that id itself.
+
+    What a batch is filled up with is counted like a token: it stands behind the text, and the mask leaves it out.
+    """
+    padding = graph.constant("padding", np.array(padding_id, np.int32))
+    real = graph.node("Cast", [graph.node("Not", [graph.node("Equal", [ids, padding])])], to=TensorProto.INT32)
+    counted = graph.node("CumSum", [real, graph.constant("along", np.array(1, np.int64))])
+    return graph.node("Add", [graph.node("Mul", [counted, real]), padding])
 
 
 def _layer(
@@ -167,15 +193,13 @@ def _pooled(graph: "_Graph", hidden: str, pooling: Pooling) -> str:
 class _Graph:
     """Nodes and constants under construction; every method returns the name of the value it adds."""
 
-    def __init__(self, tensors: Mapping[str, _Array], *, half: bool) -> None:
+    def __init__(self, tensors: Tensors, *, half: bool) -> None:
         self._tensors = tensors
         self._float = np.float16 if half else np.float32
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
     def weight(self, name: str) -> _Array:
-        if name not in self._tensors:
-            raise ImportFailed(f"the safetensors lack {name!r}: not a BERT encoder; use another importer")
         return self._tensors[name]
 
     def matrix(self, name: str) -> _Array:

@@ -26,6 +26,11 @@ def load_onnxruntime() -> ModuleType:
     return importlib.import_module("onnxruntime")
 
 
+def runtime_version() -> str:
+    """Return the version of onnxruntime, for CPUs and GPUs alike."""
+    return str(load_onnxruntime().__version__)
+
+
 def open_session(
     model: Path,
     *,

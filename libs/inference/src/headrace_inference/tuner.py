@@ -40,9 +40,9 @@ def tune(
 ) -> Tuning:
     """Measure every variant of an embedding model. Blocking, all cores.
 
-    `report` gets each trial and each quality, with its variant's name; a trial takes about `measure_s`. A variant that
-    does not open here is left out.
-    Raises BrokenModel if fp32 itself does not.
+    `report` gets each trial and each quality, with its variant's name; a trial takes about `measure_s`. A variant for
+    GPUs, one that does not open here and one that loses too much are left out, and the result says why.
+    Raises BrokenModel if fp32 itself does not open.
     """
     reference = OnnxEncoder(folder, DEFAULT_VARIANT)
     pairs = sample_pairs(PAIRS)
@@ -50,24 +50,28 @@ def tune(
     expected = answers_of(reference, pairs)
     settings: dict[str, Setting] = {}
     quality: dict[str, Quality] = {}
+    left_out: dict[str, str] = {}
     for variant in folder.facts["variants"]:
         if variant in GPU_VARIANTS:
+            left_out[variant] = "it is for GPUs: nothing is measured there"
             continue
         try:
             encoder = reference if variant == DEFAULT_VARIANT else OnnxEncoder(folder, variant)
-        except BrokenModel:
+        except BrokenModel as error:
+            left_out[variant] = f"it does not open here: {error}"
             continue
         if encoder is not reference:
             quality[variant] = compare(expected, answers_of(encoder, pairs))
             report(quality[variant], variant)
-            if quality[variant].refusal():
+            if refusal := quality[variant].refusal():
+                left_out[variant] = refusal
                 continue
         trials: list[Setting] = []
         for trial in _trials(encoder, texts, cores, measure_s):
             report(trial, variant)
             trials.append(trial.setting)
         settings[variant] = max(trials, key=lambda setting: setting.tokens_per_s)
-    return Tuning(settings, quality)
+    return Tuning(settings, quality, left_out)
 
 
 def _trials(encoder: Encoder, texts: Sequence[str], cores: int, measure_s: float) -> Iterator[Trial]:

@@ -1,7 +1,8 @@
 """What was measured of a model on this host: which budget and threads, and what each variant loses.
 
 Kept beside the models; written by `tuner` (or, quality only, when a service first opens a quantised variant) and read
-by the service. A file is of one model and one host: it holds for no other, so a changed machine or model has none.
+by the service. A file is of one model, one host and one version of ONNX Runtime, and holds for no other: a changed
+machine, model or runtime has none.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from headrace_inference.host import Host
 from headrace_inference.model_folder import ModelFolder
@@ -28,10 +30,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The best setting of each variant that was tuned, and the quality of each that was compared with fp32."""
+    """The best setting of each variant that was tuned, and the quality of each that was compared with fp32.
+
+    `left_out` says why a variant was not tuned.
+    """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
     quality: Mapping[str, Quality] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def usable(self, variant: str) -> bool:
         """Whether a variant keeps enough quality here; fp32 is what the others are compared with."""
@@ -47,24 +53,36 @@ class Tuning:
 class Tunings:
     """The files of one cache folder. Reading one that is damaged finds nothing."""
 
-    def __init__(self, cache_dir: Path, host: Host) -> None:
+    def __init__(self, cache_dir: Path, host: Host, runtime: str) -> None:
+        """Keep where they lie; `runtime` is the version of ONNX Runtime that measures and runs."""
         self._folder = cache_dir / "tuning"
         self._host = host
+        self._runtime = runtime
 
     def path(self, folder: ModelFolder) -> Path:
         """Return where the model's file lies, or would."""
         return self._folder / f"{folder.name}-{folder.sha256[:_IDENTITY_CHARS]}-{self._host.id}.json"
 
     def read(self, folder: ModelFolder) -> Tuning:
-        """Return what was measured here; nothing yet is an empty one."""
+        """Return what was measured here with this runtime; nothing yet is an empty one."""
+        stored = self._stored(folder)
         try:
-            stored = json.loads(self.path(folder).read_text("utf-8"))
+            if stored["onnxruntime"] != self._runtime:
+                return Tuning()
             return Tuning(
                 {variant: Setting(**one) for variant, one in stored["settings"].items()},
                 {variant: Quality(**one) for variant, one in stored["quality"].items()},
+                {str(variant): str(why) for variant, why in stored["left_out"].items()},
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return Tuning()
+
+    def outdated(self, folder: ModelFolder) -> str:
+        """Return the runtime that the model was measured with here, if it was another; empty if nothing is outdated."""
+        stored = self._stored(folder)
+        if not stored or stored.get("onnxruntime") == self._runtime:
+            return ""
+        return str(stored.get("onnxruntime", "of an unknown version"))
 
     def write(self, folder: ModelFolder, tuning: Tuning) -> Path:
         """Replace the model's file whole."""
@@ -74,8 +92,10 @@ class Tunings:
             "model": folder.name,
             "sha256": folder.sha256,
             "host": asdict(self._host),
+            "onnxruntime": self._runtime,
             "settings": {variant: asdict(one) for variant, one in tuning.settings.items()},
             "quality": {variant: asdict(one) for variant, one in tuning.quality.items()},
+            "left_out": dict(tuning.left_out),
         }
         written = path.with_suffix(f".{os.getpid()}.tmp")
         written.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
@@ -88,3 +108,10 @@ class Tunings:
         tuning = replace(known, quality={**known.quality, variant: quality})
         self.write(folder, tuning)
         return tuning
+
+    def _stored(self, folder: ModelFolder) -> dict[str, Any]:
+        try:
+            stored = json.loads(self.path(folder).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return stored if isinstance(stored, dict) else {}

@@ -1,5 +1,7 @@
 """An OpenAI-compatible endpoint that does what a test tells it to: invent, refuse, fail, hang, or hang up.
 
+What it is asked to embed it embeds: `EMBEDDING_DIMS` numbers a text, `EMBEDDING_TOKENS` tokens each.
+
 Loopback only, on a free port. It counts calls and keeps what it was sent; it checks no key.
 """
 
@@ -24,6 +26,7 @@ INVENTION = (
     f'{{"document": "{INVENTED_DOCUMENT}", "version": 7, "start": 0, "end": 75, "quote": "{INVENTED_QUOTE}"}}'
 )
 
+EMBEDDING_DIMS, EMBEDDING_TOKENS = 4, 3
 HONEST_USAGE: dict[str, Any] = {
     "prompt_tokens": 120, "completion_tokens": 40, "total_tokens": 160, "prompt_tokens_details": {"cached_tokens": 20},
 }  # fmt: skip
@@ -95,6 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._refuse(int(behaviour))
             case "hang":
                 self.hostile.released.wait(60)
+            case _ if self.path.endswith("/embeddings"):
+                self._embed(body["input"])
             case "stall":
                 self._start_stream()
                 self._delta("The first half of")
@@ -116,7 +121,16 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: tests read `calls`."""
 
     def _refuse(self, status: int) -> None:
-        content = json.dumps({"error": {"message": "no", "type": "refused", "code": str(status)}}).encode()
+        self._json(status, {"error": {"message": "no", "type": "refused", "code": str(status)}})
+
+    def _embed(self, texts: Sequence[str]) -> None:
+        vectors = [[float(len(text)), *[1.0] * (EMBEDDING_DIMS - 1)] for text in texts]
+        data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
+        tokens = EMBEDDING_TOKENS * len(texts)
+        self._json(200, {"data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+
+    def _json(self, status: int, answer: dict[str, Any]) -> None:
+        content = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))

@@ -7,14 +7,14 @@ from headrace_inference.manifest import Endpoint
 from headrace_inference.null_encoder import NULL_MODEL
 from headrace_messaging.outbox import RelayOptions
 from headrace_runtime import Chassis, Service
-from sqlalchemy import MetaData
 
 from headrace_embed.adapters.hosted_model import HostedModel
 from headrace_embed.adapters.local_model import LocalModel
 from headrace_embed.adapters.opening import declared, open_model
 from headrace_embed.adapters.outbox_usage import RELAY_GATHERS_MS, OutboxUsage
 from headrace_embed.adapters.traced_model import TracedModel
-from headrace_embed.domain import TextLimits
+from headrace_embed.adapters.vector_spaces import METADATA, VectorSpaces
+from headrace_embed.domain import TextLimits, VectorSpace
 from headrace_embed.entrypoints import grpc, kafka
 from headrace_embed.settings import Settings
 
@@ -22,11 +22,22 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 async def build(settings: Settings, chassis: Chassis) -> Service:
-    """Wire the service; the model is fetched, opened and warmed up before it is ready."""
+    """Wire the service; the model is fetched, opened and warmed up before it is ready.
+
+    CannotStart where it would make other vectors than before.
+    """
     model = model_of(settings)
     embedder = TracedModel(model)
     relaying = RelayOptions(gather_ms=RELAY_GATHERS_MS)
-    usage = OutboxUsage(*await chassis.database(MetaData(), migrations=MIGRATIONS, relaying=relaying))
+    database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS, relaying=relaying)
+    usage, spaces = OutboxUsage(database, outbox), VectorSpaces(database)
+
+    async def load() -> None:
+        await model.load()
+        made = model.model
+        space = VectorSpace(made.name, made.sha256, made.variant, made.dims)
+        await spaces.enter(space, permitted=settings.new_vector_space)
+
     return Service(
         subscriptions=kafka.subscriptions(
             embedder=embedder, keep_usage=usage.keep, slice_texts_max=settings.request_texts_max, clock=_now
@@ -39,7 +50,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
                 clock=_now,
             )
         ],
-        before_ready=model.load,
+        before_ready=load,
         closers=[model.close],
     )
 

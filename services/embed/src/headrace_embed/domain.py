@@ -10,8 +10,25 @@ from typing import Literal
 from headrace_errors import InvalidMessage
 
 Priority = Literal["query", "bulk"]
+UsageStatus = Literal["completed", "failed"]
 
 USAGE_STAGE = "embed.usage"
+_LABEL_CHARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """What has to be equal for two vectors to be compared. `sha256` covers weights, pooling and the roles' prefixes."""
+
+    model: str
+    sha256: str
+    variant: str
+    dims: int
+
+    @property
+    def label(self) -> str:
+        """Name it among the spaces of its model, for people and settings."""
+        return f"{self.variant}@{self.sha256[:_LABEL_CHARS]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +53,8 @@ class TextLimits:
 class Usage:
     """Tokens that a model read, for whom and when. `id` is its identity: a repeat is the same fact.
 
-    `request_id` is empty for documents, `document` for requests.
+    `request_id` is empty for documents, `document` for requests. One that `failed` is what a provider billed for
+    vectors that nobody got.
     """
 
     id: str
@@ -49,6 +67,26 @@ class Usage:
     started_at: datetime
     ended_at: datetime
     principal: str = ""
+    status: UsageStatus = "completed"
+
+
+@dataclass(slots=True)
+class Bill:
+    """Tokens that a provider has counted for a call so far: owed however the call ends. What runs here writes nothing.
+
+    It is the call's own, and grows while the call is under way.
+    """
+
+    tokens: int = 0
+
+    def add(self, tokens: int) -> None:
+        """Count a request that was answered."""
+        self.tokens += tokens
+
+
+def failed_usage_id() -> str:
+    """Return an id for what a failed call cost: a call that is repeated costs again, so each is a fact of its own."""
+    return str(uuid.uuid4())
 
 
 def query_usage_id(tenant: str, request_id: str, model_sha256: str, texts: Sequence[str]) -> str:

@@ -1,12 +1,22 @@
 """The use cases: embed a caller's texts, and embed the chunks of a document's part."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
 import numpy as np
 from headrace_inference.embedding import Embedded
 from headrace_inference.encoder import Role
 
-from headrace_embed.domain import Priority, TextLimits, Usage, query_usage_id, slices
+from headrace_embed.domain import (
+    Bill,
+    Priority,
+    TextLimits,
+    Usage,
+    failed_usage_id,
+    query_usage_id,
+    slices,
+)
 from headrace_embed.ports import Clock, Embedder, UsageBook
 
 
@@ -25,36 +35,56 @@ async def embed_texts(
 ) -> Embedded:
     """Embed a caller's texts and record what it cost before handing the vectors out.
 
-    Raises InvalidMessage past the limits, Overloaded or Unavailable as the embedder does.
+    What a provider billed for a call that failed is recorded before it fails. Raises InvalidMessage past the limits,
+    Overloaded or Unavailable as the embedder does.
     """
     limits.check(texts)
-    started_at = clock()
-    embedded = await embedder.embed(texts, tenant=tenant, priority=priority, role=role)
-    model = embedder.model
-    await usage.record(
-        Usage(
-            id=query_usage_id(tenant, request_id, model.sha256, texts),
-            tenant=tenant,
-            request_id=request_id,
-            document="",
-            model=model.name,
-            provider=model.provider,
-            tokens=sum(embedded.tokens),
-            started_at=started_at,
-            ended_at=clock(),
-            principal=principal,
-        )
+    used = partial(
+        Usage,
+        tenant=tenant,
+        request_id=request_id,
+        document="",
+        model=embedder.model.name,
+        provider=embedder.model.provider,
+        started_at=clock(),
+        principal=principal,
     )
+
+    async def record_failed(tokens: int) -> None:
+        await usage.record(used(id=failed_usage_id(), tokens=tokens, ended_at=clock(), status="failed"))
+
+    async with billed(record_failed) as bill:
+        embedded = await embedder.embed(texts, tenant=tenant, priority=priority, role=role, bill=bill)
+    usage_id = query_usage_id(tenant, request_id, embedder.model.sha256, texts)
+    await usage.record(used(id=usage_id, tokens=sum(embedded.tokens), ended_at=clock()))
     return embedded
 
 
-async def embed_chunks(texts: Sequence[str], *, tenant: str, slice_texts_max: int, embedder: Embedder) -> Embedded:
+@asynccontextmanager
+async def billed(record_failed: Callable[[int], Awaitable[None]]) -> AsyncIterator[Bill]:
+    """Give a call its bill. When it fails, what is on the bill is recorded first; likewise when its caller leaves.
+
+    The provider has read those texts, and nobody gets their vectors.
+    """
+    bill = Bill()
+    try:
+        yield bill
+    except BaseException:
+        if bill.tokens:
+            await record_failed(bill.tokens)
+        raise
+
+
+async def embed_chunks(
+    texts: Sequence[str], *, tenant: str, slice_texts_max: int, embedder: Embedder, bill: Bill
+) -> Embedded:
     """Embed a part's chunks behind the queries, slice by slice, so that no part is too large to be admitted.
 
-    Timings are summed over the slices. Raises Overloaded or Unavailable as the embedder does; nothing is kept then.
+    Timings are summed over the slices. Raises Overloaded or Unavailable as the embedder does; nothing is kept then,
+    and what a provider is owed is on `bill`.
     """
     done = [
-        await embedder.embed(texts[cut], tenant=tenant, priority="bulk", role="passage")
+        await embedder.embed(texts[cut], tenant=tenant, priority="bulk", role="passage", bill=bill)
         for cut in slices(len(texts), slice_texts_max)
     ]
     if not done:

@@ -7,7 +7,7 @@ from typing import Protocol
 from headrace_inference.embedding import Embedded
 from headrace_inference.encoder import EmbeddingModel, Role
 
-from headrace_embed.domain import Priority, Usage
+from headrace_embed.domain import Bill, Priority, Usage
 
 
 class Embedder(Protocol):
@@ -17,10 +17,11 @@ class Embedder(Protocol):
     def model(self) -> EmbeddingModel:
         """The model and its limits; Unavailable until it is loaded."""
 
-    async def embed(self, texts: Sequence[str], *, tenant: str, priority: Priority, role: Role) -> Embedded:
+    async def embed(self, texts: Sequence[str], *, tenant: str, priority: Priority, role: Role, bill: Bill) -> Embedded:
         """Embed a tenant's texts, rows in their order; nothing in the answer depends on other tenants' texts.
 
-        Raises Overloaded with a retry hint, or Unavailable.
+        What a provider is owed for it is on `bill`, also when this raises: Overloaded with a retry hint, Unavailable,
+        or InvalidMessage.
         """
 
 

@@ -19,6 +19,10 @@ class Settings(ServiceSettings):
     variant: str = Field(
         "", description="how the model computes, for example `w8a8`, or `tuned`; default: what its manifest says"
     )
+    new_vector_space: str = Field(
+        "",
+        description="permits a model to make other vectors than it did: the new ones, as the refused start named them",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto`: a GPU where there is one and the model has a variant for it, else the CPU"
     )
@@ -26,7 +30,7 @@ class Settings(ServiceSettings):
     models_dir: str = Field("", description="folders of further model manifests, separated like PATH")
     null_run_log: Path | None = Field(None, description="the null model writes a line a run here, for tests")
     threads: Annotated[int, Field(ge=1, le=256)] | None = Field(
-        None, description="batches run at the same time, each on a core; default: as tuned here, else 2"
+        None, description="batches run at the same time, each on a core; default: as tuned here, else 2 (1 on one core)"
     )
     batch_tokens_max: Annotated[int, Field(ge=16)] | None = Field(
         None, description="padded tokens a batch; default: as tuned here, else 512"

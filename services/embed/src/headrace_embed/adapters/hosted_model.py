@@ -1,7 +1,8 @@
 """A hosted embedding endpoint (OpenAI-compatible) behind the same port as the model in this process.
 
 Vectors are checked like any other input: as many as texts, the declared width, finite; and normalised here. The key is
-read once and never logged; texts go nowhere but to the endpoint. It keeps no vectors: what it cost is what was asked.
+read once and never logged; texts go nowhere but to the endpoint. It keeps no vectors: what it cost is what was asked,
+and what was answered is billed, however the rest of a call ends.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import base64
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -18,10 +20,10 @@ from headrace_inference.embedding import Embedded
 from headrace_inference.encoder import EmbeddingModel, Role
 from headrace_inference.manifest import Endpoint, ModelSpec
 from headrace_inference.model_folder import identity_of
-from headrace_runtime import CircuitBreaker
+from headrace_runtime import CannotStart, CircuitBreaker
 from numpy.typing import NDArray
 
-from headrace_embed.domain import Priority, slices
+from headrace_embed.domain import Bill, Priority, slices
 
 TIMEOUT_S = 30.0
 BYTES_PER_TOKEN = 3
@@ -39,7 +41,8 @@ class HostedModel:
         self, spec: ModelSpec, endpoint: Endpoint, *, texts_max: int, client: httpx.AsyncClient | None = None
     ) -> None:
         """Keep what is declared; nothing is sent before `load`. `texts_max`: accepted and not yet answered."""
-        key = os.environ.get(endpoint.key_env or "", "")
+        key = os.environ.get(endpoint.key_env or "", "").strip()
+        self._lacks_key = bool(endpoint.key_env) and not key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT_S, headers=headers)
         self._spec, self._endpoint = spec, endpoint
@@ -59,7 +62,15 @@ class HostedModel:
         )
 
     async def load(self) -> None:
-        """Do nothing: an endpoint that is away when the service starts may be there when a text comes."""
+        """Raise CannotStart where the key is declared and missing: every call would be refused.
+
+        Nothing is asked: an endpoint that is away when the service starts may be there when a text comes.
+        """
+        if self._lacks_key:
+            raise CannotStart(
+                f"{self._spec.name} needs a key, and {self._endpoint.key_env} is not set: set that variable to it, or "
+                "take `key_env` out of the model's manifest where the endpoint asks for none"
+            )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -72,24 +83,25 @@ class HostedModel:
         tenant: str,  # noqa: ARG002 - nothing is kept, so nothing has to be kept apart
         priority: Priority,
         role: Role,
+        bill: Bill,
     ) -> Embedded:
         """Embed texts in as few requests as the endpoint takes.
 
-        Raises Overloaded with a retry hint when too much is under way here or there, Unavailable where nobody answers,
-        InvalidMessage where the endpoint refuses the texts.
+        When one of them fails, those under way are waited for, since they are billed, and the rest is not sent.
+        Raises what failed first: Overloaded with a retry hint when too much is under way here or there, Unavailable
+        where nobody answers, InvalidMessage where the endpoint refuses the texts.
         """
         self._admit(len(texts), priority)
         began_at = time.perf_counter()
         try:
             cut = [self._cut(text, role) for text in texts]
             parts = [cut[part] for part in slices(len(cut), self._endpoint.texts_max)]
-            async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(self._ask(part, priority)) for part in parts]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None  # the first that failed; the group has cancelled the rest
+            failures: list[Exception] = []
+            answers = await asyncio.gather(*(self._ask(part, priority, bill, failures) for part in parts))
         finally:
             self._held[priority] -= len(texts)
-        answers = [one.result() for one in asked]
+        if failures:
+            raise failures[0]
         rows = [vectors for vectors, _ in answers]
         return Embedded(
             vectors=np.concatenate(rows) if rows else np.empty((0, self.model.dims), np.float32),
@@ -107,14 +119,22 @@ class HostedModel:
             raise Overloaded(f"{held} texts wait, {texts} more are too many")
         self._held[priority] += texts
 
-    async def _ask(self, texts: Sequence[str], priority: Priority) -> tuple[NDArray[np.float32], list[int]]:
-        if priority == "bulk":
-            async with self._bulk_requests, self._requests:
-                return await self._request(texts)
-        async with self._requests:
-            return await self._request(texts)
+    async def _ask(
+        self, texts: Sequence[str], priority: Priority, bill: Bill, failures: list[Exception]
+    ) -> tuple[NDArray[np.float32], list[int]]:
+        """Ask when it is this request's turn; once a request of its call has failed there is no answer to wait for."""
+        async with AsyncExitStack() as turn:
+            if priority == "bulk":
+                await turn.enter_async_context(self._bulk_requests)
+            await turn.enter_async_context(self._requests)
+            if not failures:
+                try:
+                    return await self._request(texts, bill)
+                except Exception as error:  # raised by the call, when the others have ended
+                    failures.append(error)
+        return np.empty((0, self.model.dims), np.float32), []
 
-    async def _request(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[int]]:
+    async def _request(self, texts: Sequence[str], bill: Bill) -> tuple[NDArray[np.float32], list[int]]:
         body = {"model": self._endpoint.model, "input": list(texts), "encoding_format": "base64"}
         with self._breaker.attempt():
             try:
@@ -123,9 +143,15 @@ class HostedModel:
                 raise Unavailable(f"{self._spec.name} does not answer: {type(error).__name__}") from error
             self._raise_for(response)
             try:
-                return self._read(response.json(), texts)
+                answer = response.json()
+                said = _tokens_said(answer, texts)
+                bill.add(said)  # whatever the vectors beside it are worth
+                vectors = self._read(answer, texts)
             except (ValueError, KeyError, TypeError) as error:
                 raise Unavailable(f"{self._spec.name} answers what is no embedding: {type(error).__name__}") from error
+            tokens = _shares(said, texts)
+            bill.add(sum(tokens) - said)  # an estimate, where it said nothing
+            return vectors, tokens
 
     def _raise_for(self, response: httpx.Response) -> None:
         status = response.status_code
@@ -137,13 +163,11 @@ class HostedModel:
         if status >= _CLIENT_ERROR:
             raise InvalidMessage(f"{self._spec.name} refuses the texts: {status}")
 
-    def _read(self, answer: Mapping[str, Any], texts: Sequence[str]) -> tuple[NDArray[np.float32], list[int]]:
+    def _read(self, answer: Mapping[str, Any], texts: Sequence[str]) -> NDArray[np.float32]:
         entries = sorted(answer["data"], key=lambda entry: entry["index"])
         if [entry["index"] for entry in entries] != list(range(len(texts))):
             raise ValueError("not a vector for each text")
-        vectors = np.stack([_vector(entry["embedding"], self.model.dims) for entry in entries])
-        usage = answer.get("usage")  # some endpoints say null
-        return vectors, _shares(usage.get("prompt_tokens") if isinstance(usage, Mapping) else None, texts)
+        return np.stack([_vector(entry["embedding"], self.model.dims) for entry in entries])
 
     def _prefixed(self, text: str, role: Role) -> str:
         return str(self._spec.options.get(f"{role}_prefix", "")) + text
@@ -167,13 +191,24 @@ def _vector(embedding: str | Sequence[float], dims: int) -> NDArray[np.float32]:
     return normalised
 
 
-def _shares(said: object, texts: Sequence[str]) -> list[int]:
-    """Share out what the endpoint counted by the texts' bytes; where it said nothing that can be true, estimate."""
-    sizes = [len(text.encode()) + 1 for text in texts]
-    most = sum(sizes) + 2 * len(sizes)  # no tokenizer makes more tokens than bytes and its special ones
-    total = said if isinstance(said, int) and 0 < said <= most else sum(sizes) // BYTES_PER_TOKEN
+def _tokens_said(answer: object, texts: Sequence[str]) -> int:
+    """Return what the endpoint counted; 0 where it said nothing that can be true."""
+    usage = answer.get("usage") if isinstance(answer, Mapping) else None  # some endpoints say null
+    said = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
+    most = sum(_sizes(texts)) + 2 * len(texts)  # no tokenizer makes more tokens than bytes and its special ones
+    return said if isinstance(said, int) and 0 < said <= most else 0
+
+
+def _shares(said: int, texts: Sequence[str]) -> list[int]:
+    """Share out what the endpoint counted by the texts' bytes; where it said nothing, estimate."""
+    sizes = _sizes(texts)
+    total = said or sum(sizes) // BYTES_PER_TOKEN
     bounds = np.floor(np.cumsum([0, *sizes]) * total / sum(sizes)).astype(int)
     return [int(count) for count in np.diff(bounds)]
+
+
+def _sizes(texts: Sequence[str]) -> list[int]:
+    return [len(text.encode()) + 1 for text in texts]
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:

@@ -8,7 +8,7 @@ from headrace_inference.embedding import Embedded, EmbeddingEngine
 from headrace_inference.encoder import EmbeddingModel, Role
 
 from headrace_embed.adapters.opening import Opened
-from headrace_embed.domain import Priority
+from headrace_embed.domain import Bill, Priority
 
 _WARM_UP = ("A headrace leads water to the wheel.", "mill " * 400)
 
@@ -38,7 +38,15 @@ class LocalModel:
         """The model that was loaded."""
         return self._loaded().model
 
-    async def embed(self, texts: Sequence[str], *, tenant: str, priority: Priority, role: Role) -> Embedded:
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        tenant: str,
+        priority: Priority,
+        role: Role,
+        bill: Bill,  # noqa: ARG002 - a failed run here is owed to nobody
+    ) -> Embedded:
         """Embed with the engine."""
         return await self._loaded().embed(texts, priority=priority, role=role, owner=tenant)
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from headrace_inference.embedding import EngineLimits
 from headrace_inference.encoder import Encoder
-from headrace_inference.host import this_host
+from headrace_inference.host import Host, this_host
 from headrace_inference.manifest import ModelSpec
 from headrace_inference.model_errors import NoGpu, QualityLost, UnknownModel
 from headrace_inference.model_folder import ModelFolder
 from headrace_inference.null_encoder import NULL_MODEL, NullEncoder
 from headrace_inference.onnx_encoder import DEFAULT_VARIANT, GPU_VARIANTS, OnnxEncoder
+from headrace_inference.onnx_session import runtime_version
 from headrace_inference.quality import quality_of
 from headrace_inference.store import ModelStore, Progress, default_cache_dir, split_dirs
 from headrace_inference.tuning import Setting, Tuning, Tunings
@@ -18,7 +19,6 @@ from headrace_telemetry import get_logger
 from headrace_embed.settings import Settings
 
 TUNED = "tuned"
-_UNTUNED = Setting(EngineLimits().batch_tokens_max, EngineLimits().threads, 0.0)
 _GPU = Setting(16_384, 2, 0.0)  # one batch is computed while the next is padded and copied
 _log = get_logger()
 
@@ -36,8 +36,9 @@ def open_model(settings: Settings) -> Opened:
 
     Blocking: from a fraction of a second to the time of a download. A ModelStoreError says what to do.
     """
+    host = this_host()
     if settings.model == NULL_MODEL:
-        return Opened(NullEncoder(settings.null_run_log), _limits(settings, _UNTUNED))
+        return Opened(NullEncoder(settings.null_run_log), _limits(settings, _untuned(host)))
     store = declared(settings)
     store.ensure(settings.model, _log_progress, kind="embedding")
     folder = store.verify(settings.model)
@@ -45,14 +46,18 @@ def open_model(settings: Settings) -> Opened:
     encoder = _on_gpu(settings, spec, folder)
     if encoder is not None:
         return Opened(encoder, _limits(settings, _GPU))
-    tunings = Tunings(settings.cache_dir or default_cache_dir(), this_host())
+    runtime = runtime_version()
+    tunings = Tunings(settings.cache_dir or default_cache_dir(), host, runtime)
     tuning = tunings.read(folder)
+    if measured := tunings.outdated(folder):
+        detail = f"it was tuned with ONNX Runtime {measured}: run `headrace models tune {spec.name}` for {runtime}"
+        _log.warning("model.tuning_outdated", model=spec.name, detail=detail)
     encoder = OnnxEncoder(folder, _variant(settings, spec.variant or DEFAULT_VARIANT, tuning))
     variant = encoder.model.variant
     if variant != DEFAULT_VARIANT:
         _refuse_lost_quality(folder, encoder, tuning, tunings)
-    setting = tuning.settings.get(variant, _UNTUNED)
-    _log.info("model.opened", model=spec.name, variant=variant, device="cpu", tuned=setting is not _UNTUNED)
+    setting = tuning.settings.get(variant, _untuned(host))
+    _log.info("model.opened", model=spec.name, variant=variant, device="cpu", tuned=variant in tuning.settings)
     return Opened(encoder, _limits(settings, setting))
 
 
@@ -109,6 +114,11 @@ def _refuse_lost_quality(folder: ModelFolder, encoder: Encoder, tuning: Tuning, 
         quality = tuning.quality[variant]
     if refusal := quality.refusal():
         raise QualityLost(f"{folder.name} as {variant}: {refusal}. Set HEADRACE_EMBED__VARIANT=fp32")
+
+
+def _untuned(host: Host) -> Setting:
+    limits = EngineLimits()
+    return Setting(limits.batch_tokens_max, min(limits.threads, host.cores), 0.0)
 
 
 def _limits(settings: Settings, setting: Setting) -> EngineLimits:

@@ -6,7 +6,7 @@ from headrace_inference.embedding import Embedded
 from headrace_inference.encoder import EmbeddingModel, Role
 from headrace_telemetry import span
 
-from headrace_embed.domain import Priority
+from headrace_embed.domain import Bill, Priority
 from headrace_embed.metrics import tokens_used
 from headrace_embed.ports import Embedder
 
@@ -22,7 +22,7 @@ class TracedModel:
         """The model inside."""
         return self._embedder.model
 
-    async def embed(self, texts: Sequence[str], *, tenant: str, priority: Priority, role: Role) -> Embedded:
+    async def embed(self, texts: Sequence[str], *, tenant: str, priority: Priority, role: Role, bill: Bill) -> Embedded:
         """Embed in a span."""
         model = self._embedder.model
         with span(
@@ -35,7 +35,7 @@ class TracedModel:
                 "headrace.chunks": len(texts),
             },
         ) as current:
-            embedded = await self._embedder.embed(texts, tenant=tenant, priority=priority, role=role)
+            embedded = await self._embedder.embed(texts, tenant=tenant, priority=priority, role=role, bill=bill)
             current.set_attribute("gen_ai.usage.input_tokens", sum(embedded.tokens))
             tokens_used(sum(embedded.tokens), model=model.name)
             return embedded

@@ -1,15 +1,17 @@
 """Chunks in, vectors out, on the document's own key and in its order; what cannot be embedded fails its document."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 from headrace import topics
 from headrace.embed.v1 import events_pb2
 from headrace.ingest.v1 import events_pb2 as ingest_pb2
 from headrace_messaging import Ending, Event, Outgoing, Subscription, event_id, follow
 
-from headrace_embed.domain import USAGE_STAGE, Usage
+from headrace_embed.domain import USAGE_STAGE, Usage, failed_usage_id
 from headrace_embed.entrypoints.messages import model_message, usage_message, vectors_message
-from headrace_embed.handlers import embed_chunks
+from headrace_embed.handlers import billed, embed_chunks
 from headrace_embed.ports import Clock, Embedder
 
 STAGE = "embed"
@@ -31,28 +33,34 @@ def subscriptions(
         part = event.payload
         if part.deleted:
             return [follow(event, topics.CHUNKS_EMBEDDED, events_pb2.ChunksEmbedded(part=part), stage=STAGE)]
-        started_at = clock()
         texts = [chunk.text for chunk in part.chunks]
         tenant = event.envelope.tenant
-        embedded = await embed_chunks(texts, tenant=tenant, slice_texts_max=slice_texts_max, embedder=embedder)
-        payload = events_pb2.ChunksEmbedded(
-            part=part, vectors=vectors_message(embedded), model=model_message(embedder.model)
-        )
-        vectors = follow(event, topics.CHUNKS_EMBEDDED, payload, stage=STAGE)
-        if not texts:
-            return [vectors]
-        usage = Usage(
-            id=event_id(f"{event.envelope.tenant}/{event.envelope.id}", USAGE_STAGE),  # the event's own, see follow()
-            tenant=event.envelope.tenant,
+        used = partial(
+            Usage,
+            tenant=tenant,
             request_id="",
             document=part.document.document,
             model=embedder.model.name,
             provider=embedder.model.provider,
-            tokens=sum(embedded.tokens),
-            started_at=started_at,
-            ended_at=clock(),
+            started_at=clock(),
         )
-        await keep_usage(_usage_event(event, usage))
+
+        async def keep_failed(tokens: int) -> None:
+            usage = used(id=failed_usage_id(), tokens=tokens, ended_at=clock(), status="failed")
+            await keep_usage(_usage_event(event, usage))
+
+        async with billed(keep_failed) as bill:
+            embedded = await embed_chunks(
+                texts, tenant=tenant, slice_texts_max=slice_texts_max, embedder=embedder, bill=bill
+            )
+        payload = events_pb2.ChunksEmbedded(
+            part=part, vectors=vectors_message(embedded), model=model_message(embedder.model)
+        )
+        vectors = follow(event, topics.CHUNKS_EMBEDDED, payload, stage=STAGE)
+        if texts:
+            usage_id = event_id(f"{tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
+            usage = used(id=usage_id, tokens=sum(embedded.tokens), ended_at=clock())
+            await keep_usage(_usage_event(event, usage))
         return [vectors]
 
     return [Subscription(topics.CHUNKS_CREATED, on_chunks_created, ended=document_failed)]
@@ -70,4 +78,5 @@ async def document_failed(event: ChunksCreated, ending: Ending) -> Sequence[Outg
 
 
 def _usage_event(event: ChunksCreated, usage: Usage) -> Outgoing:
-    return follow(event, topics.USAGE_RECORDED, usage_message(usage), stage=USAGE_STAGE, key=usage.tenant)
+    made = follow(event, topics.USAGE_RECORDED, usage_message(usage), stage=USAGE_STAGE, key=usage.tenant)
+    return replace(made, envelope=replace(made.envelope, id=usage.id))

@@ -34,7 +34,7 @@ def usage_message(usage: Usage) -> usage_pb2.UsageRecorded:
         operation="embed",
         model=usage.model,
         provider=usage.provider,
-        status="completed",
+        status=usage.status,
         quantities=[usage_pb2.Quantity(meter="embedding_tokens", quantity=usage.tokens)],
         started_at=usage.started_at.isoformat(),
         ended_at=usage.ended_at.isoformat(),

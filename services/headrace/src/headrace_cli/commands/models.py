@@ -115,11 +115,13 @@ def models_import(
 def models_tune(name: Annotated[str, typer.Argument(help="An embedding model.")], as_json: Json = False) -> None:
     """Find the fastest token budget and threads of each variant here, and what it loses: about ten seconds.
 
-    The result holds for this host and this model; embed reads it when it starts. Leave the machine alone meanwhile.
+    The result holds for this host, this model and this version of ONNX Runtime; embed reads it when it starts. Variants
+    that were left out are named with the reason. Leave the machine alone meanwhile.
 
     Example: [bold]headrace models tune all-minilm-l6-v2[/bold]
     """
     # Heavy, and for this command only.
+    from headrace_inference.onnx_session import runtime_version  # noqa: PLC0415
     from headrace_inference.quality import Quality  # noqa: PLC0415
     from headrace_inference.tuner import Trial, tune  # noqa: PLC0415
     from headrace_inference.tuning import Tunings  # noqa: PLC0415
@@ -127,7 +129,7 @@ def models_tune(name: Annotated[str, typer.Argument(help="An embedding model.")]
     def show(found: Trial | Quality, variant: str) -> None:
         if isinstance(found, Quality):
             kept = f"cosine {found.cosine_mean:.4f}, top-10 overlap {found.overlap_at_10:.3f}"
-            err.print(f"{variant}: {kept}, nDCG@10 lost {found.ndcg_lost:+.4f} {found.refusal()}")
+            err.print(f"{variant}: {kept}, nDCG@10 lost {found.ndcg_lost:+.4f}")
         else:
             err.print(f"{variant}: {_described(found.setting)}")
 
@@ -138,10 +140,13 @@ def models_tune(name: Annotated[str, typer.Argument(help="An embedding model.")]
             tuning = await asyncio.to_thread(partial(tune, folder, cores=host.cores, report=show))
         except ModelStoreError as error:
             return complain(str(error), Exit.ITEM_FAILED)
-        path = Tunings(default_cache_dir(), host).write(folder, tuning)
+        path = Tunings(default_cache_dir(), host, runtime_version()).write(folder, tuning)
         if as_json:
-            print_json({"path": str(path), "fastest": tuning.fastest} | asdict(tuning))
+            about = {"path": str(path), "host": asdict(host), "onnxruntime": runtime_version()}
+            print_json(about | {"fastest": tuning.fastest} | asdict(tuning))
         else:
+            for variant, why in tuning.left_out.items():
+                out.print(f"{variant}: left out: {why}")
             out.print(f"{tuning.fastest}: {_described(tuning.settings[tuning.fastest])}; kept in {path}")
         return Exit.DONE
 

@@ -1,0 +1,71 @@
+"""What embed keeps of the vectors that it made: it does not start on others of the same model unless it is told to."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from headrace_embed.adapters.vector_spaces import METADATA, VectorSpaces
+from headrace_embed.domain import VectorSpace
+from headrace_runtime import CannotStart
+
+FIRST = VectorSpace("small", "a" * 64, "fp32", 384)
+OTHERS = [replace(FIRST, variant="w8a8"), replace(FIRST, sha256="b" * 64), replace(FIRST, sha256="c" * 64, dims=64)]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def starting(request, databases):
+    """Return what a start does, on one database."""
+
+    async def start(space: VectorSpace, permitted: str = "") -> None:
+        await VectorSpaces(await databases.open(request.param, METADATA)).enter(space, permitted=permitted)
+
+    return start
+
+
+async def test_the_same_vectors_are_welcome_at_every_start(starting):
+    """The first start decides."""
+    for _ in range(3):
+        await starting(FIRST)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_other_vectors_of_the_same_model_are_refused(starting, other):
+    """The text names both, the way back and the way over; the old ones stay in force."""
+    await starting(FIRST)
+    with pytest.raises(CannotStart) as refused:
+        await starting(other)
+    said = str(refused.value)
+    assert FIRST.label in said
+    assert f"HEADRACE_EMBED__NEW_VECTOR_SPACE={other.label}" in said
+    assert "ingest all documents again" in said
+    assert ("HEADRACE_EMBED__VARIANT=fp32" in said) == (other.sha256 == FIRST.sha256)
+    await starting(FIRST)
+
+
+async def test_those_that_were_named_are_permitted_and_no_others(starting):
+    """A setting that is left where it is permits nothing more, neither the next change nor the way back."""
+    await starting(FIRST)
+    new, other = OTHERS[:2]
+    with pytest.raises(CannotStart):
+        await starting(new, permitted=other.label)
+    await starting(new, permitted=new.label)
+    await starting(new)
+    for refused in (FIRST, other):
+        with pytest.raises(CannotStart, match=new.label):
+            await starting(refused, permitted=new.label)
+
+
+async def test_models_of_another_name_have_vectors_of_their_own(starting, capfd):
+    """To name another model is to ask for it; the log says what becomes of the documents, once."""
+    await starting(FIRST)
+    await starting(replace(OTHERS[0], model="large"))
+    assert "model.another" in "".join(capfd.readouterr())
+    await starting(replace(OTHERS[0], model="large"))
+    await starting(FIRST)
+    assert "model.another" not in "".join(capfd.readouterr())
+
+
+async def test_of_replicas_that_start_at_once_all_make_the_same_vectors(starting):
+    """Whoever comes first decides, and those that differ do not start."""
+    ended = await asyncio.gather(*(starting(one) for one in [FIRST, OTHERS[0]] * 2), return_exceptions=True)
+    assert sorted(isinstance(one, CannotStart) for one in ended) == [False, False, True, True]
