@@ -50,7 +50,7 @@ def texts(engine) -> str:
 
 
 def test_a_folder_is_imported_whole_and_runs(folder, tmp_path):
-    """What `headrace models import FOLDER` does: a manifest with the hash of every file; the engine is the package's."""
+    """What `headrace models import FOLDER` does: a manifest with the hash of every file, and the package's engine."""
     store = declare(folder, tmp_path)
     made = store.ensure("built")
     assert {path.name for path in made.path.iterdir()} == {path.name for path in folder.iterdir()} | {"manifest.json"}
@@ -204,7 +204,7 @@ def test_a_broken_folder_is_refused_at_load_with_what_to_do(folder, breakage):
     """Before the first request, whatever is wrong."""
     opened(folder)
     breakage(folder)
-    with pytest.raises(ImportFailed, match="import the model again|build the model again|take a text model"):
+    with pytest.raises(ImportFailed, match=r"import the model again|build the model again|take a text model"):
         opened(folder)
 
 
@@ -242,7 +242,7 @@ AT_IMPORT = [*AT_LOAD[1:8], with_weights_that_are_no_numbers, with_data_elsewher
 def test_a_broken_folder_is_not_imported(folder, tmp_path, breakage):
     """What reading its files shows, down to a weight that is no number; nothing of the package is needed for that."""
     breakage(folder)
-    with pytest.raises(ImportFailed, match="again|take|outside"):
+    with pytest.raises(ImportFailed, match=r"again|take|outside"):
         declare(folder, tmp_path).ensure("built")
 
 
@@ -268,7 +268,7 @@ def test_without_a_gpu_a_folder_for_one_runs_on_the_cpu_and_says_so(folder, tmp_
 def test_paged_attention_does_not_run_without_a_gpu(folder, tmp_path, device):
     """There is no kernel for it on a CPU; the message says what to do."""
     paged = write_cuda(folder, tmp_path, engine={"dynamic_batching": {"block_size": 16, "max_batch_size": 8}})
-    with pytest.raises(NoGpu, match="build it without|genai-cuda"):
+    with pytest.raises(NoGpu, match=r"build it without|genai-cuda"):
         opened(paged, device=device)
 
 
