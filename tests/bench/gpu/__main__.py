@@ -2,8 +2,8 @@
 
 Everybody runs alone on the same card, in the same run, warmed up, in rounds of which the second goes backwards; so does
 the measure of what its memory gives. Peers run in this Python, or in the one that --peers-python names.
-With --device cpu it shows that the code runs: such figures mean nothing. Writes build/bench/gpu.json. Exit code 1 when a
-goal is missed or anything is missing; with --quick never.
+With --device cpu it shows that the code runs: such figures mean nothing. Writes build/bench/gpu.json. Exit code 1 when
+a goal is missed or anything is missing; with --quick never.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Bench:
 
 
 def weight_bytes(folder: Path, device: str) -> int:
-    """Return the bytes of a model's graph with its weights: of the one that is opened, where an embedder has several."""
+    """Return the bytes of a model's graph and weights: of the one that is opened, where an embedder has several."""
     imported = open_folder(folder)
     variants = imported.facts.get("variants", {}) if imported else {}
     graph = variants.get("fp16" if device == "cuda" else "fp32", "model.onnx")

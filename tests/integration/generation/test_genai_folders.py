@@ -91,6 +91,8 @@ def test_the_command_imports_a_folder_and_nothing_stays_declared_of_a_broken_one
     manifests.mkdir()
     done = headrace("import", str(folder), "--name", "mine", "--licence", "MIT", "--engine", "genai")
     assert (done.exit_code, (manifests / "mine.yaml").exists()) == (0, True)
+    missing = headrace("bench", "mine", "--device", "cuda")
+    assert (missing.exit_code, "genai-cuda" in " ".join(missing.stderr.split())) == (1, True)
     cut_short(folder)
     broken = headrace("import", str(folder), "--name", "broken", "--licence", "MIT", "--engine", "genai")
     assert (broken.exit_code, "cut short" in broken.stderr, (manifests / "broken.yaml").exists()) == (1, True, False)

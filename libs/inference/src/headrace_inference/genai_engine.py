@@ -208,12 +208,10 @@ class GenaiEngine:
 
     def _without_room(self, told: Sequence[TurnEvent]) -> list[Event]:
         """Count runs that moved nobody. After some, end the turn that began last: it does not fit beside the others."""
-        if any(event.moved for event in told) or not any(not event.moved for event in told):
+        unmoved = {event.turn for event in told if not event.moved}
+        others_read = None not in unmoved and not unmoved.issuperset(self._running)  # of which nothing is told
+        if not unmoved or others_read or any(event.moved for event in told):
             self._standstills = 0
-            return []
-        unmoved = {event.turn for event in told}
-        if None not in unmoved and not unmoved.issuperset(self._running):
-            self._standstills = 0  # others read their prompts, of which nothing is told
             return []
         self._standstills += 1
         if self._standstills < STANDSTILLS_MAX:

@@ -4,12 +4,12 @@ A quick measure for an operator; `make bench-generate` compares with peers.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from headrace_inference.engines import Engine, EngineConfig, open_engine
+from headrace_inference.engines import Device, Engine, EngineConfig, Opened, open_engine
 from headrace_inference.slot_jobs import Finished, Job
 
 STREAMS, PROMPTS = (1, 4, 16), (64, 512)
@@ -17,9 +17,18 @@ OUTPUT_TOKENS = 48
 
 
 def measure_generation(
-    folder: Path, *, threads: int, prompts: Sequence[int] = PROMPTS, output_tokens: int = OUTPUT_TOKENS
+    folder: Path,
+    *,
+    threads: int,
+    prompts: Sequence[int] = PROMPTS,
+    output_tokens: int = OUTPUT_TOKENS,
+    device: Device = "auto",
+    opened: Callable[[Opened], None] = lambda _opened: None,
 ) -> list[dict[str, float]]:
-    """Return a row for each number of streams and length of prompts: times in ms, rates in tokens a second."""
+    """Return a row for each number of streams and length of prompts: times in ms, rates in tokens a second.
+
+    `opened` hears by what it is measured, and where.
+    """
     config = EngineConfig(
         str(folder),
         end_tokens=(),
@@ -28,8 +37,11 @@ def measure_generation(
         threads=threads,
         waiting_max=max(STREAMS),
         head_tokens_max=0,
+        device=device,
     )
-    engine = open_engine(config, time.monotonic).engine
+    found = open_engine(config, time.monotonic)
+    opened(found)
+    engine = found.engine
     _run(engine, 1, min(prompts), output_tokens)  # the first run sorts weights and touches the memory
     return [_run(engine, streams, prompt, output_tokens) for prompt in prompts for streams in STREAMS]
 

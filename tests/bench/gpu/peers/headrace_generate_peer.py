@@ -1,4 +1,4 @@
-"""The engine that a folder is served with, as the engine process runs it: `... DEVICE FOLDER STREAMS CONTEXT_TOKENS`."""
+"""The engine that a folder is served with: `python headrace_generate_peer.py DEVICE FOLDER STREAMS CONTEXT_TOKENS`."""
 
 import sys
 import time

@@ -20,6 +20,7 @@ from headrace_cli.options import Json
 from headrace_cli.output import complain, err, out, print_json, table
 
 if TYPE_CHECKING:
+    from headrace_inference.engines import Opened
     from headrace_inference.tuning import Setting
 
 
@@ -29,6 +30,14 @@ class EngineChoice(StrEnum):
     AUTO = "auto"
     GENAI = "genai"
     SLOTS = "slots"
+
+
+class DeviceChoice(StrEnum):
+    """Where a model is to be measured."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 models = typer.Typer(no_args_is_help=True, help="Models that run here: declared, fetched, verified, imported.")
@@ -166,6 +175,7 @@ def models_tune(name: Annotated[str, typer.Argument(help="An embedding model.")]
 def models_bench(
     name: Annotated[str, typer.Argument(help="A declared model that generates.")],
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 2,
+    device: Annotated[DeviceChoice, typer.Option(help="Where; auto: as its folder says.")] = DeviceChoice.AUTO,
     as_json: Json = False,
 ) -> None:
     """Measure a local model on this machine: reading prompts, and writing with 1, 4 and 16 streams.
@@ -178,7 +188,8 @@ def models_bench(
 
         try:
             folder = await asyncio.to_thread(partial(ModelStore().ensure, name, _show, kind="generation"))
-            rows = await asyncio.to_thread(measure_generation, folder.path, threads=threads)
+            measure = partial(measure_generation, threads=threads, device=device.value, opened=_show_engine)
+            rows = await asyncio.to_thread(measure, folder.path)
         except ModelStoreError as error:
             return complain(str(error), Exit.ITEM_FAILED)
         if as_json:
@@ -201,6 +212,10 @@ def _where(status: ModelStatus) -> str:
 
 def _show(progress: Progress) -> None:
     err.print(f"{progress.model}: {progress.stage} {progress.detail}")
+
+
+def _show_engine(opened: Opened) -> None:
+    err.print(f"engine {opened.name} on {opened.device}{': ' if opened.note else ''}{opened.note}")
 
 
 def _described(setting: Setting) -> str:
