@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import shutil
+import subprocess
 import sys
 from itertools import product
 from pathlib import Path
@@ -278,6 +280,19 @@ def test_a_folder_of_our_own_does_not_pretend_to_run_on_a_gpu(tiny_gguf, tmp_pat
     """The slot engine computes on the CPU."""
     with pytest.raises(NoGpu, match="onnxruntime-genai's model builder"):
         opened(tmp_path, device="cuda")
+
+
+def test_loading_the_package_leaves_no_file_of_its_telemetry(folder, tmp_path):
+    """Neither it nor the runtime below makes its device id."""
+    program = (
+        "import sys\n"
+        "from headrace_inference.engines import EngineConfig, open_engine\n"
+        "assert open_engine(EngineConfig(sys.argv[1], end_tokens=(), slot_tokens=32), lambda: 0.0).name == 'genai'\n"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    subprocess.run([sys.executable, "-c", program, str(folder)], env=os.environ | {"HOME": str(home)}, check=True)
+    assert list(home.rglob("*")) == []
 
 
 def test_without_the_package_the_error_names_the_extra(folder, monkeypatch):

@@ -71,8 +71,11 @@ async def test_a_folder_of_the_genai_model_builder_is_served_as_a_local_model(ti
     """`kind: local` and the name that it was imported under; nothing else says which engine writes."""
     folder = write_genai_folder(tiny_gguf, tmp_path / "built")
     write_manifest(folder, tmp_path / "manifests", name="built", licence="MIT", body="", engine="genai")
+    manifest = tmp_path / "manifests" / "built.yaml"
+    manifest.write_text(manifest.read_text() + "cuda: {device_id: 1}\n")
     models = served(tmp_path, monkeypatch, source="built")
     await models.open()
+    assert models._processes[0]._config.cuda == {"device_id": "1"}
     running = asyncio.create_task(models.run_forever())
     deadline = datetime.now(UTC) + timedelta(minutes=2)
     call = ModelCall("a1", "r1", 1, (Message("user", "the"),), output_tokens_max=8, deadline=deadline)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 import pytest
-from headrace_inference.constraint import BadConstraintError
-from headrace_inference.genai_engine import STANDSTILLS_MAX, EngineFailed, GenaiEngine, TurnEvent
+from headrace_inference.constraint import BadConstraintError, Constraint
+from headrace_inference.genai_engine import STANDSTILLS_MAX, EngineFailed, GenaiEngine, TurnEvent, TurnRefused
 from headrace_inference.slot_jobs import Delta, Event, Finished, Job
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ class ScriptedTurns:
 
     def begin(self, job: Job) -> int:
         if job.id == "late":
-            raise BadConstraintError("no, after all")
+            raise TurnRefused("no, after all")
         assert len(self.jobs) < self.turns_max
         self.begun += 1
         self.jobs[self.begun], self.made[self.begun] = job, -3 if len(job.prompt) == self.READS else 0
@@ -122,9 +122,11 @@ def test_a_constraint_that_the_package_refuses_ends_its_job_alone():
     engine = make_engine(ScriptedTurns())
     with pytest.raises(BadConstraintError):
         engine.submit(Job("refused", (1,), OUTPUT))
-    engine.submit(Job("late", (1,), OUTPUT))
+    engine.submit(Job("late", (1,), OUTPUT, constraint=Constraint("regex", "a")))
     engine.submit(Job("a", (1,), OUTPUT))
     assert reasons(run(engine)) == {"late": "constraint_failed", "a": "length"}
+    engine.submit(Job("late", (1,), OUTPUT))
+    assert reasons(run(engine)) == {"late": "failed"}
 
 
 def test_a_failed_turn_says_so_and_what_it_had_made():

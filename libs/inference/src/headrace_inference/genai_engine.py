@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from headrace_inference.constraint import BadConstraintError
 from headrace_inference.slot_jobs import (
     Delta,
     Event,
@@ -28,6 +27,10 @@ STANDSTILLS_MAX = 3  # runs in a row that move nobody: more of them would be the
 
 class EngineFailed(Exception):
     """The package's engine is of no further use; its process has to be started anew."""
+
+
+class TurnRefused(Exception):
+    """The package does not begin this turn; others are none the worse for it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Turns(Protocol):
         """Refuse what cannot be done: BadConstraintError, or ValueError for a sampling. Says why."""
 
     def begin(self, job: Job) -> int:
-        """Begin a turn; return its number, higher than those before. Raises BadConstraintError."""
+        """Begin a turn; return its number, higher than those before. Raises TurnRefused."""
 
     def close(self, turn: int) -> None:
         """Forget a turn and free its memory, whether it has ended or not."""
@@ -170,8 +173,9 @@ class GenaiEngine:
             job = self._waiting.popleft()
             try:
                 turn = self._turns.begin(job)
-            except BadConstraintError:  # the package reads less than `check` does
-                events.append(Finished(job.id, "constraint_failed", len(job.prompt), 0))
+            except TurnRefused:  # the package reads fewer constraints than `check` does
+                reason: FinishReason = "constraint_failed" if job.constraint else "failed"
+                events.append(Finished(job.id, reason, len(job.prompt), 0))
             else:
                 self._running[turn] = _Running(job, self._new_decoder(), StopText(job.stops))
         return events

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tokenizers import Tokenizer
 
 from headrace_inference.engines import Clock, EngineConfig, Opened
-from headrace_inference.genai_engine import EngineFailed, GenaiEngine
+from headrace_inference.genai_engine import EngineFailed, GenaiEngine, TurnRefused
 from headrace_inference.genai_package import TOKENIZER, TOKENIZER_CONFIG, GenaiPackage, read_package
 from headrace_inference.genai_turns import GenaiTurns
 from headrace_inference.grammars import Grammars
@@ -87,7 +87,11 @@ def _load(package: GenaiPackage, config: EngineConfig) -> tuple[GenaiTurns, Wher
         missing = str(error)
     if config.device == "cuda" or package.batches_freely:
         raise NoGpu(f"{package.folder} needs a GPU, and has none here: {missing}; {_EXTRA}")
-    return _loaded(genai, package, config, "cpu"), "cpu", f"no GPU can be had, it runs on the CPU instead: {missing}"
+    try:
+        turns = _loaded(genai, package, config, "cpu")
+    except ImportFailed as error:
+        raise NoGpu(f"{package.folder} needs a GPU ({missing}) and does not run without: {error}") from error
+    return turns, "cpu", f"no GPU can be had, it runs on the CPU instead: {missing}"
 
 
 def _loaded(genai: Any, package: GenaiPackage, config: EngineConfig, where: Where) -> GenaiTurns:
@@ -111,7 +115,7 @@ def _loaded(genai: Any, package: GenaiPackage, config: EngineConfig, where: Wher
         turn = turns.begin(_PROBE)
         turns.run()
         turns.close(turn)
-    except (RuntimeError, EngineFailed) as error:  # the package's own errors are RuntimeErrors
+    except (RuntimeError, EngineFailed, TurnRefused) as error:  # the package's own errors are RuntimeErrors
         raise ImportFailed(
             f"onnxruntime-genai cannot run {package.folder} ({str(error)[:300]}): {_AGAIN}; its graph must give logits "
             "for every position (no `prune_lm_head`)"

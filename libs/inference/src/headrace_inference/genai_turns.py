@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from headrace_inference.constraint import BadConstraintError, Constraint, Matcher
-from headrace_inference.genai_engine import EngineFailed, TurnEvent
+from headrace_inference.constraint import Constraint, Matcher
+from headrace_inference.genai_engine import EngineFailed, TurnEvent, TurnRefused
 from headrace_inference.grammars import json_grammar
 from headrace_inference.sampling import Sampling
 from headrace_inference.slot_jobs import FinishReason, Job
@@ -62,11 +62,14 @@ class GenaiTurns:
             self._new_matcher(job.constraint)
 
     def begin(self, job: Job) -> int:
-        """Begin a turn of a request of its own, bounded to what the job may take. Raises BadConstraintError."""
+        """Begin a turn of a request of its own, bounded to what the job may take. Raises TurnRefused."""
         limits = self._genai.RequestOptions()
         limits.set_max_session_tokens(job.kv_tokens)
-        request = self._engine.create_request(options=limits)
-        request.begin_turn(np.array(job.prompt, np.int32), self._options(request, job))
+        try:
+            request = self._engine.create_request(options=limits)
+            request.begin_turn(np.array(job.prompt, np.int32), self._options(request, job))
+        except RuntimeError as error:  # of the package; a request that is let go of is closed
+            raise TurnRefused(str(error)) from error
         self._begun += 1
         self._requests[self._begun], self._turns[id(request)] = request, self._begun
         return self._begun
@@ -86,10 +89,7 @@ class GenaiTurns:
         options.set_max_generated_tokens(job.max_tokens)
         choose(options, job.sampling)
         if job.constraint:
-            try:
-                options.set_guidance(job.constraint.kind, laid_out(job.constraint))
-            except RuntimeError as error:
-                raise BadConstraintError(str(error)) from error
+            options.set_guidance(job.constraint.kind, laid_out(job.constraint))
         return options
 
     def _told(self, event: Any) -> TurnEvent:

@@ -1,4 +1,4 @@
-"""sentence-transformers on the same device: half precision on a GPU, the best of three batch sizes (it sorts itself)."""
+"""sentence-transformers on the same device: half precision on a GPU, the best of three batch sizes. It sorts."""
 
 import os
 import sys
