@@ -3,6 +3,9 @@
 import json
 import re
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
 
 import jsonschema
 import pytest
@@ -213,3 +216,36 @@ def test_rows_and_sessions_are_bounded(folder):
     use = engine.use()
     assert (use.slots, use.slots_max, use.waiting) == (SLOTS, SLOTS, len(some_jobs()) - SLOTS)
     assert use.tokens <= use.tokens_reserved <= use.tokens_max
+
+
+def test_a_load_of_many_jobs_ends_each_once_and_leaves_nothing(folder):
+    """Submitted at random steps, some cancelled, some too late: what a job wrote is the beginning of its lone text."""
+    random, clock = Random(3), Clock()
+    engine = opened(folder, clock, waiting_max=1000).engine
+    jobs = list(random_jobs(random, 120))
+    texts, ends, left = {}, {}, list(reversed(jobs))
+    while left or engine.busy:
+        for _ in range(random.choice([0, 0, 1, 2, 5])):
+            if left:
+                engine.submit(replace(left.pop(), deadline_s=clock.now + random.choice([5, 40, 1000])))
+        going = [job.id for job in jobs if job.id not in ends]
+        if going and random.random() < 0.05:
+            engine.cancel(random.choice(going))
+        clock.now += 1
+        take(engine.step(), texts, ends)
+        assert engine.use().tokens <= engine.use().tokens_reserved <= engine.use().tokens_max
+    assert set(ends) == {job.id for job in jobs}
+    assert {"stop", "length", "cancelled", "expired"} == {end.reason for end in ends.values()}
+    for job in jobs:
+        lone = run(engine, job)[job.id][0]
+        text = texts.get(job.id, "")
+        assert text == lone if ends[job.id].reason in {"stop", "length"} else lone.startswith(text)
+    assert (engine.use().slots, engine.use().tokens_reserved, engine.use().waiting) == (0, 0, 0)
+
+
+def random_jobs(random: Random, count: int) -> Iterator[Job]:
+    for at in range(count):
+        prompt = tuple(random.randrange(3, 280) for _ in range(random.choice([1, 2, 3, 5, 8, 13, 20])))
+        stops = ("a", "x") if random.random() < 0.3 else ()
+        penalty = random.choice([1.0, 1.0, 1.5])
+        yield Job(f"r{at}", prompt, random.randint(1, 20), Sampling(repetition_penalty=penalty), stops)
