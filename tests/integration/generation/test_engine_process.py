@@ -81,6 +81,47 @@ async def test_kill_9_fails_what_is_in_flight_and_the_engine_comes_back(config):
         assert engine.pid != first
 
 
+async def test_an_engine_that_hangs_is_ended_and_its_generations_fail(config):
+    """A stopped process holds its pipes open and says nothing: what it had ends as after a crash, the next one runs."""
+    engine = EngineProcess(config, RestartPolicy(wait_min_s=0.05, silent_max_s=3.0))
+    task = asyncio.create_task(engine.run_forever())
+    try:
+        await asyncio.wait_for(engine.wait_ready(), 120)
+        first = engine.pid
+        stream = engine.generate(submit("watched", 60))
+        await anext(stream)
+        os.kill(first, signal.SIGSTOP)
+        late = asyncio.create_task(collect(engine, submit("late")))  # given to it when it had stopped already
+        with pytest.raises(EngineCrashed):
+            async for _ in stream:
+                pass
+        with pytest.raises(EngineCrashed):
+            await late
+        _, end = await asyncio.wait_for(collect(engine, submit("after")), 120)
+        assert end.outcome == "length"
+        assert engine.pid != first
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_engine_without_work_may_be_silent(config):
+    """Nothing to say is no sign of anything, and a generation that has ended is no work, whoever has yet to read it."""
+    engine = EngineProcess(config, RestartPolicy(wait_min_s=0.05, silent_max_s=0.4))
+    task = asyncio.create_task(engine.run_forever())
+    try:
+        await asyncio.wait_for(engine.wait_ready(), 120)
+        unread = engine.generate(submit("unread", 1))
+        await anext(unread)
+        first = engine.pid
+        await asyncio.sleep(1.5)
+        assert engine.pid == first
+        assert [event async for event in unread][-1].outcome == "length"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_leaving_a_stream_frees_its_slot(config):
     """Cancelling reaches the engine: two abandoned streams do not hold both slots."""
     async with running(config) as engine:

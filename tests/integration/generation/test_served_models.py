@@ -1,16 +1,20 @@
 """Local models as the service opens them: what was changed since its import, or is no language model, is refused."""
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 from headrace_generate.adapters.engine_process import ModelUnusable
 from headrace_generate.adapters.served_models import ServedModels
+from headrace_generate.domain import Message
+from headrace_generate.ports import ModelCall
 from headrace_generate.settings import Settings
 from headrace_inference.importing import write_manifest
 from headrace_inference.model_errors import HashMismatch, UnknownModel
 from headrace_inference.store import ModelStore
+from headrace_testkit.genai_folder import write_genai_folder
 
 
 @pytest.fixture
@@ -61,3 +65,24 @@ async def test_a_card_with_more_context_than_the_model_has_is_refused(store, tmp
     """Its positions end there: a longer request would end the engine, and whatever else runs in it."""
     with pytest.raises(ModelUnusable, match="context_tokens is 65, and tiny was made for 64; correct"):
         await served(tmp_path, monkeypatch, source="tiny", context_tokens=65).open()
+
+
+async def test_a_folder_of_the_genai_model_builder_is_served_as_a_local_model(tiny_gguf, tmp_path, monkeypatch):
+    """`kind: local` and the name that it was imported under; nothing else says which engine writes."""
+    folder = write_genai_folder(tiny_gguf, tmp_path / "built")
+    write_manifest(folder, tmp_path / "manifests", name="built", licence="MIT", body="", engine="genai")
+    manifest = tmp_path / "manifests" / "built.yaml"
+    manifest.write_text(manifest.read_text() + "cuda: {device_id: 1}\n")
+    models = served(tmp_path, monkeypatch, source="built")
+    await models.open()
+    assert models._processes[0]._config.cuda == {"device_id": "1"}
+    running = asyncio.create_task(models.run_forever())
+    deadline = datetime.now(UTC) + timedelta(minutes=2)
+    call = ModelCall("a1", "r1", 1, (Message("user", "the"),), output_tokens_max=8, deadline=deadline)
+    try:
+        written = await models.find("mine").engine.generate(call, lambda _tokens: None)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert written.used.output_tokens == 8 or written.finish_reason == "stop"
+    assert written.used.input_tokens == models.find("mine").engine.count_tokens(call.messages)

@@ -52,9 +52,14 @@ class _GrammarMatcher:
 
 
 def _grammar_of(constraint: Constraint) -> str:
-    """Write a constraint as a grammar; JSON laid out as json.dumps does: white space could fill the whole output."""
+    """Write a constraint as a grammar."""
     if constraint.kind == "regex":
         return LLMatcher.grammar_from_regex(constraint.text)
+    return json_grammar(constraint.text)
+
+
+def json_grammar(schema: str) -> str:
+    """Write a schema as a grammar, laid out as json.dumps does: white space could fill the whole output."""
     return LLMatcher.grammar_from_json_schema(
-        constraint.text, overrides={"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        schema, overrides={"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
     )

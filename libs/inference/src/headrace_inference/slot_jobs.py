@@ -1,6 +1,6 @@
-"""What goes into the slot engine and what comes out of it: values, and the ways in which a job is not taken.
+"""What goes into an engine and what comes out of it: values, and the ways in which a job is not taken.
 
-No scheduling: that is `slot_engine`.
+No scheduling: that is `slot_engine`, and `genai_engine`.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from typing import Literal
 from headrace_inference.constraint import Constraint
 from headrace_inference.sampling import GREEDY, Sampling
 
-FinishReason = Literal["stop", "length", "cancelled", "expired", "constraint_failed"]
+# `capacity`: the memory that was free did not hold it; `failed`: the engine could not go on with it, and says no more
+FinishReason = Literal["stop", "length", "cancelled", "expired", "constraint_failed", "capacity", "failed"]
 
 
 class QueueFullError(Exception):

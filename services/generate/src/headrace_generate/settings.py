@@ -1,7 +1,7 @@
 """Generate's settings: which models, the bounds of the local engine, and a drain that outlasts every model call."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import yaml
 from headrace_errors import Refused
@@ -31,6 +31,12 @@ class Settings(ServiceSettings):
     engine_slots: Annotated[int, Field(ge=1, le=64)] = Field(4, description="answers written at the same time")
     engine_threads: Annotated[int, Field(ge=1, le=256)] = Field(2, description="cores of a local engine")
     engine_cores: tuple[int, ...] = Field((), description="cores that engine processes keep to (Linux), by number")
+    engine_silent_max_s: Annotated[float, Field(ge=1)] = Field(
+        30.0, description="an engine process with work that says nothing for so long is ended and started again"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where local models run; auto: as their folder says, else on the CPU; cuda: nowhere else"
+    )
     engine_waiting_max: Annotated[int, Field(ge=1)] = Field(256, description="answers accepted and not yet begun")
     sweep_interval_s: Annotated[float, Field(gt=0)] = Field(
         30.0, description="how often attempts that nobody ends any more are looked for, in seconds"

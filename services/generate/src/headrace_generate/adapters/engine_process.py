@@ -36,12 +36,17 @@ class ModelUnusable(Exception):
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How to bring an engine back: the wait doubles up to a bound, and starts anew after `steady_s` without a crash."""
+    """How to bring an engine back: the wait doubles up to a bound, and starts anew after `steady_s` without a crash.
+
+    One that has work and says nothing for `silent_max_s` hangs, and is ended. It speaks every second while it works,
+    but no more often than its longest step ends; loading has a limit of its own.
+    """
 
     wait_min_s: float = 0.2
     wait_max_s: float = 10.0
     steady_s: float = 30.0
-    start_timeout_s: float = 60.0
+    start_timeout_s: float = 600.0
+    silent_max_s: float = 30.0
 
 
 class EngineProcess:
@@ -60,6 +65,8 @@ class EngineProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._events: dict[str, asyncio.Queue[Text | End | EngineCrashed]] = {}
+        self._working: set[str] = set()  # what the process was given and has not ended
+        self._lines_heard = 0
 
     @property
     def pid(self) -> int | None:
@@ -122,6 +129,8 @@ class EngineProcess:
 
     def _send(self, line: Submit | Cancel) -> None:
         if self._process and self._process.stdin and self._ready.is_set():
+            if isinstance(line, Submit):
+                self._working.add(line.id)
             self._process.stdin.write(encode(line))
 
     async def _run_once(self) -> None:
@@ -141,14 +150,37 @@ class EngineProcess:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._policy.start_timeout_s):
                 await self._read_ready(output)
+            await self._pass_on(output)
+
+    async def _pass_on(self, output: asyncio.StreamReader) -> None:
+        watch = asyncio.create_task(self._end_if_silent())
+        try:
             async for line in output:
+                self._lines_heard += 1
                 self._deliver(decode(line))
+        finally:
+            watch.cancel()
+
+    async def _end_if_silent(self) -> None:
+        """Kill a process that hangs. Silence counts in turns of ours: while we hang, it may have spoken."""
+        turn_s, silent_s = min(1.0, self._policy.silent_max_s / 4), 0.0
+        while silent_s < self._policy.silent_max_s:
+            heard = self._lines_heard
+            await asyncio.sleep(turn_s)
+            silent = bool(self._working) and self._lines_heard == heard
+            silent_s = silent_s + turn_s if silent else 0.0
+        _log.error("engine.silent", silent_s=round(silent_s), generations=len(self._working))
+        if self._process:
+            self._process.kill()
 
     async def _read_ready(self, output: asyncio.StreamReader) -> None:
         line = await output.readline()
         match decode(line) if line else None:
-            case Ready(load_ms=load_ms):
-                _log.info("engine.ready", pid=self._process and self._process.pid, load_ms=load_ms)
+            case Ready() as ready:
+                pid = self._process and self._process.pid
+                _log.info("engine.ready", pid=pid, load_ms=ready.load_ms, engine=ready.engine, device=ready.device)
+                if ready.note:
+                    _log.warning("engine.not_as_declared", engine=ready.engine, device=ready.device, detail=ready.note)
                 self._ready.set()
             case Unusable(detail=detail):
                 raise ModelUnusable(detail)
@@ -156,12 +188,15 @@ class EngineProcess:
     def _deliver(self, line: object) -> None:
         if isinstance(line, Load):
             self._heard(line)
+        if isinstance(line, End):
+            self._working.discard(line.id)
         if isinstance(line, Text | End) and line.id in self._events:
             self._events[line.id].put_nowait(line)
 
     async def _stopped(self) -> None:
         """End the process if it still runs, and all that waited for it."""
         self._ready.clear()
+        self._working.clear()
         self._heard(None)
         for events in self._events.values():
             events.put_nowait(EngineCrashed("the engine process died"))

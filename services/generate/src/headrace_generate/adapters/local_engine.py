@@ -72,8 +72,8 @@ class LocalEngine:
     def _written(self, call: ModelCall, text: str, end: End) -> Written:
         finish = FINISHES.get(end.outcome)
         used = TokenUse(end.prompt_tokens, end.output_tokens, end.cached_tokens)
-        if finish is None:  # too_long stays too long; a full queue empties
-            raise AttemptFailed(f"engine_{end.outcome}", used=used, retry=end.outcome == "queue_full")
+        if finish is None:  # too_long stays too long; a full queue empties, and so does its memory
+            raise AttemptFailed(f"engine_{end.outcome}", used=used, retry=end.outcome in {"queue_full", "capacity"})
         return Written(text, finish, used, response_id=call.attempt_id, response_model=self.model)
 
     def _head_tokens(self, messages: Sequence[Message]) -> int:

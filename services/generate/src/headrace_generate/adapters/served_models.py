@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from headrace_telemetry import get_logger
 
 from headrace_generate import metrics
 from headrace_generate.adapters.breaking_engine import BreakingEngine, verdict_of
-from headrace_generate.adapters.engine_process import EngineProcess, ModelUnusable
+from headrace_generate.adapters.engine_process import EngineProcess, ModelUnusable, RestartPolicy
 from headrace_generate.adapters.local_engine import LocalEngine
 from headrace_generate.adapters.null_engine import NullEngine
 from headrace_generate.adapters.permits import Permits
@@ -66,9 +66,9 @@ class ServedModels:
         for name in dict.fromkeys((self.catalogue.default, *self._settings.local_models)):
             card = self.catalogue.find(name)
             if card.kind == "local":
-                folder = await asyncio.to_thread(self._ensure, card.source)
+                folder, cuda = await asyncio.to_thread(self._ensure, card.source)
                 self._sha256[card.name] = folder.sha256
-                self._serve(card, self._local_engine(card, folder))
+                self._serve(card, self._local_engine(card, folder, cuda))
 
     async def run_forever(self) -> None:
         """Keep the engine processes running."""
@@ -93,12 +93,13 @@ class ServedModels:
         self._hosted.append(OpenAiEngine(card))
         return self._hosted[-1]
 
-    def _ensure(self, source: str) -> ModelFolder:
+    def _ensure(self, source: str) -> tuple[ModelFolder, Mapping[str, str]]:
+        """Return a model's folder, verified, and the options of CUDA that its manifest states."""
         store = ModelStore(self._settings.cache_dir, model_dirs=split_dirs(self._settings.models_dir))
         store.ensure(source, _log_progress, kind="generation")
-        return store.verify(source)
+        return store.verify(source), store.spec(source).cuda
 
-    def _local_engine(self, card: ModelCard, folder: ModelFolder) -> LocalEngine:
+    def _local_engine(self, card: ModelCard, folder: ModelFolder, cuda: Mapping[str, str]) -> LocalEngine:
         facts: Any = folder.facts
         made_for = facts["shape"]["context_tokens"]
         if card.context_tokens > made_for:  # positions beyond fail each request that reaches them, and its neighbours
@@ -115,8 +116,11 @@ class ServedModels:
             threads=self._settings.engine_threads,
             waiting_max=self._settings.engine_waiting_max,
             cores=self._settings.engine_cores,
+            device=self._settings.device,
+            cuda=cuda,
         )
-        process = EngineProcess(config, heard=partial(metrics.engine_load, card.name))
+        policy = RestartPolicy(silent_max_s=self._settings.engine_silent_max_s)
+        process = EngineProcess(config, policy, partial(metrics.engine_load, card.name))
         self._processes.append(process)
         return LocalEngine(card.name, encoder, process, card.timeout_s)
 

@@ -8,19 +8,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import BinaryIO
 
 from headrace_inference.constraint import BadConstraintError, Constraint
-from headrace_inference.generation_folder import open_generation_model
-from headrace_inference.grammars import Grammars
-from headrace_inference.model_errors import ImportFailed
+from headrace_inference.engines import Engine, open_engine
+from headrace_inference.model_errors import ModelStoreError
 from headrace_inference.sampling import Sampling
-from headrace_inference.slot_engine import SlotEngine
 from headrace_inference.slot_jobs import Delta, Event, Job, PromptTooLongError, QueueFullError
-from tokenizers.decoders import DecodeStream
 
 from headrace_generate.engine.wire import (
     LOAD_INTERVAL_S,
@@ -53,12 +48,12 @@ def main() -> None:
         os.sched_setaffinity(0, config.cores)
     began = time.monotonic()
     try:
-        engine = open_engine(config)
-    except ImportFailed as error:
+        opened = open_engine(config, time.monotonic)
+    except ModelStoreError as error:
         write(events, Unusable(str(error)))
         sys.exit(1)
-    write(events, Ready(load_ms=round((time.monotonic() - began) * 1000)))
-    serve(engine, sys.stdin.buffer, events)
+    write(events, Ready(round((time.monotonic() - began) * 1000), opened.name, opened.device, opened.note))
+    serve(opened.engine, sys.stdin.buffer, events)
 
 
 def die_with(parent: int) -> None:
@@ -69,29 +64,7 @@ def die_with(parent: int) -> None:
             sys.exit(1)
 
 
-def open_engine(config: EngineConfig) -> SlotEngine:
-    """Load the model and reserve its memory. Raises ImportFailed that says what to do."""
-    model, tokenizer, tokenizer_file = open_generation_model(
-        Path(config.folder), slots=config.slots, slot_tokens=config.slot_tokens, threads=config.threads
-    )
-
-    def new_decoder() -> Callable[[int], str]:
-        stream = DecodeStream(skip_special_tokens=True)
-        return lambda token: stream.step(tokenizer, token) or ""
-
-    return SlotEngine(
-        model,
-        new_decoder,
-        end_tokens=frozenset(config.end_tokens),
-        clock=time.monotonic,
-        waiting_max=config.waiting_max,
-        prefill_chunk_tokens=config.prefill_chunk_tokens,
-        head_tokens_max=config.head_tokens_max,
-        new_matcher=Grammars(tokenizer_file, config.end_tokens).matcher,
-    )
-
-
-def serve(engine: SlotEngine, requests: BinaryIO, events: BinaryIO) -> None:
+def serve(engine: Engine, requests: BinaryIO, events: BinaryIO) -> None:
     """Run steps while there is work, else wait for some; return when `requests` ends."""
     arrived: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
     threading.Thread(target=read, args=(requests, arrived), daemon=True).start()
@@ -116,7 +89,7 @@ def read(requests: BinaryIO, arrived: "queue.SimpleQueue[Line | None]") -> None:
     arrived.put(None)
 
 
-def take(engine: SlotEngine, line: Line, events: BinaryIO) -> None:
+def take(engine: Engine, line: Line, events: BinaryIO) -> None:
     """Hand a request to the engine; what it does not take ends at once."""
     if isinstance(line, Cancel):
         engine.cancel(line.id)

@@ -4,12 +4,32 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from headrace_inference.engines import EngineConfig
+
+__all__ = [
+    "LOAD_INTERVAL_S",
+    "Cancel",
+    "End",
+    "EngineConfig",
+    "Line",
+    "Load",
+    "Outcome",
+    "Ready",
+    "Submit",
+    "Text",
+    "Unusable",
+    "decode",
+    "encode",
+]
+
 Outcome = Literal[
     "stop",
     "length",
     "cancelled",
     "expired",
     "constraint_failed",
+    "capacity",
+    "failed",
     "too_long",
     "queue_full",
     "bad_constraint",
@@ -18,24 +38,6 @@ Outcome = Literal[
 
 
 LOAD_INTERVAL_S = 1.0
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """How to open a model. `folder` is an imported ONNX folder; bounds are in slots, tokens and jobs.
-
-    `cores` are those that the process keeps to, all that it was given if empty.
-    """
-
-    folder: str
-    end_tokens: tuple[int, ...]
-    slots: int = 4
-    slot_tokens: int = 2048
-    threads: int = 2
-    waiting_max: int = 256
-    prefill_chunk_tokens: int = 128
-    head_tokens_max: int = 1024
-    cores: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,12 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Ready:
-    """The model is loaded."""
+    """The model is loaded: by which engine, where it computes, and what an operator ought to know about that."""
 
     load_ms: int
+    engine: str
+    device: str
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,25 @@ from headrace_cli.options import Json
 from headrace_cli.output import complain, err, out, print_json, table
 
 if TYPE_CHECKING:
+    from headrace_inference.engines import Opened
     from headrace_inference.tuning import Setting
+
+
+class EngineChoice(StrEnum):
+    """What is to run a folder of onnxruntime-genai's model builder."""
+
+    AUTO = "auto"
+    GENAI = "genai"
+    SLOTS = "slots"
+
+
+class DeviceChoice(StrEnum):
+    """Where a model is to be measured."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
 
 models = typer.Typer(no_args_is_help=True, help="Models that run here: declared, fetched, verified, imported.")
 
@@ -75,22 +94,26 @@ def models_pull(
 
 @models.command("import")
 def models_import(
-    source: Annotated[Path, typer.Argument(help="A GGUF file.")],
+    source: Annotated[Path, typer.Argument(help="A GGUF file, or a folder of onnxruntime-genai's model builder.")],
     name: Annotated[str, typer.Option(help="What the model is to be called.")],
     licence: Annotated[str, typer.Option(help="Its licence, for the record.")],
-    body: Annotated[str, typer.Option(help="q4x (exact), int8 (close, any source), w8a8 (fastest).")] = "q4x",
+    body: Annotated[str, typer.Option(help="Of GGUF: q4x (exact), int8 (close, any source), w8a8 (fastest).")] = "q4x",
+    engine: Annotated[
+        EngineChoice, typer.Option(help="Of a folder: genai, slots (CPU only), or auto: slots if built for the CPU.")
+    ] = EngineChoice.AUTO,
     folder: Annotated[Path | None, typer.Option(help="Where its manifest goes; default: $HEADRACE_MODELS_DIR.")] = None,
 ) -> None:
     """Declare a language model by a manifest, and import it. Nothing stays declared of what cannot be imported.
 
     Example: [bold]headrace models import qwen2.5-0.5b-q4_1.gguf --name qwen --licence Apache-2.0[/bold]
+    Example: [bold]headrace models import qwen-cuda/ --name qwen-gpu --licence Apache-2.0[/bold]
     """
 
     async def work() -> Exit:
         from headrace_inference.importing import write_manifest  # noqa: PLC0415 - `gguf` is of no use to other commands
 
         def imported(directory: Path) -> Path:
-            manifest = write_manifest(source, directory, name=name, licence=licence, body=body)
+            manifest = write_manifest(source, directory, name=name, licence=licence, body=body, engine=engine.value)
             try:
                 ModelStore(model_dirs=directories).ensure(name, _show)
             except BaseException:
@@ -157,6 +180,7 @@ def models_tune(name: Annotated[str, typer.Argument(help="An embedding model.")]
 def models_bench(
     name: Annotated[str, typer.Argument(help="A declared model that generates.")],
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 2,
+    device: Annotated[DeviceChoice, typer.Option(help="Where; auto: as its folder says.")] = DeviceChoice.AUTO,
     as_json: Json = False,
 ) -> None:
     """Measure a local model on this machine: reading prompts, and writing with 1, 4 and 16 streams.
@@ -169,7 +193,8 @@ def models_bench(
 
         try:
             folder = await asyncio.to_thread(partial(ModelStore().ensure, name, _show, kind="generation"))
-            rows = await asyncio.to_thread(measure_generation, folder.path, threads=threads)
+            measure = partial(measure_generation, threads=threads, device=device.value, opened=_show_engine)
+            rows = await asyncio.to_thread(measure, folder.path)
         except ModelStoreError as error:
             return complain(str(error), Exit.ITEM_FAILED)
         if as_json:
@@ -192,6 +217,10 @@ def _where(status: ModelStatus) -> str:
 
 def _show(progress: Progress) -> None:
     err.print(f"{progress.model}: {progress.stage} {progress.detail}")
+
+
+def _show_engine(opened: Opened) -> None:
+    err.print(f"engine {opened.name} on {opened.device}{': ' if opened.note else ''}{opened.note}")
 
 
 def _described(setting: Setting) -> str:
