@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from headrace_testkit.bert_reference import declare_tiny_bert, write_tiny_bert
 from headrace_testkit.genai_folder import write_genai_folder
+from headrace_testkit.tiny_encoders import declare_tiny_bert, write_tiny_bert
 
 ROOT = Path(__file__).parents[3]
 PEERS_PYTHON = os.environ.get("HEADRACE_BENCH_PEERS_PYTHON", "")

@@ -97,7 +97,7 @@ def models_import(
     source: Annotated[Path, typer.Argument(help="A GGUF file, or a folder of onnxruntime-genai's model builder.")],
     name: Annotated[str, typer.Option(help="What the model is to be called.")],
     licence: Annotated[str, typer.Option(help="Its licence, for the record.")],
-    body: Annotated[str, typer.Option(help="Of GGUF: q4x (exact), int8 (close, any source), w8a8 (fastest).")] = "q4x",
+    body: Annotated[str, typer.Option(help="Of GGUF: q4x (exact), or int8 (close, any source, faster).")] = "q4x",
     engine: Annotated[
         EngineChoice, typer.Option(help="Of a folder: genai, slots (CPU only), or auto: slots if built for the CPU.")
     ] = EngineChoice.AUTO,
