@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from headrace_inference.gguf_reading import GgufModel
-from headrace_inference.rotated_model import RotatedModel, rotation
+from headrace_inference.rotated_model import RotatedModel
+from headrace_inference.rotation import rotation
 from hypothesis import given
 from hypothesis import strategies as st
 

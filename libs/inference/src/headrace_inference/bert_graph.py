@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from headrace_inference.bert_products import Product, blocks, by_row, by_row_after_gelu, by_row_twice, floats
+from headrace_inference.bert_products import Product, blocks, by_row, by_row_after_gelu, by_row_rotated, floats
 from headrace_inference.onnx_graph import MICROSOFT
 
 Pooling = Literal["mean", "cls"]
@@ -24,6 +24,7 @@ SHARED_TENSORS = ("words", "positions")
 """The embedding tables: the same in every variant, and most of a small model."""
 
 _OPSET = 21
+_NORM = ("weight", "bias")
 _IR_VERSION = 10
 
 _Array = NDArray[np.float32]
@@ -73,7 +74,7 @@ VARIANTS: Mapping[str, Variant] = {
     "fp32": Variant(fused=True),
     "fp16": Variant(fused=True, half=True),
     "w8": Variant(blocks, blocks, blocks, blocks),
-    "w8a8": Variant(by_row_twice, by_row, by_row, by_row_after_gelu),
+    "w8a8": Variant(by_row_rotated, by_row, by_row_rotated, by_row_after_gelu),
 }
 
 
@@ -150,10 +151,10 @@ def _layer(
     graph: "_Graph", name: str, rows: str, mask: str, sizes: str, shape: BertShape, variant: Variant
 ) -> str:  # fmt: skip
     attended = _attended(graph, name, rows, mask, sizes, shape, variant)
-    rows = _multiplied_in(graph, f"{name}.attention.output", attended, rows, shape, variant.behind_attention)
+    rows = _multiplied_in(graph, f"{name}.attention.output", attended, rows, shape, variant, variant.behind_attention)
     inner = variant.into_inner(graph, rows, f"{name}.intermediate.dense", graph.matrix(f"{name}.intermediate.dense"))
     inner = graph.contrib("BiasGelu", [inner, graph.tensor(f"{name}.intermediate.dense.bias")])
-    return _multiplied_in(graph, f"{name}.output", inner, rows, shape, variant.out_of_inner)
+    return _multiplied_in(graph, f"{name}.output", inner, rows, shape, variant, variant.out_of_inner)
 
 
 def _attended(
@@ -173,12 +174,15 @@ def _attended(
 
 
 def _multiplied_in(
-    graph: "_Graph", name: str, rows: str, residual: str, shape: BertShape, product: Product
+    graph: "_Graph", name: str, rows: str, residual: str, shape: BertShape, variant: Variant, product: Product
 ) -> str:  # fmt: skip
     projected = product(graph, rows, f"{name}.dense", graph.matrix(f"{name}.dense"))
-    norm = [graph.tensor(f"{name}.LayerNorm.weight"), graph.tensor(f"{name}.LayerNorm.bias")]
-    inputs = [projected, residual, *norm, graph.tensor(f"{name}.dense.bias")]
-    return graph.contrib("SkipLayerNormalization", inputs, epsilon=shape.epsilon)
+    bias, norm = graph.tensor(f"{name}.dense.bias"), [graph.tensor(f"{name}.LayerNorm.{part}") for part in _NORM]
+    if variant.half:  # for a GPU, where one kernel does it all
+        inputs = [projected, residual, *norm, bias]
+        return graph.contrib("SkipLayerNormalization", inputs, epsilon=shape.epsilon)
+    total = graph.node("Add", [graph.node("Add", [projected, bias]), residual])
+    return graph.node("LayerNormalization", [total, *norm], axis=-1, epsilon=shape.epsilon)
 
 
 def _pooled(graph: "_Graph", hidden: str, pooling: Pooling) -> str:

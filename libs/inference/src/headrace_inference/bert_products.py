@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace_inference.onnx_graph import MICROSOFT
+from headrace_inference.rotation import block_rotation, in_blocks
 from headrace_inference.weight_rounding import (
     BLOCK_WEIGHTS,
     STEPS,
@@ -63,21 +64,16 @@ def by_row(graph: Graph, rows: str, name: str, weight: _Array) -> str:
     return graph.node("Mul", [product, scale])
 
 
-def by_row_twice(graph: Graph, rows: str, name: str, weight: _Array) -> str:
-    """As `by_row`, with what rounding took away rounded once more: activations to 16 bits for a second product.
+def by_row_rotated(graph: Graph, rows: str, name: str, weight: _Array) -> str:
+    """As `by_row`, with rows rotated in blocks first, and the weights likewise, which changes nothing but the rounding.
 
-    For rows where a few numbers dwarf the rest, as in front of attention.
+    For rows where a few numbers dwarf the rest, as layer normalisation leaves them.
     """
-    scale = _row_scales(graph, rows)
-    codes = _codes(graph, rows, scale, UNSIGNED_ZERO)
-    rounded = graph.node("DequantizeLinear", [codes, _flat(graph, scale), _zeros(graph, scale, UNSIGNED_ZERO)], axis=0)
-    rest = graph.node("Sub", [rows, rounded])
-    finer = graph.node("Mul", [scale, graph.constant("finer", np.array(1 / (2 * STEPS), np.float32))])
-    coarse = _integer_product(graph, codes, name, weight, UNSIGNED_ZERO)
-    fine = _integer_product(
-        graph, _codes(graph, rest, finer, UNSIGNED_ZERO), name, weight, UNSIGNED_ZERO, scale=1 / (2 * STEPS)
-    )
-    return graph.node("Mul", [graph.node("Add", [coarse, fine]), scale])
+    by = block_rotation(len(weight))
+    cut = graph.node("Reshape", [rows, graph.constant(f"blocks.{len(by)}", np.array([0, -1, len(by)], np.int64))])
+    rotated = graph.node("MatMul", [cut, graph.constant(f"rotation.{len(by)}", by)])
+    joined = graph.node("Reshape", [rotated, graph.constant("joined", np.array([0, -1], np.int64))])
+    return by_row(graph, joined, name, in_blocks(weight.T, by).T)
 
 
 def by_row_after_gelu(graph: Graph, rows: str, name: str, weight: _Array) -> str:
@@ -110,12 +106,12 @@ def _zeros(graph: Graph, scale: str, centre: int) -> str:
     return graph.node("Expand", [graph.constant(f"centre.{centre}.row", np.array([centre], np.uint8)), count])
 
 
-def _integer_product(graph: Graph, codes: str, name: str, weight: _Array, centre: int, *, scale: float = 1.0) -> str:
+def _integer_product(graph: Graph, codes: str, name: str, weight: _Array, centre: int) -> str:
     quants, columns = round_rows(weight.T)
     inputs = [
         codes,
         graph.constant(f"{name}.codes", quants.T),
-        graph.constant(f"scale.{scale:g}", np.array(scale, np.float32)),
+        graph.constant("one", np.array(1, np.float32)),
         graph.constant(f"{name}.scales", columns),
         graph.constant(f"centre.{centre}", np.array(centre, np.uint8)),
         graph.constant("weights.centre", np.array(0, np.int8)),

@@ -9,13 +9,12 @@ distributed, and a byte a number with one scale holds them (`linear_layers.RowIn
 It has nothing to do with rotary positions.
 """
 
-import math
-
 import numpy as np
 
 from headrace_inference.gguf_blocks import Q8Rows
 from headrace_inference.gguf_reading import GgufModel, LlamaShape
-from headrace_inference.weight_rounding import Floats, round_blocks
+from headrace_inference.rotation import Floats, block_rotation, in_blocks, rotation
+from headrace_inference.weight_rounding import round_blocks
 
 _GAINS = ("attn_norm", "ffn_norm", "output_norm")
 _READS = {
@@ -24,7 +23,6 @@ _READS = {
     "output": "output_norm",
 }
 _WRITE_STREAM = ("attn_output", "ffn_down")
-_BLOCK_MAX = 64  # rotating blocks of 16 or of 512 gives divergences of .0073 and .0063, blocks of 64 .0069
 
 
 class RotatedModel:
@@ -36,7 +34,7 @@ class RotatedModel:
     def __init__(self, model: GgufModel) -> None:
         self._model, self._shape = model, model.shape()
         self._stream, self._head = rotation(self._shape.hidden), rotation(self._shape.head_width)
-        self._gated = rotation(math.gcd(_BLOCK_MAX, self._shape.feed_forward))
+        self._gated = block_rotation(self._shape.feed_forward)
 
     def shape(self) -> LlamaShape:
         """Return the model's shape."""
@@ -81,29 +79,11 @@ class RotatedModel:
         if kind == "attn_output":
             rows = self._by_head(rows)
         if kind == "ffn_down":
-            rows = _in_blocks(rows, self._gated)
+            rows = in_blocks(rows, self._gated)
         return np.matmul(self._stream.T, rows) if kind in _WRITE_STREAM else rows
 
     def _by_head(self, rows: Floats) -> Floats:
-        return _in_blocks(rows, self._head)
-
-
-def rotation(width: int) -> Floats:
-    """Return an orthogonal matrix that spreads any one number over all, to at most 1.42 / sqrt(width) of it each.
-
-    Hartley's, with the signs of its rows drawn (always the same): what lies in several numbers must not add up in one.
-    """
-    at = np.arange(width)
-    angles = 2 * np.pi / width * (np.outer(at, at) % width)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], width)
-    made: Floats = (signs[:, None] * (np.cos(angles) + np.sin(angles)) / math.sqrt(width)).astype(np.float32)
-    return made
-
-
-def _in_blocks(rows: Floats, by: Floats) -> Floats:
-    """Multiply every block of every row."""
-    rotated: Floats = (rows.reshape(len(rows), -1, len(by)) @ by).reshape(rows.shape)
-    return rotated
+        return in_blocks(rows, self._head)
 
 
 def _kind(name: str) -> str:
