@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from headrace_inference.bert_products import Product, blocks, by_row, by_row_after_gelu, by_row_rotated, floats
+from headrace_inference.bert_products import Product, blocks, by_row_after_gelu, by_row_rotated, floats
 from headrace_inference.onnx_graph import MICROSOFT
 
 Pooling = Literal["mean", "cls"]
@@ -74,7 +74,7 @@ VARIANTS: Mapping[str, Variant] = {
     "fp32": Variant(fused=True),
     "fp16": Variant(fused=True, half=True),
     "w8": Variant(blocks, blocks, blocks, blocks),
-    "w8a8": Variant(by_row_rotated, by_row, by_row_rotated, by_row_after_gelu),
+    "w8a8": Variant(by_row_rotated, by_row_rotated, by_row_rotated, by_row_after_gelu),
 }
 
 
