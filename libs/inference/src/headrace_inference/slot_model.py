@@ -32,8 +32,8 @@ class SlotModel:
         self._session = session
         rows = slots + 1
         caches = [item for item in session.get_inputs() if item.name.startswith("past_key_values.")]
-        self._buffers = {
-            item.name: np.zeros((rows, item.shape[1], slot_tokens, item.shape[3]), np.float32) for item in caches
+        self._buffers = {  # written to, so that the memory is had now: first use took the first prompts 0.1 s each
+            item.name: np.full((rows, item.shape[1], slot_tokens, item.shape[3]), 0, np.float32) for item in caches
         }
         self._bound = lru_cache(maxsize=2 * rows)(self._bind)
         self.rows_min = 1 if self._lone_rows_are_alike() else 2
