@@ -33,8 +33,12 @@ class GenaiPackage:
 
     @property
     def facts(self) -> Mapping[str, object]:
-        """What an importer states about it, beside its chat format."""
-        return {"shape": dict(self.shape), "special_tokens": {"eos": self.end_tokens[0], "bos": self.bos}}
+        """What an importer states about it, beside its chat format: `ends` are all tokens that end a text."""
+        return {
+            "shape": dict(self.shape),
+            "special_tokens": {"eos": self.end_tokens[0], "bos": self.bos},
+            "ends": list(self.end_tokens),
+        }
 
 
 def read_package(folder: Path, config: Path | None = None) -> GenaiPackage:
