@@ -22,7 +22,7 @@ from headrace_inference.importing import write_manifest
 from headrace_inference.model_errors import HashMismatch, ImportFailed, ModelStoreError, NoGpu
 from headrace_inference.slot_jobs import Job
 from headrace_inference.store import ModelStore
-from headrace_testkit.genai_folder import write_genai_folder
+from headrace_testkit.genai_folder import TEMPLATE, write_genai_folder
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from typer.testing import CliRunner
@@ -70,6 +70,19 @@ def test_a_folder_for_the_cpu_is_left_to_the_slot_engine_unless_told_otherwise(f
         write_manifest(source, manifests, name=name, licence="MIT", body="q4x")
     importers = [yaml.safe_load((manifests / f"{name}.yaml").read_text())["importer"] for name in ("cpu", "cuda")]
     assert importers == ["genai_folder", "genai_package"]
+
+
+def test_the_chat_template_may_lie_in_the_tokenizers_configuration(folder, tmp_path):
+    """As older files of a hub have it: the slot engine is chosen all the same, and the turns are marked alike."""
+    expected = declare(folder, tmp_path, "auto").ensure("built").facts["chat"]
+    (folder / "chat_template.jinja").unlink()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": TEMPLATE}))
+    write_manifest(folder, tmp_path / "manifests", name="older", licence="MIT", body="")
+    assert yaml.safe_load((tmp_path / "manifests" / "older.yaml").read_text())["importer"] == "genai_folder"
+    made = ModelStore(tmp_path / "cache", model_dirs=[tmp_path / "manifests"]).ensure("older")
+    assert made.facts["chat"] == expected
+    assert opened(made.path).name == "slots"
 
 
 def write_cuda(folder: Path, tmp_path: Path, **changes) -> Path:
