@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import yaml
 from headrace_cli.main import app
 from headrace_generate.adapters.engine_process import EngineProcess
 from headrace_generate.engine.wire import End, EngineConfig, Submit, Text
+from headrace_inference import generation_bench
 from headrace_inference.engines import Opened, open_engine
 from headrace_inference.generation_bench import measure_generation
 from headrace_inference.importing import write_manifest
@@ -95,7 +97,7 @@ def write_cuda(folder: Path, tmp_path: Path, **changes) -> Path:
     return copy
 
 
-def test_the_command_imports_a_folder_and_nothing_stays_declared_of_a_broken_one(folder, tmp_path):
+def test_the_command_imports_a_folder_and_nothing_stays_declared_of_a_broken_one(folder, tmp_path, monkeypatch):
     """`headrace models import FOLDER --name N`."""
     manifests = tmp_path / "manifests"
     places = {"HEADRACE_CACHE_DIR": str(tmp_path / "cache"), "HEADRACE_MODELS_DIR": str(manifests), "COLUMNS": "200"}
@@ -108,6 +110,10 @@ def test_the_command_imports_a_folder_and_nothing_stays_declared_of_a_broken_one
     assert (done.exit_code, (manifests / "mine.yaml").exists()) == (0, True)
     missing = headrace("bench", "mine", "--device", "cuda")
     assert (missing.exit_code, "genai-cuda" in " ".join(missing.stderr.split())) == (1, True)
+    quick = partial(measure_generation, prompts=(8, 16), output_tokens=4)
+    monkeypatch.setattr(generation_bench, "measure_generation", quick)
+    measured = json.loads(headrace("bench", "mine", "--json").stdout)
+    assert (measured["engine"], measured["device"], measured["note"]) == ("genai", "cpu", "")
     cut_short(folder)
     broken = headrace("import", str(folder), "--name", "broken", "--licence", "MIT", "--engine", "genai")
     assert (broken.exit_code, "cut short" in broken.stderr, (manifests / "broken.yaml").exists()) == (1, True, False)
