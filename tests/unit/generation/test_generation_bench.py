@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from headrace_inference import generation_bench
 from headrace_inference.engines import Opened
-from headrace_inference.generation_bench import measure_generation
 from headrace_inference.genai_engine import EngineFailed, GenaiEngine, TurnEvent, TurnRefused
+from headrace_inference.generation_bench import measure_generation
 from headrace_inference.model_errors import ModelStoreError
 
 

@@ -71,6 +71,6 @@ def _check_bytes(folder: Path) -> None:
 
     if not bytes_multiply_exactly():
         raise ImportFailed(
-            f"{folder} would write wrong text here: it multiplies bytes, this CPU has no 8-bit dot products (VNNI), and "
-            "sums of bytes saturate; import the model with the body `q4x`"
+            f"{folder} would write wrong text here: it multiplies bytes, this CPU has no 8-bit dot products (VNNI), "
+            "and sums of bytes saturate; import the model with the body `q4x`"
         )
