@@ -16,6 +16,7 @@ import pytest
 from headrace_generate.adapters.engine_process import EngineCrashed, EngineProcess, ModelUnusable, RestartPolicy
 from headrace_generate.engine.wire import End, EngineConfig, Load, Submit, Text
 from headrace_inference.gguf_import import import_gguf
+from structlog.testing import capture_logs
 
 PROMPT = (5, 6, 7)
 
@@ -103,6 +104,48 @@ async def test_an_engine_that_hangs_is_ended_and_its_generations_fail(config):
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_engine_that_cannot_be_ended_holds_nobody_up(config, monkeypatch):
+    """As one in the kernel's hands, whom no signal reaches: its generations fail at once, and another is started."""
+    policy = RestartPolicy(wait_min_s=0.05, silent_max_s=3.0, end_timeout_s=0.5)
+    engine = EngineProcess(config, policy)
+    task = asyncio.create_task(engine.run_forever())
+    first = 0
+    try:
+        await asyncio.wait_for(engine.wait_ready(), 120)
+        first = engine.pid
+        stream = engine.generate(submit("watched", 60))
+        await anext(stream)
+        monkeypatch.setattr(asyncio.subprocess.Process, "kill", lambda _process: None)
+        os.kill(first, signal.SIGSTOP)
+        with capture_logs() as logs, pytest.raises(EngineCrashed):
+            async for _ in stream:
+                pass
+        silent = next(line for line in logs if line["event"] == "engine.silent")
+        assert silent["setting"] == "HEADRACE_GENERATE__ENGINE_SILENT_MAX_S"
+        assert engine.pid is None
+        _, end = await asyncio.wait_for(collect(engine, submit("after")), 120)
+        assert (end.outcome, engine.pid != first) == ("length", True)
+        os.kill(first, 0)  # it is there still
+    finally:
+        monkeypatch.undo()
+        os.kill(first, signal.SIGKILL)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_engine_that_does_not_load_in_time_is_told_of_and_started_again(config):
+    """Its limit is the policy's; nothing else would say why it restarts."""
+    engine = EngineProcess(config, RestartPolicy(wait_min_s=0.05, start_timeout_s=0.01))
+    with capture_logs() as logs:
+        task = asyncio.create_task(engine.run_forever())
+        async with asyncio.timeout(60):
+            while sum(line["event"] == "engine.died" for line in logs) < 2:  # noqa: ASYNC110 - the process tells when
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [line["event"] for line in logs][:4] == ["engine.load_too_long", "engine.died"] * 2
 
 
 async def test_an_engine_without_work_may_be_silent(config):

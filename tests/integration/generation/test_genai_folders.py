@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -16,13 +17,14 @@ import yaml
 from headrace_cli.main import app
 from headrace_generate.adapters.engine_process import EngineProcess
 from headrace_generate.engine.wire import End, EngineConfig, Submit, Text
+from headrace_inference import generation_bench
 from headrace_inference.engines import Opened, open_engine
 from headrace_inference.generation_bench import measure_generation
 from headrace_inference.importing import write_manifest
 from headrace_inference.model_errors import HashMismatch, ImportFailed, ModelStoreError, NoGpu
 from headrace_inference.slot_jobs import Job
 from headrace_inference.store import ModelStore
-from headrace_testkit.genai_folder import write_genai_folder
+from headrace_testkit.genai_folder import TEMPLATE, write_genai_folder
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from typer.testing import CliRunner
@@ -72,6 +74,19 @@ def test_a_folder_for_the_cpu_is_left_to_the_slot_engine_unless_told_otherwise(f
     assert importers == ["genai_folder", "genai_package"]
 
 
+def test_the_chat_template_may_lie_in_the_tokenizers_configuration(folder, tmp_path):
+    """As older files of a hub have it: the slot engine is chosen all the same, and the turns are marked alike."""
+    expected = declare(folder, tmp_path, "auto").ensure("built").facts["chat"]
+    (folder / "chat_template.jinja").unlink()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": TEMPLATE}))
+    write_manifest(folder, tmp_path / "manifests", name="older", licence="MIT", body="")
+    assert yaml.safe_load((tmp_path / "manifests" / "older.yaml").read_text())["importer"] == "genai_folder"
+    made = ModelStore(tmp_path / "cache", model_dirs=[tmp_path / "manifests"]).ensure("older")
+    assert made.facts["chat"] == expected
+    assert opened(made.path).name == "slots"
+
+
 def write_cuda(folder: Path, tmp_path: Path, **changes) -> Path:
     """Copy the folder, its configuration saying that it was built for a GPU."""
     copy = tmp_path / "for-cuda"
@@ -82,7 +97,7 @@ def write_cuda(folder: Path, tmp_path: Path, **changes) -> Path:
     return copy
 
 
-def test_the_command_imports_a_folder_and_nothing_stays_declared_of_a_broken_one(folder, tmp_path):
+def test_the_command_imports_a_folder_and_nothing_stays_declared_of_a_broken_one(folder, tmp_path, monkeypatch):
     """`headrace models import FOLDER --name N`."""
     manifests = tmp_path / "manifests"
     places = {"HEADRACE_CACHE_DIR": str(tmp_path / "cache"), "HEADRACE_MODELS_DIR": str(manifests), "COLUMNS": "200"}
@@ -95,6 +110,10 @@ def test_the_command_imports_a_folder_and_nothing_stays_declared_of_a_broken_one
     assert (done.exit_code, (manifests / "mine.yaml").exists()) == (0, True)
     missing = headrace("bench", "mine", "--device", "cuda")
     assert (missing.exit_code, "genai-cuda" in " ".join(missing.stderr.split())) == (1, True)
+    quick = partial(measure_generation, prompts=(8, 16), output_tokens=4)
+    monkeypatch.setattr(generation_bench, "measure_generation", quick)
+    measured = json.loads(headrace("bench", "mine", "--json").stdout)
+    assert (measured["engine"], measured["device"], measured["note"]) == ("genai", "cpu", "")
     cut_short(folder)
     broken = headrace("import", str(folder), "--name", "broken", "--licence", "MIT", "--engine", "genai")
     assert (broken.exit_code, "cut short" in broken.stderr, (manifests / "broken.yaml").exists()) == (1, True, False)

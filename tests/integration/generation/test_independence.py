@@ -18,6 +18,7 @@ from headrace_inference.sampling import Sampling
 from headrace_inference.slot_engine import SlotEngine
 from headrace_inference.slot_jobs import Delta, Finished, Job
 from headrace_inference.slot_model import SlotModel
+from headrace_inference.weight_rounding import FLOAT_ACTIVATIONS, INT8_ACTIVATIONS
 
 SLOT_TOKENS = 48
 HEADS = [tuple(range(40 + 20 * at, 46 + 23 * at)) for at in range(3)]
@@ -172,11 +173,22 @@ def test_no_output_depends_on_what_else_runs(session, slots, chunk, head_tokens_
 
 
 @pytest.mark.parametrize(
-    ("body", "slots", "chunk", "head_tokens_max"), [("q4x", 2, 5, 10), ("q4x", 6, 3, 64), ("int8", 3, 5, 20)]
+    ("body", "activations", "slots", "chunk", "head_tokens_max"),
+    [
+        ("q4x", INT8_ACTIVATIONS, 2, 5, 10),
+        ("q4x", INT8_ACTIVATIONS, 6, 3, 64),
+        ("q4x", FLOAT_ACTIVATIONS, 4, 5, 20),
+        ("int8", INT8_ACTIVATIONS, 3, 5, 20),
+    ],
 )
-def test_no_logit_depends_on_what_else_runs_to_its_last_bit(tiny_gguf, tmp_path, body, slots, chunk, head_tokens_max):
-    """Equal tokens may hide unequal logits; here they cannot, since the choice hangs on every bit."""
-    import_gguf(tiny_gguf, tmp_path, body)
+def test_no_logit_depends_on_what_else_runs_to_its_last_bit(
+    tiny_gguf, tmp_path, body, activations, slots, chunk, head_tokens_max
+):
+    """Equal tokens may hide unequal logits; here they cannot, since the choice hangs on every bit.
+
+    With float activations a lone row may be computed by other kernels than several.
+    """
+    import_gguf(tiny_gguf, tmp_path, body, accuracy_level=activations)
     session = open_session(tmp_path / "model.onnx")
     random, clock = Random(100 + slots), Clock()
     jobs = list(random_jobs(random, 150))

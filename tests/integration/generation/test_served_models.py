@@ -1,6 +1,7 @@
 """Local models as the service opens them: what was changed since its import, or is no language model, is refused."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -65,6 +66,20 @@ async def test_a_card_with_more_context_than_the_model_has_is_refused(store, tmp
     """Its positions end there: a longer request would end the engine, and whatever else runs in it."""
     with pytest.raises(ModelUnusable, match="context_tokens is 65, and tiny was made for 64; correct"):
         await served(tmp_path, monkeypatch, source="tiny", context_tokens=65).open()
+
+
+@pytest.mark.parametrize("engine", ["slots", "genai"])
+@pytest.mark.parametrize(("stated", "ends"), [([7, 178, 2], (2, 7, 178)), (7, (2, 7))])
+async def test_every_end_token_of_a_folder_ends_a_text(tiny_gguf, tmp_path, monkeypatch, engine, stated, ends):
+    """As a number or a list, by whichever engine; the template's end of a turn (2) does, too."""
+    folder = write_genai_folder(tiny_gguf, tmp_path / "built")
+    config = json.loads((folder / "genai_config.json").read_text())
+    config["model"]["eos_token_id"] = stated
+    (folder / "genai_config.json").write_text(json.dumps(config))
+    write_manifest(folder, tmp_path / "manifests", name="built", licence="MIT", body="", engine=engine)
+    models = served(tmp_path, monkeypatch, source="built")
+    await models.open()
+    assert models._processes[0]._config.end_tokens == ends
 
 
 async def test_a_folder_of_the_genai_model_builder_is_served_as_a_local_model(tiny_gguf, tmp_path, monkeypatch):

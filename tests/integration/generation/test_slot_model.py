@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from headrace_inference.gguf_import import import_gguf
 from headrace_inference.onnx_session import open_session
@@ -10,6 +11,7 @@ from headrace_inference.sampling import Sampling
 from headrace_inference.slot_engine import SlotEngine
 from headrace_inference.slot_jobs import Delta, Finished, Job
 from headrace_inference.slot_model import SlotModel
+from headrace_inference.weight_rounding import FLOAT_ACTIVATIONS
 
 
 def token_text() -> Callable[[int], str]:
@@ -103,3 +105,18 @@ def test_a_shared_head_changes_nothing_but_the_work(new_engine):
     for job in asked:
         engine.submit(job)
     assert run(engine) == alone
+
+
+def test_a_lone_row_is_decoded_beside_another_where_they_would_differ(tiny_gguf, tmp_path):
+    """With float activations many CPUs compute one row by other kernels than two; opening finds that out."""
+    import_gguf(tiny_gguf, tmp_path, accuracy_level=FLOAT_ACTIVATIONS)
+    model = SlotModel(open_session(tmp_path / "model.onnx"), slots=3, slot_tokens=48)
+    model.prefill(list(range(3, 12)), 0)
+    for slot in (0, 1):
+        model.settle(slot, 9)
+    alone = model._run(np.array([[5]]), np.array([10]), 0, 1)[0].copy()
+    beside = model._run(np.array([[5], [5]]), np.array([10, 10]), 0, 2)[0]
+    if np.array_equal(alone, beside):
+        pytest.skip("this CPU computes one row as it does two")
+    assert model.rows_min == 2
+    np.testing.assert_array_equal(model.decode([5], [9])[0], beside)

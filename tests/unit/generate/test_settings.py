@@ -42,3 +42,10 @@ def test_a_catalogue_that_cannot_be_read_is_a_wrong_setting(tmp_path):
         Settings(kafka=BUS, models_file=tmp_path / "nowhere.yaml")
     with pytest.raises(ValidationError, match="no model"):
         Settings(kafka=BUS, model="gpt-9")
+
+
+def test_an_engine_may_be_silent_for_some_seconds():
+    """It speaks when a step ends; a limit below that would end a healthy one over and over."""
+    with pytest.raises(ValidationError, match="engine_silent_max_s"):
+        Settings(kafka=BUS, engine_silent_max_s=4.9)
+    assert Settings(kafka=BUS, engine_silent_max_s=5).engine_silent_max_s == 5

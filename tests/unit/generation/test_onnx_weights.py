@@ -56,3 +56,15 @@ def test_one_nan_is_found_and_infinity_is_no_nan(kind, count, at, sign, external
 def test_whole_numbers_are_not_taken_for_floats():
     """Packed 4-bit weights have any bits."""
     checked(TensorProto.UINT8, np.full(64, 0xFF, np.uint8), external=True)
+
+
+@pytest.mark.parametrize(("length", "dims"), [(7, [2]), (4, [2]), (8, [3]), (8, [2, 2])])
+def test_weights_of_another_length_than_their_shape_are_refused_by_name(tmp_path, length, dims):
+    """A part of a number, too few or too many: the graph or its data are damaged."""
+    weights = TensorProto(name="weights", data_type=TensorProto.FLOAT, dims=dims, data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": "weights.bin", "offset": "0", "length": str(length)}.items():
+        weights.external_data.add(key=key, value=value)
+    (tmp_path / "weights.bin").write_bytes(bytes(64))
+    onnx.save_model(helper.make_model(helper.make_graph([], "g", [], [], [weights])), tmp_path / "model.onnx")
+    with pytest.raises(ImportFailed, match=f"the weights of weights have {length} bytes"):
+        check_weights(tmp_path / "model.onnx")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace_inference.genai_package import read_package
+from headrace_inference.genai_package import read_package, template_of
 from headrace_inference.gguf_tokenizer import chatml_of
 from headrace_inference.manifest import ModelSpec
 from headrace_inference.model_errors import ImportFailed
@@ -21,10 +21,11 @@ KEPT = ("model.onnx", "model.onnx.data", "tokenizer.json")
 def import_model(sources: Mapping[str, Path], out: Path, spec: ModelSpec) -> Mapping[str, object]:
     """Copy graph, weights and tokenizer; return facts read from `genai_config.json` and the chat template.
 
-    Asks for `model.onnx`, `model.onnx.data`, `tokenizer.json`, `genai_config.json` and `chat_template.jinja`.
+    Asks for `model.onnx`, `model.onnx.data`, `tokenizer.json`, `genai_config.json`, and for `chat_template.jinja` or a
+    `tokenizer_config.json` that holds the template.
     """
     package = read_package(out, sources["genai_config.json"])
-    chat = chatml_of(sources["chat_template.jinja"].read_text("utf-8"))
+    chat = chatml_of(template_of(sources))
     for name in KEPT:
         shutil.copyfile(sources[name], out / name)
     _check(open_session(out / "model.onnx"), package.shape["layers"], spec.name)

@@ -33,8 +33,12 @@ class GenaiPackage:
 
     @property
     def facts(self) -> Mapping[str, object]:
-        """What an importer states about it, beside its chat format."""
-        return {"shape": dict(self.shape), "special_tokens": {"eos": self.end_tokens[0], "bos": self.bos}}
+        """What an importer states about it, beside its chat format: `ends` are all tokens that end a text."""
+        return {
+            "shape": dict(self.shape),
+            "special_tokens": {"eos": self.end_tokens[0], "bos": self.bos},
+            "ends": list(self.end_tokens),
+        }
 
 
 def read_package(folder: Path, config: Path | None = None) -> GenaiPackage:
@@ -67,11 +71,12 @@ def check_files(package: GenaiPackage) -> None:
     check_weights(package.folder / package.graph)
 
 
-def template_of(folder: Path) -> str:
+def template_of(files: Mapping[str, Path]) -> str:
     """Return the chat template, from its own file or the tokenizer's configuration; empty if there is none."""
-    if (folder / TEMPLATE).is_file():
-        return (folder / TEMPLATE).read_text("utf-8")
-    template = _read(folder / TOKENIZER_CONFIG).get("chat_template", "")
+    if TEMPLATE in files:
+        return files[TEMPLATE].read_text("utf-8")
+    config = _read(files[TOKENIZER_CONFIG]) if TOKENIZER_CONFIG in files else {}
+    template = config.get("chat_template", "") if isinstance(config, dict) else ""
     return template if isinstance(template, str) else ""
 
 

@@ -26,4 +26,4 @@ def import_model(sources: Mapping[str, Path], out: Path, spec: ModelSpec) -> Map
     if spec.max_tokens > made_for:
         raise ImportFailed(f"{spec.name} was made for {made_for} tokens; correct `max_tokens` in its manifest")
     check_files(package)
-    return {"variant": "genai", **package.facts, "chat": chatml_of(template_of(out))}
+    return {"variant": "genai", **package.facts, "chat": chatml_of(template_of(sources))}

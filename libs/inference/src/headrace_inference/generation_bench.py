@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from headrace_inference.engines import Device, Engine, EngineConfig, Opened, open_engine
-from headrace_inference.slot_jobs import Finished, Job
+from headrace_inference.genai_engine import EngineFailed
+from headrace_inference.model_errors import BrokenModel
+from headrace_inference.slot_jobs import Event, Finished, Job
 
 STREAMS, PROMPTS = (1, 4, 16), (64, 512)
 OUTPUT_TOKENS = 48
@@ -27,7 +29,8 @@ def measure_generation(
 ) -> list[dict[str, float]]:
     """Return a row for each number of streams and length of prompts: times in ms, rates in tokens a second.
 
-    `opened` hears by what it is measured, and where.
+    `opened` hears by what it is measured, and where. Raises a ModelStoreError where a text does not come to its end:
+    what was measured then is no speed.
     """
     config = EngineConfig(
         str(folder),
@@ -52,10 +55,10 @@ def _run(engine: Engine, streams: int, prompt_tokens: int, output_tokens: int) -
         engine.submit(Job(str(at), tuple(random.integers(3, 250, prompt_tokens).tolist()), output_tokens))
     began, first, written = time.perf_counter(), dict.fromkeys(map(str, range(streams)), 0.0), 0
     while engine.busy:
-        for event in engine.step():
+        for event in _step(engine):
             if not first[event.id]:
                 first[event.id] = time.perf_counter() - began
-            written += event.output_tokens if isinstance(event, Finished) else 0
+            written += _written(event) if isinstance(event, Finished) else 0
     whole, read = time.perf_counter() - began, max(first.values())
     return {
         "streams": streams,
@@ -64,3 +67,19 @@ def _run(engine: Engine, streams: int, prompt_tokens: int, output_tokens: int) -
         "reading_tokens_per_s": round(streams * prompt_tokens / read, 1),
         "writing_tokens_per_s": round(written / max(whole - first["0"], 1e-9), 1),
     }
+
+
+def _step(engine: Engine) -> Sequence[Event]:
+    try:
+        return engine.step()
+    except EngineFailed as error:
+        raise BrokenModel(f"the engine gave up while it was measured: {error}; import the model again") from error
+
+
+def _written(end: Finished) -> int:
+    if end.reason not in {"stop", "length"}:
+        raise BrokenModel(
+            f"a text ended as {end.reason} after {end.output_tokens} tokens while it was measured; where it is "
+            "`capacity`, give the engine more memory, else import the model again"
+        )
+    return end.output_tokens

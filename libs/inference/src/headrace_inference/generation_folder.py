@@ -3,6 +3,7 @@
 What is wrong is said with what to do about it, before the first request comes. Hashes are the model store's business.
 """
 
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from headrace_inference.slot_model import SlotModel
 
 _AGAIN = "delete the folder and run `headrace models pull`, or import the model again"
 _INPUTS = ("input_ids", "attention_mask", "past_key_values.0.key", "past_key_values.0.value")
+# Operators over bytes, by their names in a graph; reading it as one would need `onnx`, which is for imports.
+_OF_BYTES = (b"MatMulInteger", b"DynamicQuantizeMatMul")
 
 
 def open_generation_model(
@@ -22,7 +25,8 @@ def open_generation_model(
 ) -> tuple[SlotModel, Tokenizer, Path]:
     """Return the model over its reserved memory, its tokenizer and that one's file. Raises ImportFailed.
 
-    A prompt of two tokens is read, so that weights which are no numbers are found here.
+    A prompt of two tokens is read, so that weights which are no numbers are found here. A folder that came from another
+    machine may be one of bytes, which this CPU saturates: that is refused, too.
     """
     tokenizer_file = folder / "tokenizer.json"
     if not tokenizer_file.is_file():
@@ -32,6 +36,8 @@ def open_generation_model(
     except Exception as error:
         raise ImportFailed(f"{tokenizer_file} cannot be read ({error}): {_AGAIN}") from error
     session = _open(folder / "model.onnx", threads)
+    if _multiplies_bytes(folder / "model.onnx"):
+        _check_bytes(folder)
     model = SlotModel(session, slots=slots, slot_tokens=slot_tokens)
     logits = model.prefill([0, 1], 0)
     if not np.isfinite(logits).all():
@@ -52,3 +58,19 @@ def _open(path: Path, threads: int) -> Any:
     if not there.issuperset(_INPUTS):
         raise ImportFailed(f"{path} is no model that an engine can run: it takes {sorted(there)[:4]}; {_AGAIN}")
     return session
+
+
+def _multiplies_bytes(graph: Path) -> bool:
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(name) >= 0 for name in _OF_BYTES)
+
+
+def _check_bytes(folder: Path) -> None:
+    # The probe writes a graph, and so needs `onnx`: models without bytes must not pay for that.
+    from headrace_inference.byte_products import bytes_multiply_exactly  # noqa: PLC0415
+
+    if not bytes_multiply_exactly():
+        raise ImportFailed(
+            f"{folder} would write wrong text here: it multiplies bytes, this CPU has no 8-bit dot products (VNNI), "
+            "and sums of bytes saturate; import the model with the body `q4x`"
+        )

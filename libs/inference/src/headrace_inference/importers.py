@@ -13,8 +13,8 @@ from headrace_inference.model_errors import InvalidManifest
 
 IMPORTERS: Mapping[str, tuple[str, int]] = {  # name: (module, version); raise the version whenever the output changes
     "bert_safetensors": ("headrace_inference.bert_import", 3),
-    "genai_folder": ("headrace_inference.genai_import", 1),
-    "genai_package": ("headrace_inference.genai_package_import", 1),
+    "genai_folder": ("headrace_inference.genai_import", 2),
+    "genai_package": ("headrace_inference.genai_package_import", 2),
     "llama_gguf": ("headrace_inference.gguf_import", 3),
 }
 

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import yaml
 
 from headrace_inference import genai_import
-from headrace_inference.genai_package import CONFIG, TEMPLATE, files_of, read_package
+from headrace_inference.genai_package import CONFIG, TEMPLATE, TOKENIZER_CONFIG, files_of, read_package
 from headrace_inference.gguf_reading import GgufModel
 from headrace_inference.model_errors import ImportFailed
 from headrace_inference.sources import sha256_of
 
 IMPORTABLE = ("*.gguf", "a folder with genai_config.json")
 EngineChoice = Literal["auto", "genai", "slots"]
-_SLOT_FILES = (*genai_import.KEPT, CONFIG, TEMPLATE)
+_SLOT_FILES = (*genai_import.KEPT, CONFIG)
 
 
 def write_manifest(
@@ -56,10 +56,12 @@ def _genai_folder(source: Path, engine: EngineChoice) -> dict[str, Any]:
     package, files = read_package(source), files_of(source)
     for_cpu = not (package.for_cuda or package.batches_freely)
     slots = engine == "slots" or (engine == "auto" and for_cpu and set(_SLOT_FILES) <= set(files))
+    if slots:
+        files = [*_SLOT_FILES, TEMPLATE if TEMPLATE in files else TOKENIZER_CONFIG]
     return {
         "importer": "genai_folder" if slots else "genai_package",
         "max_tokens": package.shape["context_tokens"],
-        "source": _source(source.resolve(), {file: file for file in (_SLOT_FILES if slots else files)}),
+        "source": _source(source.resolve(), {file: file for file in files}),
     }
 
 

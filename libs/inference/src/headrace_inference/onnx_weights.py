@@ -4,6 +4,7 @@ Files are mapped, not loaded: a model may be larger than the memory. Weights of 
 their scales are: those decide whether a number comes of them.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ def _mapped(tensor: Any, folder: Path) -> npt.NDArray[np.uint8]:
     if not path.is_file():
         raise ImportFailed(f"{path} is missing, and the graph needs it: copy the whole folder again")
     offset, size = where.offset or 0, where.length or 0
+    if tensor.data_type in _FLOATS:
+        stated = math.prod(tensor.dims) * np.dtype(_FLOATS[tensor.data_type][0]).itemsize
+        if size != stated:
+            raise ImportFailed(
+                f"{path}: the weights of {tensor.name} have {size} bytes, and their shape wants {stated}: the model is "
+                "damaged, build it again"
+            )
     if path.stat().st_size < offset + size:
         raise ImportFailed(f"{path} is cut short: it has {path.stat().st_size} bytes of {offset + size}; copy it again")
     if not size:

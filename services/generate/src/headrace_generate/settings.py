@@ -31,8 +31,8 @@ class Settings(ServiceSettings):
     engine_slots: Annotated[int, Field(ge=1, le=64)] = Field(4, description="answers written at the same time")
     engine_threads: Annotated[int, Field(ge=1, le=256)] = Field(2, description="cores of a local engine")
     engine_cores: tuple[int, ...] = Field((), description="cores that engine processes keep to (Linux), by number")
-    engine_silent_max_s: Annotated[float, Field(ge=1)] = Field(
-        30.0, description="an engine process with work that says nothing for so long is ended and started again"
+    engine_silent_max_s: Annotated[float, Field(ge=5)] = Field(
+        30.0, description="an engine process with work that says nothing for so long is ended; longer than any step"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where local models run; auto: as their folder says, else on the CPU; cuda: nowhere else"

@@ -39,7 +39,8 @@ class RestartPolicy:
     """How to bring an engine back: the wait doubles up to a bound, and starts anew after `steady_s` without a crash.
 
     One that has work and says nothing for `silent_max_s` hangs, and is ended. It speaks every second while it works,
-    but no more often than its longest step ends; loading has a limit of its own.
+    but no more often than its longest step ends; loading has a limit of its own. A process that was killed and is still
+    there after `end_timeout_s` (the kernel waits for a device) is left behind: nothing waits for it.
     """
 
     wait_min_s: float = 0.2
@@ -47,6 +48,7 @@ class RestartPolicy:
     steady_s: float = 30.0
     start_timeout_s: float = 600.0
     silent_max_s: float = 30.0
+    end_timeout_s: float = 10.0
 
 
 class EngineProcess:
@@ -147,31 +149,44 @@ class EngineProcess:
         )
         output = self._process.stdout
         assert output is not None  # noqa: S101 - a pipe was asked for
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(self._policy.start_timeout_s):
                 await self._read_ready(output)
-            await self._pass_on(output)
+        except TimeoutError:
+            _log.error("engine.load_too_long", pid=self._process.pid, limit_s=self._policy.start_timeout_s)
+            return
+        await self._pass_on(output)
 
     async def _pass_on(self, output: asyncio.StreamReader) -> None:
-        watch = asyncio.create_task(self._end_if_silent())
+        """Return when the process ends, or hangs: what it was given is told so before anybody waits for its end."""
+        reading, watch = asyncio.create_task(self._deliver_all(output)), asyncio.create_task(self._until_silent())
         try:
-            async for line in output:
-                self._lines_heard += 1
-                self._deliver(decode(line))
+            await asyncio.wait((reading, watch), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
         finally:
+            reading.cancel()
             watch.cancel()
 
-    async def _end_if_silent(self) -> None:
-        """Kill a process that hangs. Silence counts in turns of ours: while we hang, it may have spoken."""
+    async def _deliver_all(self, output: asyncio.StreamReader) -> None:
+        async for line in output:
+            self._lines_heard += 1
+            self._deliver(decode(line))
+
+    async def _until_silent(self) -> None:
+        """Return when the process hangs. Silence counts in turns of ours: while we hang, it may have spoken."""
         turn_s, silent_s = min(1.0, self._policy.silent_max_s / 4), 0.0
         while silent_s < self._policy.silent_max_s:
             heard = self._lines_heard
             await asyncio.sleep(turn_s)
             silent = bool(self._working) and self._lines_heard == heard
             silent_s = silent_s + turn_s if silent else 0.0
-        _log.error("engine.silent", silent_s=round(silent_s), generations=len(self._working))
-        if self._process:
-            self._process.kill()
+        _log.error(
+            "engine.silent",
+            silent_s=round(silent_s),
+            generations=len(self._working),
+            setting="HEADRACE_GENERATE__ENGINE_SILENT_MAX_S",
+        )
 
     async def _read_ready(self, output: asyncio.StreamReader) -> None:
         line = await output.readline()
@@ -194,7 +209,7 @@ class EngineProcess:
             self._events[line.id].put_nowait(line)
 
     async def _stopped(self) -> None:
-        """End the process if it still runs, and all that waited for it."""
+        """End all that waited for the process, and then itself if it still runs."""
         self._ready.clear()
         self._working.clear()
         self._heard(None)
@@ -204,4 +219,8 @@ class EngineProcess:
         if process:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            try:
+                async with asyncio.timeout(self._policy.end_timeout_s):
+                    await process.wait()
+            except TimeoutError:
+                _log.error("engine.does_not_end", pid=process.pid, waited_s=self._policy.end_timeout_s)

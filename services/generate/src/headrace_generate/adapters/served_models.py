@@ -110,7 +110,7 @@ class ServedModels:
         encoder = ChatEncoder(folder.path / "tokenizer.json", facts["chat"])
         config = EngineConfig(
             folder=str(folder.path),
-            end_tokens=tuple(sorted({facts["special_tokens"]["eos"], encoder.turn_end})),
+            end_tokens=_end_tokens(facts, encoder),
             slots=self._settings.engine_slots,
             slot_tokens=card.context_tokens,
             threads=self._settings.engine_threads,
@@ -123,6 +123,11 @@ class ServedModels:
         process = EngineProcess(config, policy, partial(metrics.engine_load, card.name))
         self._processes.append(process)
         return LocalEngine(card.name, encoder, process, card.timeout_s)
+
+
+def _end_tokens(facts: Mapping[str, Any], encoder: ChatEncoder) -> tuple[int, ...]:
+    """Return every token that ends a text: a folder of the genai model builder states several, a GGUF file one."""
+    return tuple(sorted({facts["special_tokens"]["eos"], *facts.get("ends", ()), encoder.turn_end}))
 
 
 def _log_progress(progress: Progress) -> None:

@@ -191,14 +191,22 @@ def models_bench(
     async def work() -> Exit:
         from headrace_inference.generation_bench import measure_generation  # noqa: PLC0415 - nor are models
 
+        engines: list[Opened] = []
+
+        def heard(opened: Opened) -> None:
+            _show_engine(opened)
+            engines.append(opened)
+
         try:
             folder = await asyncio.to_thread(partial(ModelStore().ensure, name, _show, kind="generation"))
-            measure = partial(measure_generation, threads=threads, device=device.value, opened=_show_engine)
+            measure = partial(measure_generation, threads=threads, device=device.value, opened=heard)
             rows = await asyncio.to_thread(measure, folder.path)
+            (engine,) = engines
         except ModelStoreError as error:
             return complain(str(error), Exit.ITEM_FAILED)
         if as_json:
-            print_json({"model": name, "sha256": folder.sha256, "threads": threads, "rows": rows})
+            where = {"engine": engine.name, "device": engine.device, "note": engine.note}
+            print_json({"model": name, "sha256": folder.sha256, "threads": threads, **where, "rows": rows})
             return Exit.DONE
         shown = table("streams", "prompt", "first token ms", "reading tokens/s", "writing tokens/s")
         for row in rows:
