@@ -145,6 +145,21 @@ async def test_embedding_counts_towards_settlement(meter, make_usage):
     assert (await meter.report(request_id="r1")).progress.settled
 
 
+async def test_an_embedding_that_failed_is_not_the_one_that_the_outcome_counts(meter, make_usage):
+    """It was billed, but its vectors were nobody's: the outcome counts the call that came after."""
+    embedding = {"operation": "embed", "model": "e", "quantities": {"embedding_tokens": 7}, "reservation_id": ""}
+    await meter.use(make_usage(1, status="failed", **embedding))
+    await meter.reserve("a1")
+    await meter.close(attempts=0, embedding_tokens=7)
+    assert not (await meter.report(request_id="r1")).progress.settled
+    assert (await meter.account()).reserved_picos > 0
+
+    await meter.use(make_usage(2, **embedding))
+    assert (await meter.report(request_id="r1")).progress.settled
+    assert (await meter.account()).reserved_picos == 0
+    assert (await meter.account()).spent_picos == 14 * 10**6
+
+
 async def test_nothing_is_held_for_a_request_that_is_over(meter):
     """A reservation that comes after the outcome would leak, so it is refused."""
     await meter.close(attempts=0)

@@ -92,8 +92,10 @@ def test_a_quantised_variant_is_compared_once_before_it_serves(store, tmp_path):
     tunings.add_quality(store.ensure("tiny"), "w8", Quality(1, 1, 1, ndcg_lost=0))
     assert open_model(Settings(variant="w8")).encoder.model.variant == "w8"
     tunings.add_quality(store.ensure("tiny"), "w8", Quality(0.95, 0.9, 1, ndcg_lost=0))
-    with pytest.raises(QualityLost, match="HEADRACE_EMBED__VARIANT=fp32"):
+    with pytest.raises(QualityLost, match="HEADRACE_EMBED__VARIANT=fp32") as refused:
         open_model(Settings(variant="w8"))
+    label = f"fp32@{store.ensure('tiny').sha256[:12]}"
+    assert f"HEADRACE_EMBED__NEW_VECTOR_SPACE={label}" in str(refused.value)
 
 
 def test_a_cache_for_reading_only_serves_quantised_variants_too(store, tmp_path, capfd):

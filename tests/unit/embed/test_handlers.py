@@ -11,7 +11,7 @@ from headrace.ingest.v1 import events_pb2 as ingest_pb2
 from headrace_embed.domain import Bill, TextLimits, query_usage_id, slices
 from headrace_embed.entrypoints import kafka
 from headrace_embed.handlers import embed_chunks, embed_texts
-from headrace_errors import InvalidMessage, Overloaded
+from headrace_errors import InvalidMessage, Overloaded, Unavailable
 from headrace_inference.embedding import Embedded
 from headrace_inference.encoder import EmbeddingModel
 from headrace_messaging import Ending, Event, new_envelope
@@ -247,6 +247,33 @@ async def test_what_was_billed_for_a_part_that_failed_is_kept_with_the_slices_be
     assert [one.payload.document for one in kept] == ["a.md", "a.md"]
     assert kept[0].envelope.id != kept[1].envelope.id
     assert all(one.envelope.id == one.payload.attempt_id for one in kept)
+
+
+async def test_what_is_paid_for_twice_is_booked_twice():
+    """A hosted model's repeat costs again, over gRPC and for a document; what runs here costs what it cost."""
+    usage, kept = FakeUsage(), []
+    for billed in (7, 7, 0, 0):
+        await embed(["abc"], embedder=FakeEmbedder(billed=billed), usage=usage)
+        await handler(FakeEmbedder(billed=billed), kept)(chunks_event("abc"))
+    for ids in ([fact.id for fact in usage.recorded], [one.envelope.id for one in kept]):
+        assert len(set(ids)) == 3
+        assert ids[2] == ids[3]
+    assert all(one.envelope.id == one.payload.attempt_id for one in kept)
+
+
+async def test_a_bill_that_cannot_be_recorded_does_not_hide_why_the_call_failed(capfd):
+    """The caller gets the call's own error, and knows whether to try again; the log has the tokens."""
+
+    class BrokenUsage(FakeUsage):
+        async def record(self, usage):
+            """Keep nothing."""
+            raise Unavailable(f"the database of {usage.tenant} is away")
+
+    with pytest.raises(Overloaded):
+        await embed(["abc"], embedder=FakeEmbedder(billed=7, fails_at=0), usage=BrokenUsage())
+    said = "".join(capfd.readouterr())
+    assert "usage.not_recorded" in said
+    assert "7" in said
 
 
 async def test_a_part_that_cannot_be_embedded_fails_its_document():

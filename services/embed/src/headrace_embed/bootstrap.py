@@ -8,6 +8,7 @@ from headrace_inference.null_encoder import NULL_MODEL
 from headrace_messaging.outbox import RelayOptions
 from headrace_runtime import Chassis, Service
 
+from headrace_embed.adapters.held_model import HeldModel
 from headrace_embed.adapters.hosted_model import HostedModel
 from headrace_embed.adapters.local_model import LocalModel
 from headrace_embed.adapters.opening import declared, open_model
@@ -27,7 +28,8 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
     CannotStart where it would make other vectors than before.
     """
     model = model_of(settings)
-    embedder = TracedModel(model)
+    held = HeldModel(model)
+    embedder = TracedModel(held)
     relaying = RelayOptions(gather_ms=RELAY_GATHERS_MS)
     database, outbox = await chassis.database(METADATA, migrations=MIGRATIONS, relaying=relaying)
     usage, spaces = OutboxUsage(database, outbox), VectorSpaces(database)
@@ -37,6 +39,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         made = model.model
         space = VectorSpace(made.name, made.sha256, made.variant, made.dims)
         await spaces.enter(space, permitted=settings.new_vector_space)
+        held.release()
 
     return Service(
         subscriptions=kafka.subscriptions(

@@ -84,15 +84,15 @@ class Bill:
         self.tokens += tokens
 
 
-def failed_usage_id() -> str:
-    """Return an id for what a failed call cost: a call that is repeated costs again, so each is a fact of its own."""
+def paid_usage_id() -> str:
+    """Return an id for what a provider bills: a call that is repeated costs again, so each is a fact of its own."""
     return str(uuid.uuid4())
 
 
 def query_usage_id(tenant: str, request_id: str, model_sha256: str, texts: Sequence[str]) -> str:
     """Derive a query's usage id, so that a call repeated for the same request of a tenant is booked once.
 
-    A call outside a request is nobody's repeat: its id is random.
+    For what runs here; see `paid_usage_id`. A call outside a request is nobody's repeat: its id is random.
     """
     if not request_id:
         return str(uuid.uuid4())

@@ -7,17 +7,20 @@ from functools import partial
 import numpy as np
 from headrace_inference.embedding import Embedded
 from headrace_inference.encoder import Role
+from headrace_telemetry import get_logger
 
 from headrace_embed.domain import (
     Bill,
     Priority,
     TextLimits,
     Usage,
-    failed_usage_id,
+    paid_usage_id,
     query_usage_id,
     slices,
 )
 from headrace_embed.ports import Clock, Embedder, UsageBook
+
+_log = get_logger()
 
 
 async def embed_texts(
@@ -51,11 +54,12 @@ async def embed_texts(
     )
 
     async def record_failed(tokens: int) -> None:
-        await usage.record(used(id=failed_usage_id(), tokens=tokens, ended_at=clock(), status="failed"))
+        await usage.record(used(id=paid_usage_id(), tokens=tokens, ended_at=clock(), status="failed"))
 
     async with billed(record_failed) as bill:
         embedded = await embedder.embed(texts, tenant=tenant, priority=priority, role=role, bill=bill)
-    usage_id = query_usage_id(tenant, request_id, embedder.model.sha256, texts)
+    derived = query_usage_id(tenant, request_id, embedder.model.sha256, texts)
+    usage_id = paid_usage_id() if bill.tokens else derived
     await usage.record(used(id=usage_id, tokens=sum(embedded.tokens), ended_at=clock()))
     return embedded
 
@@ -64,14 +68,18 @@ async def embed_texts(
 async def billed(record_failed: Callable[[int], Awaitable[None]]) -> AsyncIterator[Bill]:
     """Give a call its bill. When it fails, what is on the bill is recorded first; likewise when its caller leaves.
 
-    The provider has read those texts, and nobody gets their vectors.
+    The provider has read those texts, and nobody gets their vectors. The call's own error is raised also where the bill
+    cannot be recorded; the log has it then.
     """
     bill = Bill()
     try:
         yield bill
     except BaseException:
         if bill.tokens:
-            await record_failed(bill.tokens)
+            try:
+                await record_failed(bill.tokens)
+            except Exception as error:  # whatever it is, it is not why the call failed
+                _log.exception("usage.not_recorded", tokens=bill.tokens, detail=f"{type(error).__name__}: {error}")
         raise
 
 

@@ -28,7 +28,10 @@ from headrace_meter.facts import Close, CreditKey, Grant, RequestKey, Reservatio
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What is booked of a request: the attempts by their ids, without embeddings, and the embedding tokens."""
+    """What is booked of a request: the attempts by their ids, without embeddings, and the embedding tokens.
+
+    Tokens of a call that failed are not among them: its vectors were nobody's, and no outcome counts them.
+    """
 
     attempts: frozenset[str] = frozenset()
     embedding_tokens: int = 0
@@ -36,7 +39,8 @@ class Booked:
     def and_of(self, usage: Usage, charges: Iterable[Charge]) -> Booked:
         """Return it with charges of a usage more."""
         attempts = self.attempts if usage.operation == "embed" else self.attempts | {usage.attempt_id}
-        tokens = sum(charge.quantity for charge in charges if charge.meter == "embedding_tokens")
+        counts = usage.status != "failed"
+        tokens = sum(charge.quantity for charge in charges if counts and charge.meter == "embedding_tokens")
         return Booked(attempts, self.embedding_tokens + tokens)
 
 

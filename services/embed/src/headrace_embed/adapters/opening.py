@@ -16,6 +16,7 @@ from headrace_inference.store import ModelStore, Progress, default_cache_dir, sp
 from headrace_inference.tuning import Setting, Tuning, Tunings
 from headrace_telemetry import get_logger
 
+from headrace_embed.domain import VectorSpace
 from headrace_embed.settings import Settings
 
 TUNED = "tuned"
@@ -113,7 +114,12 @@ def _refuse_lost_quality(folder: ModelFolder, encoder: Encoder, tuning: Tuning, 
     else:
         quality = tuning.quality[variant]
     if refusal := quality.refusal():
-        raise QualityLost(f"{folder.name} as {variant}: {refusal}. Set HEADRACE_EMBED__VARIANT=fp32")
+        label = VectorSpace(folder.name, folder.sha256, DEFAULT_VARIANT, encoder.model.dims).label
+        raise QualityLost(
+            f"{folder.name} as {variant}: {refusal}. Set HEADRACE_EMBED__VARIANT={DEFAULT_VARIANT}; where documents "
+            f"were embedded as {variant}, stop all replicas, set HEADRACE_EMBED__NEW_VECTOR_SPACE={label}, too, and "
+            "ingest all documents again"
+        )
 
 
 def _untuned(host: Host) -> Setting:

@@ -9,7 +9,7 @@ from headrace.embed.v1 import events_pb2
 from headrace.ingest.v1 import events_pb2 as ingest_pb2
 from headrace_messaging import Ending, Event, Outgoing, Subscription, event_id, follow
 
-from headrace_embed.domain import USAGE_STAGE, Usage, failed_usage_id
+from headrace_embed.domain import USAGE_STAGE, Usage, paid_usage_id
 from headrace_embed.entrypoints.messages import model_message, usage_message, vectors_message
 from headrace_embed.handlers import billed, embed_chunks
 from headrace_embed.ports import Clock, Embedder
@@ -46,7 +46,7 @@ def subscriptions(
         )
 
         async def keep_failed(tokens: int) -> None:
-            usage = used(id=failed_usage_id(), tokens=tokens, ended_at=clock(), status="failed")
+            usage = used(id=paid_usage_id(), tokens=tokens, ended_at=clock(), status="failed")
             await keep_usage(_usage_event(event, usage))
 
         async with billed(keep_failed) as bill:
@@ -58,7 +58,8 @@ def subscriptions(
         )
         vectors = follow(event, topics.CHUNKS_EMBEDDED, payload, stage=STAGE)
         if texts:
-            usage_id = event_id(f"{tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
+            derived = event_id(f"{tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
+            usage_id = paid_usage_id() if bill.tokens else derived
             usage = used(id=usage_id, tokens=sum(embedded.tokens), ended_at=clock())
             await keep_usage(_usage_event(event, usage))
         return [vectors]

@@ -114,7 +114,7 @@ async def _booked(connection: AsyncConnection, requests: Collection[RequestKey])
     if not requests:
         return {}
     usage = USAGES.c
-    tokens = (CHARGES.c.meter == "embedding_tokens", CHARGES.c.quantity)
+    tokens = (and_(CHARGES.c.meter == "embedding_tokens", usage.status != "failed"), CHARGES.c.quantity)
     query = (
         select(usage.tenant, usage.request_id, usage.operation, usage.attempt_id, *tokens)
         .join(CHARGES, _CHARGED)

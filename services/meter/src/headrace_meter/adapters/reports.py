@@ -57,7 +57,7 @@ async def progress_of(connection: AsyncConnection, tenant: str, request_id: str)
     tokens = (
         select(func.coalesce(func.sum(CHARGES.c.quantity), 0))
         .select_from(_RATED)
-        .where(ours, CHARGES.c.meter == "embedding_tokens")
+        .where(ours, CHARGES.c.meter == "embedding_tokens", USAGES.c.status != "failed")
     )
     held = select(func.count()).where(
         RESERVATIONS.c.tenant == tenant, RESERVATIONS.c.request_id == request_id, RESERVATIONS.c.state == "held"
