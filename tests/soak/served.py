@@ -30,6 +30,7 @@ from headrace_generate.prompts import load_prompt
 from headrace_generate.settings import Settings
 from headrace_runtime import GrpcSettings, KafkaSettings
 from headrace_runtime.grpc_server import RpcServer
+from headrace_runtime.heap import keep_heap
 
 MODEL, WAITING_MAX = "smollm2-135m-instruct", 16
 ATTEMPTS_KEPT_MAX = 1000
@@ -106,6 +107,7 @@ async def main() -> None:
     rpc = grpc.rpc(answer=answer, journal=journal, rails=played, models=models)
     server = RpcServer(GrpcSettings(listen="127.0.0.1:0", concurrent_calls_max=512), [rpc])
     await server.start()
+    keep_heap()  # as a service does at its start
     tasks = [asyncio.create_task(models.run_forever()), asyncio.create_task(tell(server.port))]
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from headrace_runtime.blobs import open_blobs
 from headrace_runtime.configuration import declare, own_settings
 from headrace_runtime.grpc_server import CannotBind, RpcServer
+from headrace_runtime.heap import keep_heap
 from headrace_runtime.introspection import Introspection
 from headrace_runtime.parts import PartDied, Parts, StopTime
 from headrace_runtime.service import Build, CannotStart, Chassis, Service
@@ -144,6 +145,7 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
         configured = [own_settings(settings), *service.configuration]
         parts.start(declare(settings.service, configured, chassis.publisher), "configuration")
         if await parts.until(lambda: subscribers.ready, stopping):
+            keep_heap()
             ready.set()
             await server.set_ready(True)
             _log.info("service.ready", port=server.port, startup_ms=round((time.monotonic() - began) * 1000))
