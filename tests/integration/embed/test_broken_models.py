@@ -113,7 +113,24 @@ def test_another_architecture_is_refused(tmp_path, weights, change):
 def test_a_config_that_is_none_is_refused(tmp_path, weights):
     """Missing keys are a reason, not a traceback."""
     (weights / "config.json").write_text("{}", "utf-8")
+    with pytest.raises(ImportFailed, match="names no model_type"):
+        store_of(tmp_path, weights).ensure("tiny")
+    (weights / "config.json").write_text('{"model_type": "bert"}', "utf-8")
     with pytest.raises(ImportFailed, match=r"not the config\.json of a BERT encoder"):
+        store_of(tmp_path, weights).ensure("tiny")
+
+
+@pytest.mark.parametrize(("architectures", "known"), [(["BertModel"], True), (["RobertaModel"], False), ([], False)])
+def test_a_config_without_a_model_type_is_taken_by_its_class(tmp_path, weights, architectures, known):
+    """The first ones had none. RoBERTa's names are BERT's: read as BERT it would make other vectors."""
+    path = weights / "config.json"
+    config = json.loads(path.read_text("utf-8")) | {"architectures": architectures}
+    del config["model_type"]
+    path.write_text(json.dumps(config), "utf-8")
+    if known:
+        store_of(tmp_path, weights).ensure("tiny")
+        return
+    with pytest.raises(ImportFailed, match="names no model_type"):
         store_of(tmp_path, weights).ensure("tiny")
 
 

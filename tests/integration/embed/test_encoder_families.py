@@ -151,6 +151,18 @@ def test_the_files_of_two_families_do_not_pass_for_one(tmp_path):
 
 
 @every_family
+def test_a_tokenizer_that_only_pads_does_not_begin_a_text(tmp_path, family):
+    """What it fills up a text with is none of its ends."""
+    weights = write_tiny_encoder(tmp_path / "weights", family, dims=32)
+    path = weights / "tokenizer.json"
+    tokenizer = json.loads(path.read_text("utf-8"))
+    padding = {"strategy": {"Fixed": 8}, "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "x"}
+    path.write_text(json.dumps(tokenizer | {"post_processor": None, "padding": padding | {"pad_to_multiple_of": None}}))
+    with pytest.raises(ImportFailed, match="no first and last token"):
+        encoder_of(tmp_path, weights, family)
+
+
+@every_family
 def test_a_tokenizer_that_does_not_begin_and_end_a_text_is_refused(tmp_path, family):
     """The model was trained with `<s>` or `[CLS]` in front: without it every vector would be another."""
     weights = write_tiny_encoder(tmp_path / "weights", family, dims=32)

@@ -70,7 +70,7 @@ def test_a_container_that_sees_its_own_group_as_the_root_reads_it_there(tmp_path
     ):
         folder = tmp_path / str(number)
         folder.mkdir()
-        machine = Machine(folder, membership)
+        machine = Machine(folder, membership).limit("../other", "100000 100000")
         limited = machine.limit_v1(limit, 200_000) if limit else machine.limit("", "200000 100000")
         assert limited.cores() == 2
 
@@ -80,6 +80,13 @@ def test_both_versions_may_be_mounted_at_once(tmp_path):
     machine = Machine(tmp_path, "1:cpu:/\n0::/service\n").limit("unified/service", "400000 100000")
     assert machine.cores() == 4
     assert machine.limit_v1("cpu", 300_000).cores() == 3
+
+
+def test_a_group_with_a_name_that_is_no_text_limits_nothing(tmp_path):
+    """The kernel takes any bytes."""
+    machine = Machine(tmp_path, "")
+    (tmp_path / "membership").write_bytes(b"0::/\xff\n")
+    assert machine.cores() is None
 
 
 def test_a_machine_without_control_groups_limits_nothing(tmp_path):

@@ -30,21 +30,34 @@ def test_what_was_written_is_read_here_and_nowhere_else(tmp_path):
 
 
 def test_another_version_of_the_runtime_knows_nothing_and_says_of_which_something_is_known(tmp_path):
-    """Its kernels may be faster, or lose more: speed and quality are measured anew, and replace what was there."""
+    """Its kernels may be faster, or lose more: both are measured anew. Who goes back finds what was there."""
     before, after = (Tunings(tmp_path, HOST, runtime) for runtime in (RUNTIME, "1.32.0"))
     assert after.outdated(folder(tmp_path)) == ""
     before.write(folder(tmp_path), Tuning({"fp32": Setting(512, 2, 1.0)}, {"w8": GOOD}))
     assert after.read(folder(tmp_path)) == Tuning()
     assert (after.outdated(folder(tmp_path)), before.outdated(folder(tmp_path))) == (RUNTIME, "")
     assert after.add_quality(folder(tmp_path), "w8", BLIND) == Tuning(quality={"w8": BLIND})
-    assert (after.outdated(folder(tmp_path)), before.read(folder(tmp_path))) == ("", Tuning())
+    assert after.outdated(folder(tmp_path)) == RUNTIME, "quality alone is no tuning"
+    after.write(folder(tmp_path), Tuning({"fp32": Setting(256, 2, 1.0)}))
+    assert after.outdated(folder(tmp_path)) == ""
+    assert before.read(folder(tmp_path)).settings["fp32"].batch_tokens_max == 512
+
+
+def test_files_of_few_versions_are_kept(tmp_path):
+    """Those that were written last."""
+    for number in range(9):
+        Tunings(tmp_path, HOST, f"1.{number}.0").write(folder(tmp_path), Tuning({"fp32": Setting(512, 2, 1.0)}))
+    kept = [number for number in range(9) if Tunings(tmp_path, HOST, f"1.{number}.0").read(folder(tmp_path)).settings]
+    assert len(kept) == 4
+    assert 8 in kept
 
 
 def test_a_file_of_an_older_release_is_outdated(tmp_path):
     """It names no version at all."""
     tunings = Tunings(tmp_path, HOST, RUNTIME)
     path = tunings.write(folder(tmp_path), Tuning())
-    path.write_text('{"settings": {}, "quality": {}}', "utf-8")
+    older = path.with_name(path.name.replace(f"-{RUNTIME}", ""))
+    older.write_text('{"settings": {"fp32": {}}, "quality": {}}', "utf-8")
     assert tunings.read(folder(tmp_path)) == Tuning()
     assert "unknown" in tunings.outdated(folder(tmp_path))
 

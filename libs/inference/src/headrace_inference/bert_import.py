@@ -25,6 +25,7 @@ CPU_VARIANTS = ("fp32", "w8", "w8a8")
 _POOLINGS = ("mean", "cls")
 _OPTIONS = {"pooling", "variants", "query_prefix", "passage_prefix"}
 _WORDS, _POSITIONS = (f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
+_ENDS = 2  # a text's first and last token
 _PADDING_ID = 1  # RoBERTa's, where config.json leaves it out
 
 
@@ -71,7 +72,11 @@ def read_config(path: Path) -> Mapping[str, Any]:
 
 def family_of(config: Mapping[str, Any]) -> Family:
     """Return the family that a config names; ImportFailed lists those that are known."""
-    kind = config.get("model_type", "bert")
+    kind = config.get("model_type")
+    if kind is None and all(str(name).startswith("Bert") for name in config.get("architectures") or ("",)):
+        kind = "bert"  # as the first of them were published
+    if kind is None:
+        raise ImportFailed("config.json names no model_type: it is not that of an encoder; fetch it again")
     if kind not in FAMILIES:
         raise ImportFailed(
             f"bert_safetensors knows no model_type {kind!r}; there are: {', '.join(sorted(FAMILIES))}. Choose a model "
@@ -166,7 +171,8 @@ def _refuse_foreign_tokenizer(spec: ModelSpec, path: Path, *, words: int) -> Non
             f"{spec.name}: the tokenizer numbers words up to {last}, the weights have {words}: it belongs to another "
             "model; fetch both from one origin"
         )
-    if not tokenizer.encode("").ids:
+    tokenizer.no_padding()
+    if len(tokenizer.encode("").ids) < _ENDS:
         raise ImportFailed(
             f"{spec.name}: {path.name} puts no first and last token around a text (it has no post_processor), and the "
             "model was trained with them: convert the tokenizer again"

@@ -25,7 +25,7 @@ def _groups(cgroups: Path, membership: Path) -> Iterator[Path]:
     """Yield the group of each hierarchy that may limit processors, and the groups around it."""
     try:
         lines = membership.read_text("utf-8").splitlines()
-    except OSError:
+    except (OSError, ValueError):  # a group may have any bytes for a name
         return
     for line in lines:
         _, _, rest = line.partition(":")

@@ -2,7 +2,7 @@
 
 Kept beside the models; written by `tuner` (or, quality only, when a service first opens a quantised variant) and read
 by the service. A file is of one model, one host and one version of ONNX Runtime, and holds for no other: a changed
-machine, model or runtime has none.
+machine, model or runtime has none. Those of a few versions are kept, for who goes back to one.
 """
 
 import json
@@ -17,6 +17,7 @@ from headrace_inference.model_folder import ModelFolder
 from headrace_inference.quality import Quality
 
 _IDENTITY_CHARS = 16
+_VERSIONS_KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,12 @@ class Tunings:
 
     def path(self, folder: ModelFolder) -> Path:
         """Return where the model's file lies, or would."""
-        return self._folder / f"{folder.name}-{folder.sha256[:_IDENTITY_CHARS]}-{self._host.id}.json"
+        return self._folder / f"{self._stem(folder)}-{self._runtime}.json"
 
     def read(self, folder: ModelFolder) -> Tuning:
         """Return what was measured here with this runtime; nothing yet is an empty one."""
-        stored = self._stored(folder)
+        stored = _stored(self.path(folder))
         try:
-            if stored["onnxruntime"] != self._runtime:
-                return Tuning()
             return Tuning(
                 {variant: Setting(**one) for variant, one in stored["settings"].items()},
                 {variant: Quality(**one) for variant, one in stored["quality"].items()},
@@ -78,11 +77,11 @@ class Tunings:
             return Tuning()
 
     def outdated(self, folder: ModelFolder) -> str:
-        """Return the runtime that the model was measured with here, if it was another; empty if nothing is outdated."""
-        stored = self._stored(folder)
-        if not stored or stored.get("onnxruntime") == self._runtime:
+        """Return the runtime that the model was last tuned with here, while it was not with this one; empty if so."""
+        if self.read(folder).settings:
             return ""
-        return str(stored.get("onnxruntime", "of an unknown version"))
+        others = (stored for path in reversed(self._files(folder)) if (stored := _stored(path)).get("settings"))
+        return next((str(stored.get("onnxruntime", "of an unknown version")) for stored in others), "")
 
     def write(self, folder: ModelFolder, tuning: Tuning) -> Path:
         """Replace the model's file whole."""
@@ -100,6 +99,8 @@ class Tunings:
         written = path.with_suffix(f".{os.getpid()}.tmp")
         written.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         written.replace(path)
+        for old in self._files(folder)[:-_VERSIONS_KEPT]:
+            old.unlink(missing_ok=True)
         return path
 
     def add_quality(self, folder: ModelFolder, variant: str, quality: Quality) -> Tuning:
@@ -109,9 +110,24 @@ class Tunings:
         self.write(folder, tuning)
         return tuning
 
-    def _stored(self, folder: ModelFolder) -> dict[str, Any]:
-        try:
-            stored = json.loads(self.path(folder).read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return stored if isinstance(stored, dict) else {}
+    def _stem(self, folder: ModelFolder) -> str:
+        return f"{folder.name}-{folder.sha256[:_IDENTITY_CHARS]}-{self._host.id}"
+
+    def _files(self, folder: ModelFolder) -> list[Path]:
+        """Return the files of all versions, the one that was written last at the end."""
+        return sorted(self._folder.glob(f"{self._stem(folder)}*.json"), key=_written_at)
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process has removed it
+        return 0.0
