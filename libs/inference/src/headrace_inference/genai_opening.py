@@ -18,10 +18,9 @@ from headrace_inference.genai_turns import GenaiTurns
 from headrace_inference.grammars import Grammars
 from headrace_inference.model_errors import ImportFailed, NoGpu
 from headrace_inference.onnx_session import load_onnxruntime
+from headrace_inference.served_tokenizer import AGAIN, check_vocabulary, open_tokenizer, text_decoders
 from headrace_inference.slot_jobs import Job
-from headrace_inference.slot_opening import text_decoders
 
-_AGAIN = "delete the folder and run `headrace models pull`, or import the model again"
 _EXTRA = "install the extra `genai`, or `genai-cuda` for a GPU (`make setup EXTRA=genai-cuda`)"
 _PROBE = Job("probe", (0, 1), 1)
 Where = Literal["cpu", "cuda"]
@@ -59,16 +58,12 @@ def load_genai() -> Any:
 
 
 def _tokenizer(package: GenaiPackage) -> Tokenizer:
-    for name in (package.graph, TOKENIZER, TOKENIZER_CONFIG):
+    for name in (package.graph, TOKENIZER_CONFIG):
         if not (package.folder / name).is_file():
-            raise ImportFailed(f"{package.folder / name} is missing: {_AGAIN}")
+            raise ImportFailed(f"{package.folder / name} is missing: {AGAIN}")
     path = package.folder / TOKENIZER
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise ImportFailed(f"{path} cannot be read ({error}): {_AGAIN}") from error
-    if tokenizer.get_vocab_size() > package.shape["vocabulary"]:
-        raise ImportFailed(f"{path} has more tokens than the model: it belongs to another one; {_AGAIN}")
+    tokenizer = open_tokenizer(path)
+    check_vocabulary(tokenizer, package.shape["vocabulary"], path)
     return tokenizer
 
 
@@ -117,7 +112,7 @@ def _loaded(genai: Any, package: GenaiPackage, config: EngineConfig, where: Wher
         turns.close(turn)
     except (RuntimeError, EngineFailed, TurnRefused) as error:  # the package's own errors are RuntimeErrors
         raise ImportFailed(
-            f"onnxruntime-genai cannot run {package.folder} ({str(error)[:300]}): {_AGAIN}; its graph must give logits "
+            f"onnxruntime-genai cannot run {package.folder} ({str(error)[:300]}): {AGAIN}; its graph must give logits "
             "for every position (no `prune_lm_head`)"
         ) from error
     if where == "cuda" and model.device_type.upper() != "CUDA":

@@ -12,9 +12,9 @@ from tokenizers import Tokenizer
 
 from headrace_inference.model_errors import ImportFailed
 from headrace_inference.onnx_session import open_session
+from headrace_inference.served_tokenizer import AGAIN, check_vocabulary, open_tokenizer
 from headrace_inference.slot_model import SlotModel
 
-_AGAIN = "delete the folder and run `headrace models pull`, or import the model again"
 _INPUTS = ("input_ids", "attention_mask", "past_key_values.0.key", "past_key_values.0.value")
 # Operators over bytes, by their names in a graph; reading it as one would need `onnx`, which is for imports.
 _OF_BYTES = (b"MatMulInteger", b"DynamicQuantizeMatMul")
@@ -29,34 +29,28 @@ def open_generation_model(
     machine may be one of bytes, which this CPU saturates: that is refused, too.
     """
     tokenizer_file = folder / "tokenizer.json"
-    if not tokenizer_file.is_file():
-        raise ImportFailed(f"{tokenizer_file} is missing: {_AGAIN}")
-    try:
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    except Exception as error:
-        raise ImportFailed(f"{tokenizer_file} cannot be read ({error}): {_AGAIN}") from error
+    tokenizer = open_tokenizer(tokenizer_file)
     session = _open(folder / "model.onnx", threads)
     if _multiplies_bytes(folder / "model.onnx"):
         _check_bytes(folder)
     model = SlotModel(session, slots=slots, slot_tokens=slot_tokens)
     logits = model.prefill([0, 1], 0)
     if not np.isfinite(logits).all():
-        raise ImportFailed(f"{folder} computes NaN or infinity: its weights are damaged; {_AGAIN}")
-    if len(logits) < tokenizer.get_vocab_size():
-        raise ImportFailed(f"{tokenizer_file} has more tokens than the model: it belongs to another one; {_AGAIN}")
+        raise ImportFailed(f"{folder} computes NaN or infinity: its weights are damaged; {AGAIN}")
+    check_vocabulary(tokenizer, len(logits), tokenizer_file)
     return model, tokenizer, tokenizer_file
 
 
 def _open(path: Path, threads: int) -> Any:
     if not path.is_file():
-        raise ImportFailed(f"{path} is missing: {_AGAIN}")
+        raise ImportFailed(f"{path} is missing: {AGAIN}")
     try:
         session = open_session(path, intra_op_threads=threads)
     except Exception as error:  # onnxruntime's own types, by what the file holds
-        raise ImportFailed(f"{path} cannot be opened ({str(error)[:300]}): {_AGAIN}") from error
+        raise ImportFailed(f"{path} cannot be opened ({str(error)[:300]}): {AGAIN}") from error
     there = {item.name for item in session.get_inputs()}
     if not there.issuperset(_INPUTS):
-        raise ImportFailed(f"{path} is no model that an engine can run: it takes {sorted(there)[:4]}; {_AGAIN}")
+        raise ImportFailed(f"{path} is no model that an engine can run: it takes {sorted(there)[:4]}; {AGAIN}")
     return session
 
 

@@ -1,15 +1,12 @@
 """Opens a folder of our own importers with the slot engine, which computes on the CPU."""
 
-from collections.abc import Callable
 from pathlib import Path
-
-from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
 from headrace_inference.engines import Clock, EngineConfig, Opened
 from headrace_inference.generation_folder import open_generation_model
 from headrace_inference.grammars import Grammars
 from headrace_inference.model_errors import NoGpu
+from headrace_inference.served_tokenizer import text_decoders
 from headrace_inference.slot_engine import SlotEngine
 
 
@@ -34,13 +31,3 @@ def open_engine(config: EngineConfig, clock: Clock) -> Opened:
         new_matcher=Grammars(tokenizer_file, config.end_tokens).matcher,
     )
     return Opened(engine, "slots")
-
-
-def text_decoders(tokenizer: Tokenizer) -> Callable[[], Callable[[int], str]]:
-    """Return what makes a decoder for each sequence: from token ids, one by one, to the text that each completes."""
-
-    def new_decoder() -> Callable[[int], str]:
-        stream = DecodeStream(skip_special_tokens=True)
-        return lambda token: stream.step(tokenizer, token) or ""
-
-    return new_decoder
