@@ -151,10 +151,10 @@ def _layer(
     graph: "_Graph", name: str, rows: str, mask: str, sizes: str, shape: BertShape, variant: Variant
 ) -> str:  # fmt: skip
     attended = _attended(graph, name, rows, mask, sizes, shape, variant)
-    rows = _multiplied_in(graph, f"{name}.attention.output", attended, rows, shape, variant, variant.behind_attention)
+    rows = _multiplied_in(graph, f"{name}.attention.output", attended, rows, shape, variant.behind_attention)
     inner = variant.into_inner(graph, rows, f"{name}.intermediate.dense", graph.matrix(f"{name}.intermediate.dense"))
     inner = graph.contrib("BiasGelu", [inner, graph.tensor(f"{name}.intermediate.dense.bias")])
-    return _multiplied_in(graph, f"{name}.output", inner, rows, shape, variant, variant.out_of_inner)
+    return _multiplied_in(graph, f"{name}.output", inner, rows, shape, variant.out_of_inner)
 
 
 def _attended(
@@ -174,11 +174,11 @@ def _attended(
 
 
 def _multiplied_in(
-    graph: "_Graph", name: str, rows: str, residual: str, shape: BertShape, variant: Variant, product: Product
+    graph: "_Graph", name: str, rows: str, residual: str, shape: BertShape, product: Product
 ) -> str:  # fmt: skip
     projected = product(graph, rows, f"{name}.dense", graph.matrix(f"{name}.dense"))
     bias, norm = graph.tensor(f"{name}.dense.bias"), [graph.tensor(f"{name}.LayerNorm.{part}") for part in _NORM]
-    if variant.half:  # for a GPU, where one kernel does it all
+    if graph.half:  # for a GPU, where one kernel does it all
         inputs = [projected, residual, *norm, bias]
         return graph.contrib("SkipLayerNormalization", inputs, epsilon=shape.epsilon)
     total = graph.node("Add", [graph.node("Add", [projected, bias]), residual])
@@ -199,7 +199,7 @@ class _Graph:
 
     def __init__(self, tensors: Tensors, *, half: bool) -> None:
         self._tensors = tensors
-        self._float = np.float16 if half else np.float32
+        self.half = half
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
@@ -219,7 +219,7 @@ class _Graph:
     def constant(self, name: str, value: NDArray[Any]) -> str:
         if name not in self._constants:
             array = np.ascontiguousarray(value) if value.ndim else value
-            array = array.astype(self._float) if array.dtype == np.float32 else array
+            array = array.astype(np.float16) if self.half and array.dtype == np.float32 else array
             self._constants[name] = numpy_helper.from_array(array, name)
         return name
 

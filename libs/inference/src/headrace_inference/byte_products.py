@@ -10,11 +10,21 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from onnx import TensorProto
 
+from headrace_inference.model_errors import ImportFailed
 from headrace_inference.onnx_graph import MICROSOFT, GraphWriter
 from headrace_inference.onnx_session import open_session
 
 _ROWS, _WIDTH, _COLUMNS = 2, 64, 16
 _MOST, _MOST_SIGNED = 255, 127
+
+
+def check_byte_products(what: str, instead: str) -> None:
+    """Refuse what multiplies bytes where this CPU does not do it exactly. Raises ImportFailed."""
+    if not bytes_multiply_exactly():
+        raise ImportFailed(
+            f"{what} would write wrong text here: this CPU has no 8-bit dot products (VNNI), and sums of bytes "
+            f"saturate; {instead}"
+        )
 
 
 def bytes_multiply_exactly() -> bool:

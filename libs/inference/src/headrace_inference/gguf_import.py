@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from headrace_inference.byte_products import bytes_multiply_exactly
+from headrace_inference.byte_products import check_byte_products
 from headrace_inference.gguf_reading import GgufModel
 from headrace_inference.gguf_tokenizer import chatml_of, make_tokenizer
 from headrace_inference.llama_graph import Body, LlamaGraph
@@ -30,11 +30,8 @@ def import_model(sources: Mapping[str, Path], out: Path, spec: ModelSpec) -> Map
     if body not in BODIES:
         known = ", ".join(BODIES)
         raise ImportFailed(f"body {body!r} is none of {known}; correct `options` in the manifest of {spec.name}")
-    if body in BODIES_OF_BYTES and not bytes_multiply_exactly():
-        raise ImportFailed(
-            f"body {body!r} would write wrong text here: this CPU has no 8-bit dot products (VNNI), and sums of bytes "
-            f"saturate; take `q4x` in the manifest of {spec.name}"
-        )
+    if body in BODIES_OF_BYTES:
+        check_byte_products(f"body {body!r}", f"take `q4x` in the manifest of {spec.name}")
     return import_gguf(sources["model.gguf"], out, body)
 
 

@@ -16,12 +16,12 @@ from headrace_inference.gguf_reading import GgufModel, LlamaShape
 from headrace_inference.rotation import Floats, block_rotation, in_blocks, rotation
 from headrace_inference.weight_rounding import round_blocks
 
-_GAINS = ("attn_norm", "ffn_norm", "output_norm")
 _READS = {
     **dict.fromkeys(("attn_q", "attn_k", "attn_v"), "attn_norm"),
     **dict.fromkeys(("ffn_gate", "ffn_up"), "ffn_norm"),
     "output": "output_norm",
 }
+_GAINS = frozenset(_READS.values())
 _WRITE_STREAM = ("attn_output", "ffn_down")
 
 
