@@ -39,9 +39,8 @@ class Booked:
     def and_of(self, usage: Usage, charges: Iterable[Charge]) -> Booked:
         """Return it with charges of a usage more."""
         attempts = self.attempts if usage.operation == "embed" else self.attempts | {usage.attempt_id}
-        counts = usage.status != "failed"
-        tokens = sum(charge.quantity for charge in charges if counts and charge.meter == "embedding_tokens")
-        return Booked(attempts, self.embedding_tokens + tokens)
+        tokens = sum(charge.quantity for charge in charges if charge.meter == "embedding_tokens")
+        return Booked(attempts, self.embedding_tokens + (0 if usage.status == "failed" else tokens))
 
 
 @dataclass(frozen=True, slots=True)

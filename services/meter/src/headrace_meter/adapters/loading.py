@@ -19,6 +19,7 @@ from headrace_meter.adapters.tables import (
     CHARGES,
     CREDITS,
     ESTIMATES,
+    IS_EMBEDDING,
     MONTH_COUNTS,
     OUTCOMES,
     RESERVATIONS,
@@ -114,9 +115,8 @@ async def _booked(connection: AsyncConnection, requests: Collection[RequestKey])
     if not requests:
         return {}
     usage = USAGES.c
-    tokens = (and_(CHARGES.c.meter == "embedding_tokens", usage.status != "failed"), CHARGES.c.quantity)
     query = (
-        select(usage.tenant, usage.request_id, usage.operation, usage.attempt_id, *tokens)
+        select(usage.tenant, usage.request_id, usage.operation, usage.attempt_id, IS_EMBEDDING, CHARGES.c.quantity)
         .join(CHARGES, _CHARGED)
         .where(among(connection, (usage.tenant, usage.request_id), sorted(requests)))
     )

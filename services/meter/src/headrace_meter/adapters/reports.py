@@ -9,7 +9,16 @@ from sqlalchemy import Column, ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace_meter.adapters.rows import microseconds_of
-from headrace_meter.adapters.tables import ACCOUNTS, CHARGES, CREDITS, HOLDS, OUTCOMES, RESERVATIONS, USAGES
+from headrace_meter.adapters.tables import (
+    ACCOUNTS,
+    CHARGES,
+    CREDITS,
+    HOLDS,
+    IS_EMBEDDING,
+    OUTCOMES,
+    RESERVATIONS,
+    USAGES,
+)
 from headrace_meter.domain import RequestProgress
 from headrace_meter.ports import Selection, Sum, UsageReport
 
@@ -54,11 +63,7 @@ async def progress_of(connection: AsyncConnection, tenant: str, request_id: str)
     attempts = (
         select(func.count(USAGES.c.attempt_id.distinct())).select_from(_RATED).where(ours, USAGES.c.operation != _EMBED)
     )
-    tokens = (
-        select(func.coalesce(func.sum(CHARGES.c.quantity), 0))
-        .select_from(_RATED)
-        .where(ours, CHARGES.c.meter == "embedding_tokens", USAGES.c.status != "failed")
-    )
+    tokens = select(func.coalesce(func.sum(CHARGES.c.quantity), 0)).select_from(_RATED).where(ours, IS_EMBEDDING)
     held = select(func.count()).where(
         RESERVATIONS.c.tenant == tenant, RESERVATIONS.c.request_id == request_id, RESERVATIONS.c.state == "held"
     )

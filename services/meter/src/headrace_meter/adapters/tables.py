@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     literal_column,
     or_,
 )
@@ -82,6 +83,8 @@ CHARGES = Table(
     Column("currency", String(3), nullable=False),
     ForeignKeyConstraint(["tenant", "usage_id"], [USAGES.c.tenant, USAGES.c.usage_id]),
 )
+IS_EMBEDDING = and_(CHARGES.c.meter == "embedding_tokens", USAGES.c.status != "failed")
+"""The condition that a charge counts towards the embedding tokens of a request's outcome: `Booked.and_of` in SQL."""
 
 # Charges of usages that were guessed or corrected, in full, until something more certain is booked: it takes them back.
 ESTIMATES = Table(
