@@ -83,6 +83,10 @@ class Bill:
         """Count a request that was answered."""
         self.tokens += tokens
 
+    def usage_id(self, derived: str) -> str:
+        """Return the id of a call's usage: `derived`, which a repeat shares, or one of its own if a provider billed."""
+        return paid_usage_id() if self.tokens else derived
+
 
 def paid_usage_id() -> str:
     """Return an id for what a provider bills: a call that is repeated costs again, so each is a fact of its own."""

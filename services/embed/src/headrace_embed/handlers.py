@@ -59,8 +59,7 @@ async def embed_texts(
     async with billed(record_failed) as bill:
         embedded = await embedder.embed(texts, tenant=tenant, priority=priority, role=role, bill=bill)
     derived = query_usage_id(tenant, request_id, embedder.model.sha256, texts)
-    usage_id = paid_usage_id() if bill.tokens else derived
-    await usage.record(used(id=usage_id, tokens=sum(embedded.tokens), ended_at=clock()))
+    await usage.record(used(id=bill.usage_id(derived), tokens=sum(embedded.tokens), ended_at=clock()))
     return embedded
 
 

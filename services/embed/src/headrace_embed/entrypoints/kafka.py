@@ -59,8 +59,7 @@ def subscriptions(
         vectors = follow(event, topics.CHUNKS_EMBEDDED, payload, stage=STAGE)
         if texts:
             derived = event_id(f"{tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
-            usage_id = paid_usage_id() if bill.tokens else derived
-            usage = used(id=usage_id, tokens=sum(embedded.tokens), ended_at=clock())
+            usage = used(id=bill.usage_id(derived), tokens=sum(embedded.tokens), ended_at=clock())
             await keep_usage(_usage_event(event, usage))
         return [vectors]
 
