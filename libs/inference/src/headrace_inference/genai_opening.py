@@ -17,7 +17,7 @@ from headrace_inference.genai_package import TOKENIZER, TOKENIZER_CONFIG, GenaiP
 from headrace_inference.genai_turns import GenaiTurns
 from headrace_inference.grammars import Grammars
 from headrace_inference.model_errors import ImportFailed, NoGpu
-from headrace_inference.onnx_session import load_onnxruntime
+from headrace_inference.onnx_session import load_onnxruntime, waits_of
 from headrace_inference.served_tokenizer import AGAIN, check_vocabulary, open_tokenizer, text_decoders
 from headrace_inference.slot_jobs import Job
 
@@ -129,7 +129,7 @@ def bounds(package: GenaiPackage, config: EngineConfig) -> dict[str, Any]:
     batching: dict[str, Any] = {"static_batching": {"max_batch_size": config.slots}}
     if package.batches_freely:
         batching = {"dynamic_batching": {"prefix_caching": False}}
-    session = {"intra_op_num_threads": config.threads, "session.intra_op.allow_spinning": "0", "log_severity_level": 3}
+    session = {"intra_op_num_threads": config.threads, "log_severity_level": 3} | waits_of(config.threads)
     return {
         "engine": batching,
         "model": {

@@ -40,8 +40,6 @@ def open_session(
 ) -> Any:
     """Open an `onnxruntime.InferenceSession`. Loads and optimises the graph: blocking.
 
-    With several threads, who waits for another's part spins for `_SPIN_US` microseconds at most: being woken takes a
-    small model half of the time of a step, and spinning without an end took four to six times of it on a shared host.
     `run` may be called from several threads at once and releases the GIL. `provider_options` are the CUDA provider's
     own. Raises NoGpu, with what to do, where `cuda` cannot be had: onnxruntime itself would go on without it.
     """
@@ -52,8 +50,8 @@ def open_session(
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _LOG_ERRORS_ONLY
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if intra_op_threads > 1 else "0")
-    options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
+    for key, value in waits_of(intra_op_threads).items():
+        options.add_session_config_entry(key, value)
     if device == "cpu":
         return ort.InferenceSession(str(model), options, providers=[_CPU])
     providers = [(_CUDA, dict(provider_options or {})), _CPU]
@@ -61,6 +59,18 @@ def open_session(
     if session.get_providers()[0] != _CUDA:
         raise NoGpu("onnxruntime could not start its CUDA provider; its own message above says which library it misses")
     return session
+
+
+def waits_of(intra_op_threads: int) -> dict[str, str]:
+    """Return the entries of a session's configuration that say how its threads wait for each other.
+
+    Of several, each spins for `_SPIN_US` microseconds at most: being woken takes a small model half of the time of a
+    step, and spinning without an end took four to six times of it on a shared host.
+    """
+    return {
+        "session.intra_op.allow_spinning": "1" if intra_op_threads > 1 else "0",
+        "session.intra_op.spin_duration_us": str(_SPIN_US),
+    }
 
 
 def _load_cuda(ort: ModuleType) -> None:
