@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from bench.generate.cases import CORES
-from bench.generate.transformers_folder import DTYPES, Dtype, write_transformers_folder
+from bench.generate.transformers_folder import DTYPES, write_transformers_folder
 from headrace_inference.gguf_import import import_gguf
 from headrace_inference.importers import importer_version
 from headrace_inference.onnx_session import open_session
 from headrace_inference.sources import fetch_files, installer_fetch
 from headrace_inference.store import ModelStore
+from headrace_testkit.safetensors_files import Dtype
 from tokenizers import Tokenizer
 
 MODEL = "smollm2-135m-instruct"

@@ -1,7 +1,6 @@
 """A Llama's GGUF file as a folder of the transformers library, for engines that would ask a hub how to read the file.
 
-The weights are the file's own, de-quantised block by block: in float32 exactly, in bfloat16 rounded to the nearest. The
-format of the weights is that of https://huggingface.co/docs/safetensors.
+The weights are the file's own, de-quantised block by block: in float32 exactly, in bfloat16 rounded to the nearest.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 from headrace_inference.gguf_reading import GgufModel, UnsupportedModelError
 from headrace_inference.gguf_tokenizer import make_tokenizer
+from headrace_testkit.safetensors_files import Dtype, write_safetensors
 
-Dtype = Literal["bfloat16", "float32"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 LAYER_NORMS = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
 LAYER_MATRICES = {
@@ -42,25 +41,6 @@ def write_transformers_folder(source: Path, folder: Path, dtype: Dtype) -> None:
     _write_json(folder / "tokenizer_config.json", _tokenizer_config(model))
     write_safetensors(folder / "model.safetensors", {name: _as(dtype, each) for name, each in _weights(model)}, dtype)
     _write_json(folder / "config.json", _config(model, dtype))
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, npt.NDArray[Any]], dtype: Dtype) -> None:
-    """Write tensors of one type; those of bfloat16 come as the upper halves of float32, in uint16."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, tensor in tensors.items():
-        begin, end = end, end + tensor.nbytes
-        header[name] = {
-            "dtype": {"bfloat16": "BF16", "float32": "F32"}[dtype],
-            "shape": tensor.shape,
-            "data_offsets": [begin, end],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for tensor in tensors.values():
-            tensor.tofile(file)
 
 
 def bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:

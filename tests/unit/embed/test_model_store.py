@@ -22,9 +22,7 @@ from headrace_inference.model_errors import (
 from headrace_inference.sources import installer_fetch
 from headrace_inference.store import ModelStore
 from headrace_inference.store_lock import held_lock
-from headrace_testkit.tiny_encoders import write_tiny_bert
-
-FILES = ("model.safetensors", "config.json", "tokenizer.json")
+from headrace_testkit.tiny_encoders import TINY_FILES, tiny_declaration, write_tiny_bert
 
 
 def sha256(path: Path) -> str:
@@ -43,7 +41,7 @@ def wheel(tmp_path, weights) -> Path:
     """Pack it into a wheel."""
     path = tmp_path / "tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        for name in FILES:
+        for name in TINY_FILES:
             archive.write(weights / name, f"tiny/{name}")
     return path
 
@@ -51,18 +49,9 @@ def wheel(tmp_path, weights) -> Path:
 @pytest.fixture
 def declared(tmp_path, wheel, weights) -> dict:
     """Declare the tiny model out of a wheel; `store_of` writes it where the store looks."""
-    files = {name: {"member": f"tiny/{name}", "sha256": sha256(weights / name)} for name in FILES}
+    files = {name: {"member": f"tiny/{name}", "sha256": sha256(weights / name)} for name in TINY_FILES}
     source = {"wheel": {"package": "tiny", "version": "1.0", "sha256": sha256(wheel), "size_bytes": 1}, "files": files}
-    return {
-        "name": "tiny",
-        "kind": "embedding",
-        "licence": "Apache-2.0",
-        "origin": "made for a test",
-        "importer": "bert_safetensors",
-        "dims": 16,
-        "max_tokens": 32,
-        "source": source,
-    }
+    return tiny_declaration(source)
 
 
 class Fetches:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from headrace_testkit.encoder_reference import NAMES, Array
+from headrace_testkit.safetensors_files import write_safetensors
 
 POSITIONS = 32
 """Rows of their tables of positions: RoBERTa's first two are nobody's."""
 FAMILIES = tuple(NAMES)
+TINY_FILES = ("model.safetensors", "config.json", "tokenizer.json")
 
 _WORDS = ["the", "river", "leads", "water", "to", "mill", "stone", "grain"]
 _BERT_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *_WORDS]
@@ -35,15 +37,23 @@ def write_tiny_encoder(
     tensors = _random_weights(family, layers=layers, dims=dims, words=words)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    _write_safetensors(folder / "model.safetensors", {head + name: value for name, value in tensors.items()})
+    write_safetensors(folder / "model.safetensors", {head + name: value for name, value in tensors.items()}, "float32")
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
     return folder
 
 
 def declare_tiny_bert(manifests: Path, weights: Path, **changes: Any) -> Path:
     """Declare such a folder as the model `tiny`, with these keys of the manifest changed; returns `manifests`."""
-    files = {name: {"member": name} for name in ("model.safetensors", "config.json", "tokenizer.json")}
-    declared = {
+    files = {name: {"member": name} for name in TINY_FILES}
+    declared = tiny_declaration({"folder": str(weights), "files": files}) | changes
+    manifests.mkdir(exist_ok=True)
+    (manifests / "tiny.yaml").write_text(json.dumps(declared), "utf-8")  # JSON is YAML
+    return manifests
+
+
+def tiny_declaration(source: Mapping[str, Any]) -> _Json:
+    """Return the manifest of the model `tiny` out of a source."""
+    return {
         "name": "tiny",
         "kind": "embedding",
         "licence": "Apache-2.0",
@@ -51,11 +61,8 @@ def declare_tiny_bert(manifests: Path, weights: Path, **changes: Any) -> Path:
         "importer": "bert_safetensors",
         "dims": 16,
         "max_tokens": POSITIONS,
-        "source": {"folder": str(weights), "files": files},
+        "source": source,
     }
-    manifests.mkdir(exist_ok=True)
-    (manifests / "tiny.yaml").write_text(json.dumps(declared | changes), "utf-8")  # JSON is YAML
-    return manifests
 
 
 def _config(family: str, *, layers: int, heads: int, dims: int, words: int) -> _Json:
@@ -90,16 +97,6 @@ def _random_weights(family: str, *, layers: int, dims: int, words: int) -> dict[
     tensors |= {f"{name}.bias": random.normal(size=shape[0]) for name, shape in dense.items()}
     tensors |= {f"{name}.{part}": random.normal(size=dims) for name in norms for part in ("weight", "bias")}
     return {name: (value / 4).astype(np.float32) for name, value in tensors.items()}
-
-
-def _write_safetensors(path: Path, tensors: Mapping[str, Array]) -> None:
-    header, offset = {}, 0
-    for name, value in tensors.items():
-        end = offset + value.nbytes
-        header[name] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": [offset, end]}
-        offset = end
-    head = json.dumps(header).encode()
-    path.write_bytes(len(head).to_bytes(8, "little") + head + b"".join(value.tobytes() for value in tensors.values()))
 
 
 def _tokenizer(model: _Json, words: Sequence[str], *, first: str, last: str, added: Sequence[str] = ()) -> _Json:
