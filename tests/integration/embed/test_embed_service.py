@@ -1,62 +1,18 @@
 """The whole embed service on the embedded bus: gRPC in front, events behind, the null model inside."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import numpy as np
 import pytest
 from headrace import topics
 from headrace.embed.v1 import embed_service_pb2 as pb
-from headrace.embed.v1 import embed_service_pb2_grpc as pb_grpc
 from headrace.ingest.v1 import events_pb2 as ingest_pb2
-from headrace_embed.bootstrap import build
-from headrace_embed.settings import Settings
-from headrace_errors import InvalidMessage, Unavailable
-from headrace_messaging import Bus, Codec, Event, Outgoing, Publisher, Subscriber, Subscription, new_envelope
-from headrace_runtime import CallContext, KafkaSettings, Peer, serve
-from headrace_runtime.settings import GrpcSettings
-from headrace_storage import ObjectBlobs
+from headrace_errors import InvalidMessage
+from headrace_messaging import Bus, Event, Outgoing, new_envelope
 from headrace_testkit import embedded_bus
-
-
-@dataclass
-class Running:
-    """The service, a client of its RPCs, and what it published."""
-
-    peer: Peer
-    stub: pb_grpc.EmbedServiceStub
-    publisher: Publisher
-    seen: list[Event] = field(default_factory=list)
-
-    def call(self, request_id: str = "r1") -> CallContext:
-        """Return the context of a caller."""
-        return CallContext("acme", ("everyone",), datetime.now(UTC) + timedelta(seconds=20), request_id)
-
-    async def embed(self, *texts: str, request_id: str = "r1") -> pb.EmbedResponse:
-        """Embed as a query."""
-        request = pb.EmbedRequest(texts=texts, priority=pb.PRIORITY_QUERY)
-        return await self.peer.call(self.stub.Embed, request, self.call(request_id))
-
-    async def until_ready(self) -> None:
-        """Ask until the model is loaded, for at most a minute."""
-        async with asyncio.timeout(60):
-            while True:
-                with suppress(Unavailable):
-                    await self.peer.call(self.stub.Info, pb.InfoRequest(), self.call())
-                    return
-                await asyncio.sleep(0.02)
-
-    async def published(self, enough: Callable[[list[Event]], bool]) -> list[Event]:
-        """Wait until enough events were seen, for at most a minute."""
-        async with asyncio.timeout(60):
-            while not enough(self.seen):  # noqa: ASYNC110 - the bus tells when, not this loop
-                await asyncio.sleep(0.02)
-        return self.seen
 
 
 def usage_in(events: list[Event]) -> list[Event]:
@@ -76,56 +32,16 @@ def chunks(document: str, texts: list[str], *, version: int = 1, deleted: bool =
     return Outgoing(topics.CHUNKS_CREATED, f"acme/{document}", part, envelope)
 
 
-@asynccontextmanager
-async def running(bus: Bus, folder: Path) -> AsyncIterator[Running]:
-    """Run the service in this loop until the block ends."""
-    settings = Settings(
-        data_dir=folder / "data",
-        kafka=KafkaSettings(bootstrap=bus.bootstrap, generation=bus.generation),
-        grpc=GrpcSettings(listen=f"unix:{folder}/embed.sock"),
-        model="null",
-        null_run_log=folder / "runs.jsonl",
-    )
-    codec = Codec(bus, ObjectBlobs.in_folder(settings.blobs_dir))
-    publisher = Publisher(bus, codec, client_id="test")
-    await publisher.start()
-    peer = Peer("embed", settings.grpc.listen)
-    it = Running(peer, pb_grpc.EmbedServiceStub(peer.channel), publisher)
-
-    async def see(event: Event) -> tuple[()]:
-        it.seen.append(event)
-        return ()
-
-    async def ended(event: Event, _ending: object) -> tuple[()]:
-        return await see(event)
-
-    listened = (topics.CHUNKS_EMBEDDED, topics.USAGE_RECORDED, topics.EMBED_DOCUMENT_FAILED)
-    listener = Subscriber(
-        bus, [Subscription(topic, see, ended) for topic in listened], group="test", publisher=publisher, codec=codec
-    )
-    stopping = asyncio.Event()
-    tasks = [asyncio.create_task(serve(settings, build, stopping)), asyncio.create_task(listener.run())]
-    try:
-        await it.until_ready()
-        yield it
-    finally:
-        stopping.set()
-        listener.stop()
-        await peer.close()
-        await asyncio.gather(*tasks)
-        await publisher.stop()
+@pytest.fixture
+def running(settings_of, run_embed, tmp_path) -> Callable[[Bus], AbstractAsyncContextManager[Any]]:
+    """Give what runs the service on a bus with the null model."""
+    heard = (topics.CHUNKS_EMBEDDED, topics.USAGE_RECORDED, topics.EMBED_DOCUMENT_FAILED)
+    return lambda bus: run_embed(bus, settings_of(bus, model="null", null_run_log=tmp_path / "runs.jsonl"), heard)
 
 
-@pytest.fixture(scope="module")
-def bus(tmp_path_factory):
-    """Run one bus for all tests here."""
-    with embedded_bus(tmp_path_factory.mktemp("bus")) as running_bus:
-        yield running_bus
-
-
-async def test_a_query_is_embedded_and_its_usage_published_once(bus, tmp_path):
+async def test_a_query_is_embedded_and_its_usage_published_once(bus, running):
     """Vectors come back packed; the same call for the same request makes the same usage event."""
-    async with running(bus, tmp_path) as service:
+    async with running(bus) as service:
         first = await service.embed("where does the water go", "to the mill")
         second = await service.embed("where does the water go", "to the mill")
         assert first.vectors.data == second.vectors.data
@@ -141,21 +57,21 @@ async def test_a_query_is_embedded_and_its_usage_published_once(bus, tmp_path):
         assert events[0].payload.quantities[0].quantity == 10
 
 
-async def test_usage_outlives_the_bus(bus, tmp_path):
+async def test_usage_outlives_the_bus(bus, running, tmp_path):
     """What a bus forgot, of a query and of a document, is told to the next one under the same ids."""
-    async with running(bus, tmp_path) as service:
+    async with running(bus) as service:
         await service.embed("where does the water go")
         await service.publisher.publish(chunks("u.md", ["the river"]))
         told = usage_in(await service.published(lambda seen: len(usage_in(seen)) >= 2))
     with embedded_bus(tmp_path / "another-bus") as new_bus:
-        async with running(new_bus, tmp_path) as service:
+        async with running(new_bus) as service:
             again = await service.published(lambda seen: len(usage_in(seen)) >= 2)
             assert {event.envelope.id for event in usage_in(again)} == {event.envelope.id for event in told}
 
 
-async def test_a_stream_is_answered_in_order_and_info_tells_the_limits(bus, tmp_path):
+async def test_a_stream_is_answered_in_order_and_info_tells_the_limits(bus, running):
     """Batch after batch; Info names the model by its hash."""
-    async with running(bus, tmp_path) as service:
+    async with running(bus) as service:
 
         async def batches() -> AsyncIterator[pb.EmbedStreamRequest]:
             for size in (1, 3, 2):
@@ -168,18 +84,18 @@ async def test_a_stream_is_answered_in_order_and_info_tells_the_limits(bus, tmp_
         assert len(info.model.sha256) == 64
 
 
-async def test_a_bad_call_is_refused_and_disturbs_nothing(bus, tmp_path):
+async def test_a_bad_call_is_refused_and_disturbs_nothing(bus, running):
     """No texts, an empty one, too many: INVALID_ARGUMENT with the limit; the next call works."""
-    async with running(bus, tmp_path) as service:
+    async with running(bus) as service:
         for texts in ([], [""], ["a"] * 257, ["a" * 70_000]):
             with pytest.raises(InvalidMessage):
                 await service.embed(*texts)
         assert (await service.embed("a")).vectors.rows == 1
 
 
-async def test_documents_and_deletions_pass_in_order(bus, tmp_path):
+async def test_documents_and_deletions_pass_in_order(bus, running, tmp_path):
     """Two versions and a deletion of one document come out in that order, each part whole, with usage for the text."""
-    async with running(bus, tmp_path) as service:
+    async with running(bus) as service:
         await service.publisher.publish(chunks("a.md", ["the river", "the mill"], version=1))
         await service.publisher.publish(chunks("a.md", [f"wheel {at}" for at in range(300)], version=2))
         await service.publisher.publish(chunks("a.md", [], version=3, deleted=True))
