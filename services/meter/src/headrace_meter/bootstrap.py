@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -88,19 +89,7 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         _log.info("prices.in_force", version=rules.prices.version, published=book is not None)
         caught_up.set()
 
-    monitor = _monitor_of(database, metrics, settings)
-    lease = _lease_of_the_monitor(database, settings)
-
-    async def check_once() -> None:
-        if await lease.take():
-            await monitor.check()
-        else:
-            monitor.stand_down()
-
-    async def hand_over() -> None:
-        with suppress(Unavailable):
-            await lease.release()
-
+    watch = _SoleWatch(_monitor_of(database, metrics, settings), _lease_of_the_monitor(database, settings))
     book, standings, unknown = SqlUsageBook(database), SqlBudgetBook(database), SqlUnknownBook(database)
     rpc = partial(grpc.rpc, book=book, budgets=standings, unknown=unknown, clock=_now)
     return Service(
@@ -111,10 +100,10 @@ async def build(settings: Settings, chassis: Chassis) -> Service:
         rpcs=[rpc(post=post, rules=rules, caught_up=caught_up)],
         before_ready=check_and_catch_up,
         tasks=[
-            _task(check_once, every_s=settings.conservation_interval_s, missed="conservation.unchecked"),
+            _task(watch.check, every_s=settings.conservation_interval_s, missed="conservation.unchecked"),
             _task(partial(_look_for_prices, in_force, rules), every_s=PRICES_ASKED_EVERY_S, missed="prices.unread"),
         ],
-        closers=[hand_over],
+        closers=[watch.hand_over],
         offsets=inbox,
         configuration=configuration,
     )
@@ -149,6 +138,24 @@ async def _look_for_prices(in_force: PricesInForce, rules: Rules) -> None:
         return
     if book:
         _log.info("prices.in_force", version=book.version, published=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _SoleWatch:
+    """One replica's monitor at a time checks the books."""
+
+    monitor: Monitor
+    lease: Lease
+
+    async def check(self) -> None:
+        if await self.lease.take():
+            await self.monitor.check()
+        else:
+            self.monitor.stand_down()
+
+    async def hand_over(self) -> None:
+        with suppress(Unavailable):
+            await self.lease.release()
 
 
 def _monitor_of(database: Database, metrics: Metrics, settings: Settings) -> Monitor:
