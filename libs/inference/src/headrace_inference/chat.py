@@ -5,10 +5,13 @@ A text that contains `<|im_end|>` is encoded as those characters, so no passage 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from tokenizers import Tokenizer
+
+_TURNS_KEPT = 64
 
 Role = Literal["system", "user", "assistant"]
 
@@ -40,6 +43,8 @@ class ChatEncoder:
         self._format = ChatFormat(**chat)
         self._start = self._id(self._format.turn_start)
         self._end = self._id(self._format.turn_end)
+        # A prompt is counted before it is sent, and its first turn is the same for all.
+        self._turn = lru_cache(maxsize=_TURNS_KEPT)(self._encode_turn)
 
     @property
     def turn_end(self) -> int:
@@ -54,9 +59,12 @@ class ChatEncoder:
         """Return the ids of whole turns: what a longer conversation begins with."""
         ids: list[int] = []
         for message in messages:
-            ids += [self._start, *self._plain(f"{message.role}{self._format.after_role}{message.content}"), self._end]
-            ids += self._plain(self._format.after_turn)
+            ids += self._turn(message)
         return ids
+
+    def _encode_turn(self, message: ChatMessage) -> tuple[int, ...]:
+        said = self._plain(f"{message.role}{self._format.after_role}{message.content}")
+        return (self._start, *said, self._end, *self._plain(self._format.after_turn))
 
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids

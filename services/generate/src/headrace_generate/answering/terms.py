@@ -9,7 +9,10 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
+
+_TEXTS_KEPT: Final = 256  # those of a question or two; a sentence of 20 words takes some 4 kB
 
 FUNCTION_WORDS: Final = frozenset(
     """
@@ -58,18 +61,21 @@ _WORD: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=_TEXTS_KEPT)
 def terms(text: str) -> tuple[Term, ...]:
-    """Return the words of `text` in order."""
+    """Return the words of `text` in order. A sentence is asked for several times while one question is answered."""
     return tuple(_terms(text))
 
 
 def content_stems(text: str) -> tuple[str, ...]:
     """Return the stems of the words that say what `text` is about, in order, repeated where they repeat."""
-    return tuple(term.stem for term in _terms(text) if term.is_content)
+    return tuple(term.stem for term in terms(text) if term.is_content)
 
 
 def fold(word: str) -> str:
     """Fold case, compatibility forms and Latin diacritics; fractions and superscripts stay what they are."""
+    if word.isascii():
+        return word.lower()
     compatible = "".join(c if unicodedata.category(c) == "No" else unicodedata.normalize("NFKD", c) for c in word)
     return "".join(c for c in compatible if not "\u0300" <= c <= "\u036f").casefold()
 

@@ -1,7 +1,7 @@
 """What the service and its engine process say to each other, one JSON object a line."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from headrace_inference.engines import EngineConfig
@@ -124,7 +124,7 @@ _KINDS: dict[str, type[Line]] = {
 
 def encode(line: Line) -> bytes:
     """Return a line with its newline."""
-    return json.dumps({"kind": type(line).__name__.lower(), **asdict(line)}).encode() + b"\n"
+    return json.dumps({"kind": type(line).__name__.lower(), **vars(line)}).encode() + b"\n"
 
 
 def decode(line: bytes) -> Line:

@@ -27,7 +27,7 @@ from headrace_generate.ports import Journal, Progress, Rails
 Answer = Callable[[Query, Progress], Awaitable[Attempt]]
 Context = grpc.aio.ServicerContext[Any, Any]
 FULL_NAME = pb.DESCRIPTOR.services_by_name["GenerateService"].full_name
-PROGRESS_WAITING_MAX = 1024
+PROGRESS_EVERY_S = 0.2  # a message a token would cost the loop more than all else that it does for an answer
 CONSTRAINT_BYTES_MAX = 64 * 1024
 NO_ANSWER_IN_FORM = {
     "output_unsupported": "what the model wrote in the form asked for does not stand in the documents",
@@ -50,20 +50,23 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
         # A question of the topic went through the input rails when moderate admitted it; this one did not yet.
         question = await self._rails.question(query.question, query.origin, query.request_id)
         query = replace(query, question=question)
-        heard: asyncio.Queue[int] = asyncio.Queue(PROGRESS_WAITING_MAX)
+        written, news = 0, asyncio.Event()
 
         def progress(tokens: int) -> None:
-            if not heard.full():
-                heard.put_nowait(tokens)
+            nonlocal written
+            written = tokens
+            news.set()
 
         answering = asyncio.ensure_future(self._answer(query, progress))
         try:
-            while not answering.done() or not heard.empty():
-                listening = asyncio.ensure_future(heard.get())
+            while not answering.done():
+                listening = asyncio.ensure_future(news.wait())
                 await asyncio.wait([answering, listening], return_when=asyncio.FIRST_COMPLETED)
-                if listening.done():
-                    yield pb.GenerateResponse(progress=pb.Progress(output_tokens=listening.result()))
                 listening.cancel()
+                if news.is_set():
+                    news.clear()
+                    yield pb.GenerateResponse(progress=pb.Progress(output_tokens=written))
+                    await asyncio.wait([answering], timeout=PROGRESS_EVERY_S)
             yield pb.GenerateResponse(completed=await self._completed(query, answering.result()))
         finally:
             answering.cancel()  # nothing happens to what is done

@@ -80,7 +80,7 @@ class GenerateResponse(_message.Message):
     COMPLETED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def progress(self) -> Global___Progress:
-        """Internal progress: how many tokens the model wrote so far. Text comes only after its checks."""
+        """Internal progress, a few times a second: how many tokens the model wrote so far. Text comes only after its checks."""
 
     @_builtins.property
     def completed(self) -> Global___Completed:
