@@ -32,6 +32,7 @@ from headrace_runtime.introspection import Introspection
 from headrace_runtime.parts import PartDied, Parts, StopTime
 from headrace_runtime.service import Build, CannotStart, Chassis, Service
 from headrace_runtime.settings import ServiceSettings
+from headrace_runtime.short_turns import take_short_turns
 from headrace_runtime.subscribers import Subscribers
 from headrace_runtime.tenants import Tenants
 
@@ -146,6 +147,7 @@ async def serve(settings: S, build: Build[S], stopping: asyncio.Event, *, versio
         parts.start(declare(settings.service, configured, chassis.publisher), "configuration")
         if await parts.until(lambda: subscribers.ready, stopping):
             keep_heap()
+            take_short_turns()
             ready.set()
             await server.set_ready(True)
             _log.info("service.ready", port=server.port, startup_ms=round((time.monotonic() - began) * 1000))
