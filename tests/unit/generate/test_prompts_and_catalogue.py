@@ -8,6 +8,7 @@ from headrace_generate.adapters.facts import facts_of, usage_of
 from headrace_generate.catalogue import load_catalogue
 from headrace_generate.domain import TokenUse
 from headrace_generate.prompts import load_prompt
+from headrace_runtime import CannotStart
 from pydantic import ValidationError
 
 
@@ -54,6 +55,24 @@ models:
     card = load_catalogue(models).find("")
     assert card.key().get_secret_value() == "s3cret"
     assert "s3cret" not in repr(card) + repr(card.key()) + card.model_dump_json()
+
+
+@pytest.mark.parametrize("named", ["key_env: ACME_KEY", "key_file: ACME_KEY", "key_file: empty"])
+def test_a_key_that_is_named_and_not_there_stops_the_start(tmp_path, monkeypatch, named):
+    """Without it every call would fail, each of them an attempt; the message says where the key is looked for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACME_KEY", " ")
+    (tmp_path / "empty").write_text("\n")
+    models = tmp_path / "models.yaml"
+    models.write_text(
+        f"""
+models:
+  - {{name: big, kind: openai, provider: acme, base_url: "https://llm.acme.example/v1", model: big-1, {named},
+      context_tokens: 32000, output_tokens_max: 300}}
+"""
+    )
+    with pytest.raises(CannotStart, match=f"big.*{named.partition(': ')[2]}"):
+        load_catalogue(models).find("big").key()
 
 
 @pytest.mark.parametrize(
