@@ -159,18 +159,34 @@ async def test_a_query_does_not_wait_for_a_bulk_batch():
     await engine.close()
 
 
-async def test_bulk_gets_its_share_while_queries_keep_both_kinds_of_threads_busy():
-    """A thread for queries only takes nothing of bulk's every fourth batch, however many queries wait."""
+async def test_queries_alone_have_no_more_threads_than_bulk():
+    """One more would take turns with those that run: each query would end later, and none the sooner."""
     encoder = FakeEncoder()
     engine = engine_of(encoder, query_threads=1)
     encoder.gate.clear()
-    calls = [asyncio.create_task(engine.embed([8 * letter], priority="query")) for letter in "acdefghijklm"]
+    calls = [asyncio.create_task(engine.embed([8 * letter], priority="query")) for letter in "abc"]
+    await queued(engine, 2)
+    await until(encoder.entered)
+    assert encoder.batches == [[8]]
+    encoder.gate.set()
+    await asyncio.gather(*calls)
+    await engine.close()
+
+
+async def test_bulk_gets_its_share_while_queries_keep_both_kinds_of_threads_busy():
+    """A thread for queries only takes nothing of bulk's every fourth batch, however many queries wait."""
+    encoder = FakeEncoder()
+    engine = engine_of(encoder, threads=2, query_threads=1)
+    encoder.gate.clear()
+    calls = [asyncio.create_task(engine.embed([8 * "a"], priority="bulk"))]
+    await until(encoder.entered)
+    calls += [asyncio.create_task(engine.embed([8 * letter], priority="query")) for letter in "cdefghijklmn"]
     await queued(engine, 10)
     calls.append(asyncio.create_task(engine.embed([8 * "b"], priority="bulk")))
     await queued(engine, 11)
     encoder.gate.set()
     await asyncio.gather(*calls)
-    assert encoder.ran.index("b") <= 2 + 4
+    assert encoder.ran.index("b") <= 3 + 4
     await engine.close()
 
 

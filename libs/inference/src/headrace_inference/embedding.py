@@ -35,7 +35,7 @@ class EngineLimits:
     """Bounds of the engine. `texts_max` counts texts accepted and not yet answered; bulk may hold `bulk_share` of it.
 
     `bulk_every`: while queries keep coming, every so many batches one is bulk. `threads` run the model; `query_threads`
-    more run queries only, so that a query shares a core with bulk instead of waiting for its batch to end.
+    more run queries only, each beside a batch of bulk: a query shares a core with it instead of waiting for its end.
     `cache_bytes_max` bounds the vectors that are kept for texts that come again; 0 keeps none.
     """
 
@@ -63,6 +63,7 @@ class EmbeddingEngine:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         self._tokenizing_bulk = asyncio.Semaphore(1)
         self._running: set[asyncio.Task[None]] = set()
+        self._running_bulk: set[asyncio.Task[None]] = set()  # those of them that are bulk
         self._running_besides: set[asyncio.Task[None]] = set()  # on the threads for queries only
         self._held: dict[Priority, int] = {"query": 0, "bulk": 0}
         self._text_s = 0.0  # seconds a text, smoothed over batches
@@ -143,13 +144,18 @@ class EmbeddingEngine:
     def _start_batches(self) -> None:
         while len(self._running) < self._limits.threads and (batch := self._backlog.take()):
             self._start(batch, self._running)
-        while len(self._running_besides) < self._limits.query_threads and (batch := self._backlog.take_queries()):
+        # Beside queries alone one more would only take turns with them.
+        besides_max = min(self._limits.query_threads, len(self._running_bulk))
+        while len(self._running_besides) < besides_max and (batch := self._backlog.take_queries()):
             self._start(batch, self._running_besides)
 
     def _start(self, batch: list[Text], running: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(self._run(batch))
         running.add(task)
         task.add_done_callback(running.discard)
+        if batch[0].lane == "bulk":  # a batch is of one lane
+            self._running_bulk.add(task)
+            task.add_done_callback(self._running_bulk.discard)
         task.add_done_callback(lambda _: self._start_batches())
 
     async def _run(self, batch: list[Text]) -> None:
