@@ -31,9 +31,10 @@ from headrace_generate.settings import Settings
 from headrace_runtime import GrpcSettings, KafkaSettings
 from headrace_runtime.grpc_server import RpcServer
 from headrace_runtime.heap import keep_heap
+from headrace_runtime.short_turns import take_short_turns
 
 MODEL, WAITING_MAX = "smollm2-135m-instruct", 16
-ATTEMPTS_KEPT_MAX = 1000
+ATTEMPTS_KEPT_MAX = 100
 
 
 class Budget:
@@ -107,7 +108,8 @@ async def main() -> None:
     rpc = grpc.rpc(answer=answer, journal=journal, rails=played, models=models)
     server = RpcServer(GrpcSettings(listen="127.0.0.1:0", concurrent_calls_max=512), [rpc])
     await server.start()
-    keep_heap()  # as a service does at its start
+    keep_heap()  # this and the next as a service does at its start
+    take_short_turns()
     tasks = [asyncio.create_task(models.run_forever()), asyncio.create_task(tell(server.port))]
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
