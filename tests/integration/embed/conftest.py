@@ -113,16 +113,21 @@ async def running(bus: Bus, settings: Settings, listened: Sequence[str]) -> Asyn
         bus, [Subscription(topic, see, see) for topic in listened], group="test", publisher=publisher, codec=codec
     )
     stopping = asyncio.Event()
-    tasks = [asyncio.create_task(serve(settings, build, stopping)), asyncio.create_task(listener.run())]
+    serving, listening = asyncio.create_task(serve(settings, build, stopping)), asyncio.create_task(listener.run())
+    ready = asyncio.create_task(it.until_ready())
     try:
-        await it.until_ready()
+        await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
+        await (serving if serving.done() else ready)  # a service that ended says why
         yield it
     finally:
+        ready.cancel()
         stopping.set()
         listener.stop()
         await peer.close()
-        await asyncio.gather(*tasks)
+        await asyncio.gather(serving, listening, return_exceptions=True)
         await publisher.stop()
+    serving.result()
+    listening.result()
 
 
 @pytest.fixture

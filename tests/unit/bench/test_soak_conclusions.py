@@ -49,11 +49,3 @@ def test_who_stopped_telling_of_itself_has_not_shown_that_it_never_stalled():
     for told, idle in ((lines(20), lines(30)), (lines(30), lines(20)), ([], [])):
         _, goals = conclude(served(), told, idle)
         assert (goals["worst_stall_of_idle_loop"].value, goals["memory_end_of_begin"].value) == (None, None)
-
-
-def test_a_host_that_has_become_slower_is_no_news():
-    """Half of the answers in the last third, each after twice the time: as many were given meanwhile as before."""
-    found = served()
-    found.latencies[40:] = [(float(at), 2.0) for at in range(20, 30)]
-    _, goals = conclude(found, lines(30), lines(30))
-    assert goals["p99_last_third_of_first"].value == 1.0

@@ -66,8 +66,9 @@ async def until(event: threading.Event) -> None:
 
 async def queued(engine: EmbeddingEngine, texts: int) -> None:
     """Let the loop turn until so many texts wait."""
-    while len(engine._backlog) < texts:  # noqa: ASYNC110 - the engine has no event for it, and needs none
-        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while len(engine._backlog) < texts:  # noqa: ASYNC110 - the engine has no event for it, and needs none
+            await asyncio.sleep(0)
 
 
 async def waited_for(engine: EmbeddingEngine, letter: str, *, rows: int) -> None:

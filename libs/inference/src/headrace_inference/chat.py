@@ -11,7 +11,7 @@ from typing import Literal
 
 from tokenizers import Tokenizer
 
-_TURNS_KEPT = 64
+_SYSTEM_TURNS_KEPT = 16
 
 Role = Literal["system", "user", "assistant"]
 
@@ -43,8 +43,8 @@ class ChatEncoder:
         self._format = ChatFormat(**chat)
         self._start = self._id(self._format.turn_start)
         self._end = self._id(self._format.turn_end)
-        # A prompt is counted before it is sent, and its first turn is the same for all.
-        self._turn = lru_cache(maxsize=_TURNS_KEPT)(self._encode_turn)
+        # The same for all, and no secret. What people and documents say is not kept.
+        self._system_turn = lru_cache(maxsize=_SYSTEM_TURNS_KEPT)(self._encode_turn)
 
     @property
     def turn_end(self) -> int:
@@ -59,7 +59,7 @@ class ChatEncoder:
         """Return the ids of whole turns: what a longer conversation begins with."""
         ids: list[int] = []
         for message in messages:
-            ids += self._turn(message)
+            ids += (self._system_turn if message.role == "system" else self._encode_turn)(message)
         return ids
 
     def _encode_turn(self, message: ChatMessage) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import sys
 
 TURN_NS = 100_000  # the shortest that Linux gives
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274, "riscv64": 274}
+_POINTERS_OF_32_BITS = 1 << 32  # a 32-bit Python on a 64-bit kernel has other numbers
 _RESET_ON_FORK = 1  # not for model threads and processes that this one starts
 
 
@@ -33,10 +34,18 @@ class _SchedAttr(ctypes.Structure):
 
 
 def take_short_turns() -> bool:
-    """Ask for it, for the calling thread alone; tell whether it was granted. Older kernels grant it without effect."""
-    number = _SCHED_SETATTR.get(platform.machine()) if sys.platform == "linux" else None
-    if number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:  # what somebody chose stays
-        return False
-    nice = os.getpriority(os.PRIO_PROCESS, 0)
-    asked = _SchedAttr(ctypes.sizeof(_SchedAttr), os.SCHED_OTHER, _RESET_ON_FORK, nice, 0, TURN_NS, 0, 0)
-    return int(ctypes.CDLL(None).syscall(number, 0, ctypes.byref(asked), 0)) == 0
+    """Ask for it, for the calling thread alone; tell whether it was granted. Older kernels grant it without effect.
+
+    What somebody chose for the process stays: another policy, or a negative nice, which threads would not inherit.
+    """
+    if sys.platform == "linux":
+        number = _SCHED_SETATTR.get(platform.machine()) if sys.maxsize > _POINTERS_OF_32_BITS else None
+        try:
+            policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+            nice = os.getpriority(os.PRIO_PROCESS, 0)
+        except OSError:  # a sandbox may refuse to tell
+            return False
+        if number and policy == os.SCHED_OTHER and nice >= 0:
+            asked = _SchedAttr(ctypes.sizeof(_SchedAttr), policy, _RESET_ON_FORK, nice, 0, TURN_NS, 0, 0)
+            return int(ctypes.CDLL(None).syscall(number, 0, ctypes.byref(asked), 0)) == 0
+    return False

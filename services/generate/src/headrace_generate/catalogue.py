@@ -5,7 +5,6 @@ It says what a model is and where; opening it is the adapters' work, and prices 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Annotated, Literal
 
 import yaml
 from headrace_errors import Refused
-from headrace_runtime import CannotStart
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class ModelCard(BaseModel):
@@ -57,28 +55,6 @@ class ModelCard(BaseModel):
         if self.kind == "openai" and not (self.base_url and self.model and self.provider != "headrace"):
             raise ValueError(f"{self.name}: a hosted model needs `base_url`, `model` and `provider`")
         return self
-
-    def key(self) -> SecretStr:
-        """Read the endpoint's key, from the variable or the file that the card names; empty where it names none.
-
-        Raises CannotStart where it is not there: without it every call would fail.
-        """
-        if self.key_file:
-            try:
-                return self._stated(self.key_file.read_text(encoding="utf-8"), f"write it into {self.key_file}")
-            except OSError as error:
-                raise CannotStart(f"{self.name}: the file of its key cannot be read: {error}") from error
-        if self.key_env:
-            return self._stated(os.environ.get(self.key_env, ""), f"set the variable {self.key_env}")
-        return SecretStr("")
-
-    def _stated(self, key: str, what_to_do: str) -> SecretStr:
-        if not key.strip():
-            raise CannotStart(
-                f"{self.name} needs a key, and there is none: {what_to_do}, or take `key_env` and `key_file` out of "
-                "its entry where the endpoint asks for none"
-            )
-        return SecretStr(key.strip())
 
 
 class Catalogue(BaseModel):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import openai
 from headrace_errors import DeadlineExceeded
+from headrace_runtime import CannotStart
 
 from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import NOTHING_USED, AttemptFailed, FinishReason, Message, TokenUse, Written
@@ -26,14 +28,37 @@ MESSAGE_OVERHEAD_TOKENS = 8
 FINISHES: Final[Mapping[str, FinishReason]] = {"stop": "stop", "length": "length", "content_filter": "stop"}
 
 
+def key_of(card: ModelCard) -> str:
+    """Read an endpoint's key, from the file or the variable that its card names; empty where it names none.
+
+    Raises CannotStart where it is not there: without it every call would fail.
+    """
+    if card.key_file:
+        try:
+            key, what_to_do = card.key_file.read_text(encoding="utf-8"), f"write it into {card.key_file}"
+        except (OSError, UnicodeDecodeError) as error:
+            raise CannotStart(
+                f"{card.name}: {card.key_file} cannot be read as its key ({type(error).__name__})"
+            ) from None
+    elif card.key_env:
+        key, what_to_do = os.environ.get(card.key_env, ""), f"set the variable {card.key_env}"
+    else:
+        return ""
+    if not key.strip():
+        raise CannotStart(
+            f"{card.name} needs a key, and there is none: {what_to_do}, or take `key_env` and `key_file` out of its "
+            "entry where the endpoint asks for none"
+        )
+    return key.strip()
+
+
 class OpenAiEngine:
     """One model of one endpoint."""
 
     def __init__(self, card: ModelCard) -> None:
         self._card = card
         # The SDK insists on a key; endpoints without authentication ignore it.
-        key = card.key().get_secret_value() or "none"
-        self._client = openai.AsyncOpenAI(base_url=card.base_url, api_key=key, max_retries=0)
+        self._client = openai.AsyncOpenAI(base_url=card.base_url, api_key=key_of(card) or "none", max_retries=0)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Estimate from the bytes."""

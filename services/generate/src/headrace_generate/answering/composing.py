@@ -12,7 +12,7 @@ from typing import Final
 from headrace_generate.answering.evidence import Evidence, Quote
 from headrace_generate.answering.sentences import split_units
 from headrace_generate.answering.support import SupportRule, find_support
-from headrace_generate.answering.terms import content_stems, terms
+from headrace_generate.answering.terms import content_stems, each_text_read_once, terms
 
 TERMS_KEPT_MIN: Final = 0.8
 """The share of a quote's overlap with the question that a sentence written from it must keep."""
@@ -50,6 +50,7 @@ class Composed:
     sentences_dropped: int = 0
 
 
+@each_text_read_once()
 def compose(evidence: Evidence, written: str | None, *, rule: SupportRule) -> Composed:
     """Compose the answer from sufficient evidence and what the model wrote, if it wrote.
 

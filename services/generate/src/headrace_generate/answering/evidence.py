@@ -24,7 +24,7 @@ from headrace_generate.answering.candidates import Candidate, list_candidates
 from headrace_generate.answering.passages import Passage, TermStatistics, stitch
 from headrace_generate.answering.questions import Question, read_question
 from headrace_generate.answering.sentences import UnitKind
-from headrace_generate.answering.terms import content_stems
+from headrace_generate.answering.terms import content_stems, each_text_read_once
 
 KIND_WEIGHT: Final = 0.5
 RANK_PENALTY: Final = 0.07
@@ -91,19 +91,20 @@ async def select_evidence(
     policy: EvidencePolicy,
 ) -> Evidence:
     """Choose the best quotes of `passages` (best first) by one embedding call; none at all without passages."""
-    asked = read_question(question, statistics)
-    candidates = list_candidates(stitch(passages[: policy.passages_max]))
-    if not candidates:
-        return Evidence(asked, (), sufficient=False)
-    texts = tuple(dict.fromkeys(text for one in candidates for text in (one.text, one.unit, one.before) if text))
-    vectors = await embed((question, *texts))
-    by_text = dict(zip(texts, vectors[1:], strict=True))
-    scored = sorted(
-        ((_score(asked, vectors[0], one, by_text), one) for one in candidates),
-        key=lambda pair: -pair[0],
-    )
-    quotes = _distinct(scored, policy)
-    return Evidence(asked, quotes, sufficient=quotes[0].score >= policy.threshold)
+    with each_text_read_once():
+        asked = read_question(question, statistics)
+        candidates = list_candidates(stitch(passages[: policy.passages_max]))
+        if not candidates:
+            return Evidence(asked, (), sufficient=False)
+        texts = tuple(dict.fromkeys(text for one in candidates for text in (one.text, one.unit, one.before) if text))
+        vectors = await embed((question, *texts))
+        by_text = dict(zip(texts, vectors[1:], strict=True))
+        scored = sorted(
+            ((_score(asked, vectors[0], one, by_text), one) for one in candidates),
+            key=lambda pair: -pair[0],
+        )
+        quotes = _distinct(scored, policy)
+        return Evidence(asked, quotes, sufficient=quotes[0].score >= policy.threshold)
 
 
 def quotes_as_data(evidence: Evidence, *, quotes_max: int) -> tuple[str, ...]:

@@ -8,11 +8,10 @@ inflection (a word there is its own stem), and meaning.
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
-
-_TEXTS_KEPT: Final = 256  # those of a question or two; a sentence of 20 words takes some 4 kB
 
 FUNCTION_WORDS: Final = frozenset(
     """
@@ -61,10 +60,27 @@ _WORD: Final = re.compile(
 )
 
 
-@lru_cache(maxsize=_TEXTS_KEPT)
+_read: ContextVar[dict[str, tuple[Term, ...]] | None] = ContextVar("read", default=None)
+
+
+@contextmanager
+def each_text_read_once() -> Iterator[None]:
+    """Remember what `terms` reads until the block ends, in this task alone: sentences are asked for several times."""
+    token = _read.set({})
+    try:
+        yield
+    finally:
+        _read.reset(token)
+
+
 def terms(text: str) -> tuple[Term, ...]:
-    """Return the words of `text` in order. A sentence is asked for several times while one question is answered."""
-    return tuple(_terms(text))
+    """Return the words of `text` in order."""
+    read = _read.get()
+    if read is None:
+        return tuple(_terms(text))
+    if text not in read:
+        read[text] = tuple(_terms(text))
+    return read[text]
 
 
 def content_stems(text: str) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
         # A question of the topic went through the input rails when moderate admitted it; this one did not yet.
         question = await self._rails.question(query.question, query.origin, query.request_id)
         query = replace(query, question=question)
-        written, news = 0, asyncio.Event()
+        written, told, news = 0, 0, asyncio.Event()
 
         def progress(tokens: int) -> None:
             nonlocal written
@@ -58,14 +58,14 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
             news.set()
 
         answering = asyncio.ensure_future(self._answer(query, progress))
+        answering.add_done_callback(lambda _: news.set())
         try:
             while not answering.done():
-                listening = asyncio.ensure_future(news.wait())
-                await asyncio.wait([answering, listening], return_when=asyncio.FIRST_COMPLETED)
-                listening.cancel()
-                if news.is_set():
-                    news.clear()
-                    yield pb.GenerateResponse(progress=pb.Progress(output_tokens=written))
+                await news.wait()
+                news.clear()
+                if written > told:
+                    told = written
+                    yield pb.GenerateResponse(progress=pb.Progress(output_tokens=told))
                     await asyncio.wait([answering], timeout=PROGRESS_EVERY_S)
             yield pb.GenerateResponse(completed=await self._completed(query, answering.result()))
         finally:
