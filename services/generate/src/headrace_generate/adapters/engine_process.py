@@ -221,6 +221,6 @@ class EngineProcess:
                 process.kill()
             try:
                 async with asyncio.timeout(self._policy.end_timeout_s):
-                    await process.wait()
+                    await process.communicate(b"")  # its pipes end, too: else they outlive the loop
             except TimeoutError:
                 _log.error("engine.does_not_end", pid=process.pid, waited_s=self._policy.end_timeout_s)
