@@ -133,6 +133,10 @@ async def test_an_engine_that_cannot_be_ended_holds_nobody_up(config, monkeypatc
         os.kill(first, signal.SIGKILL)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(30):  # its pipes must not outlive the loop, and nobody else waits for its end now
+            while Path(f"/proc/{first}").exists():  # noqa: ASYNC110, ASYNC240 - the kernel tells when
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
 
 
 async def test_an_engine_that_does_not_load_in_time_is_told_of_and_started_again(config):
