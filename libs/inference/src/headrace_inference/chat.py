@@ -5,13 +5,10 @@ A text that contains `<|im_end|>` is encoded as those characters, so no passage 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from tokenizers import Tokenizer
-
-_SYSTEM_TURNS_KEPT = 16
 
 Role = Literal["system", "user", "assistant"]
 
@@ -43,8 +40,6 @@ class ChatEncoder:
         self._format = ChatFormat(**chat)
         self._start = self._id(self._format.turn_start)
         self._end = self._id(self._format.turn_end)
-        # The same for all, and no secret. What people and documents say is not kept.
-        self._system_turn = lru_cache(maxsize=_SYSTEM_TURNS_KEPT)(self._encode_turn)
 
     @property
     def turn_end(self) -> int:
@@ -59,12 +54,9 @@ class ChatEncoder:
         """Return the ids of whole turns: what a longer conversation begins with."""
         ids: list[int] = []
         for message in messages:
-            ids += (self._system_turn if message.role == "system" else self._encode_turn)(message)
+            ids += [self._start, *self._plain(f"{message.role}{self._format.after_role}{message.content}"), self._end]
+            ids += self._plain(self._format.after_turn)
         return ids
-
-    def _encode_turn(self, message: ChatMessage) -> tuple[int, ...]:
-        said = self._plain(f"{message.role}{self._format.after_role}{message.content}")
-        return (self._start, *said, self._end, *self._plain(self._format.after_turn))
 
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids

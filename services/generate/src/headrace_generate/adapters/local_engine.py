@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from headrace_errors import DeadlineExceeded
 from headrace_inference.chat import ChatEncoder, ChatMessage
@@ -21,6 +22,7 @@ FINISHES: dict[Outcome, FinishReason] = {
     "cancelled": "cancelled",
     "expired": "expired",
 }
+HEADS_KEPT = 16  # one a template of prompts
 STEP_MAX_S = 5.0  # an engine stops within one step after its time; one that does not has failed
 
 
@@ -32,6 +34,10 @@ class LocalEngine:
     encoder: ChatEncoder
     process: EngineProcess
     timeout_s: float
+
+    def __post_init__(self) -> None:
+        # What a template puts before its last message: the same for every request, and no secret. That one is not kept.
+        self._encode_head = lru_cache(maxsize=HEADS_KEPT)(self.encoder.encode_turns)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Count with the model's own tokenizer."""
@@ -77,12 +83,11 @@ class LocalEngine:
         return Written(text, finish, used, response_id=call.attempt_id, response_model=self.model)
 
     def _head_tokens(self, messages: Sequence[Message]) -> int:
-        """Count what a template puts before its last message: the same for every request, and no secret."""
-        return len(self.encoder.encode_turns(_turns(messages[:-1])))
+        return len(self._encode_head(_turns(messages[:-1])))
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
-        return self.encoder.encode(_turns(messages))
+        return [*self._encode_head(_turns(messages[:-1])), *self.encoder.encode(_turns(messages[-1:]))]
 
 
-def _turns(messages: Sequence[Message]) -> list[ChatMessage]:
-    return [ChatMessage(message.role, message.content) for message in messages]
+def _turns(messages: Sequence[Message]) -> tuple[ChatMessage, ...]:
+    return tuple(ChatMessage(message.role, message.content) for message in messages)
