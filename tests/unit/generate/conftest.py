@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from headrace_errors import Refused
 from headrace_generate.adapters.memory import MemoryJournal
+from headrace_generate.adapters.permits import QueuedPermits
 from headrace_generate.answering import EvidencePolicy, Passage, TermStatistics
 from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import Attempt, Origin, Query, TokenUse, Written
@@ -115,6 +115,7 @@ class World:
     def __init__(self) -> None:
         self.clock, self.journal, self.rails, self.meter = FakeClock(), MemoryJournal(), FakeRails(), FakeMeter()
         self.engine, self.embedder = FakeEngine(SENTENCE), WordEmbed()
+        self.permits = QueuedPermits(calls_max=8, waiting_max=8, clock=self.clock)
         self.card = ModelCard(
             name="small", kind="null", context_tokens=2048, output_tokens_max=50, style="quote_first", attempts_max=3
         )
@@ -125,11 +126,7 @@ class World:
     def find(self, name: str) -> ServedModel:
         if name not in ("", "small"):
             raise Refused("no such model", reason="unknown_model")
-        return ServedModel(self.card, self.engine, self._permit)
-
-    @asynccontextmanager
-    async def _permit(self, _deadline: datetime):
-        yield
+        return ServedModel(self.card, self.engine, self.permits)
 
     async def _wait(self, _card: ModelCard, _attempt: int, asked_s: float, _deadline: datetime) -> None:
         self.waits.append(asked_s)

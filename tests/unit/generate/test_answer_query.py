@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from headrace_errors import DeadlineExceeded, QuotaExceeded, Refused, Unavailable
+from headrace_errors import DeadlineExceeded, Overloaded, QuotaExceeded, Refused, Unavailable
+from headrace_generate.adapters.permits import QueuedPermits
 from headrace_generate.domain import Attempt, AttemptFailed, TokenUse, attempt_id
 
 
@@ -51,6 +52,17 @@ async def test_a_passage_that_a_rail_blocks_is_no_evidence(world, query):
     with pytest.raises(Refused, match="do not answer"):
         await world.ask(query)
     assert world.engine.calls == []
+
+
+async def test_who_would_wait_in_vain_is_turned_away_before_anything_is_done(world, query):
+    """The texts of refused questions are neither moderated nor embedded; what was answered before is still told."""
+    answered = await world.ask(query)
+    embedded, world.permits = world.embedder.tokens, QueuedPermits(calls_max=1, waiting_max=0, clock=world.clock)
+    async with world.permits.until(query.origin.deadline):
+        with pytest.raises(Overloaded):
+            await world.ask(replace(query, request_id="r2"))
+        assert await world.ask(query) == answered
+    assert (world.embedder.tokens, len(world.engine.calls)) == (embedded, 1)
 
 
 async def test_an_unknown_model_is_refused(world, query):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from headrace_errors import DeadlineExceeded, Overloaded
-from headrace_generate.adapters.permits import Permits
+from headrace_generate.adapters.permits import QueuedPermits
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 LATER = START + timedelta(seconds=60)
@@ -14,7 +14,7 @@ LATER = START + timedelta(seconds=60)
 class World:
     def __init__(self, calls: int, waiting: int) -> None:
         self.now = START
-        self.permits = Permits(calls, waiting, lambda: self.now)
+        self.permits = QueuedPermits(calls, waiting, lambda: self.now)
         self.ends: list[asyncio.Event] = []
 
     async def call(self) -> str:

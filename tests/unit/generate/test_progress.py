@@ -1,12 +1,14 @@
 """A caller that waits hears how far the model is, now and then, and stops it by leaving."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
 from headrace.generate.v1 import generate_service_pb2 as pb
-from headrace_errors import Refused
+from headrace_errors import Overloaded, Refused
 from headrace_generate.entrypoints.grpc import GenerateServicer
 from headrace_runtime import CallContext
 from headrace_runtime.context import set_current_call
@@ -60,6 +62,27 @@ async def test_an_answer_in_one_piece_has_its_progress_too(stream_of):
     assert (await anext(stream)).progress.output_tokens == 7
     with pytest.raises(Refused):
         await anext(stream)
+
+
+async def test_who_is_refused_leaves_nothing_to_the_garbage_collector(stream_of):
+    """Under load most are, and each full collection stops the event loop."""
+    lost = []
+
+    async def answer(_query, _progress):
+        error = Overloaded("full", retry_after_s=1)
+        lost.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    gc.disable()
+    try:
+        with suppress(Overloaded):
+            await anext(stream_of(answer))
+        assert [error() for error in lost] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_who_leaves_stops_the_model_and_leaves_nothing_behind(stream_of):

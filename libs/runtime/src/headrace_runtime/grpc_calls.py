@@ -6,7 +6,7 @@ The four kinds of RPC are wrapped the same way; what a call means is left to the
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,11 +51,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def _wrapped(handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
     async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        async with _served(method, context):
+        async with _served(method, context) as metadata:
+            set_current_call(call_context(metadata, context.time_remaining()))
             return await inner(request, context)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        async with _served(method, context):
+        async with _served(method, context) as metadata:
+            set_current_call(call_context(metadata, context.time_remaining()))
             async for message in inner(request, context):
                 yield message
 
@@ -70,7 +72,8 @@ def _wrapped(handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
 
 
 @asynccontextmanager
-async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[dict[str, str]]:
+    """Trace and measure a call, and tell its caller of an error, which ends here; gives the call's metadata."""
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     started = time.monotonic()
     service, _, name = method.lstrip("/").partition("/")
@@ -82,18 +85,19 @@ async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> A
         attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
     ) as current:
         try:
-            set_current_call(call_context(metadata, context.time_remaining()))
-            yield
+            yield metadata
         except HeadraceError as error:
             status = reaction_of(error).grpc
-            await _abort(context, error, status)
+            trailing = [(REASON, error.reason)]
+            if isinstance(error, Overloaded):
+                trailing.append((RETRY_AFTER_MS, str(int(error.retry_after_s * 1000))))
+            _end(context, status, error.detail, trailing)
         except (grpc.aio.AbortError, grpc.aio.BaseError, GeneratorExit):
             raise
         except Exception as error:  # a bug's text stays in the log
             status = "INTERNAL"
             _log.exception("rpc.bug", method=method)
-            detail = f"internal error: {type(error).__name__}; see the log"
-            await context.abort(grpc.StatusCode.INTERNAL, detail, ((REASON, BUG),))
+            _end(context, status, f"internal error: {type(error).__name__}; see the log", [(REASON, BUG)])
         finally:
             current.set_attribute("rpc.grpc.status_code", getattr(grpc.StatusCode, status).value[0])
             elapsed = time.monotonic() - started
@@ -101,11 +105,17 @@ async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> A
             _log.debug("rpc.served", method=method, status=status, duration_ms=round(elapsed * 1000, 2))
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: HeadraceError, status: str) -> None:
-    trailing = [(REASON, error.reason)]
-    if isinstance(error, Overloaded):
-        trailing.append((RETRY_AFTER_MS, str(int(error.retry_after_s * 1000))))
-    await context.abort(getattr(grpc.StatusCode, status), error.detail, tuple(trailing))
+def _end(
+    context: grpc.aio.ServicerContext[Any, Any], status: str, detail: str, trailing: Sequence[tuple[str, str]]
+) -> None:
+    """Say how the call ends, once its handler returns.
+
+    `context.abort` would keep its exception, whose traceback keeps all that the call had: some hundred objects for the
+    garbage collector, which stops the event loop, for each call that is refused under load.
+    """
+    context.set_trailing_metadata(tuple(trailing))
+    context.set_code(getattr(grpc.StatusCode, status))
+    context.set_details(detail)
 
 
 def call_context(metadata: dict[str, str], remaining_s: float | None) -> CallContext:

@@ -73,13 +73,14 @@ async def answer_query(
     (the embedded one); one that persists has them already.
 
     Raises Refused (unknown_model, no_evidence, budget_exceeded, model_unpriced), DeadlineExceeded before a model ran,
-    and Unavailable while a service that is needed does not answer.
+    Overloaded while too many wait for the model, and Unavailable while a service that is needed does not answer.
     """
     served = models.find(query.model)
     earlier = await settle_earlier(query, served.card.attempts_max, journal=journal, writing=writing)
     if earlier and (earlier[-1].draft or earlier[-1].closing):
         await journal.publish_again(earlier)
         return earlier[-1]
+    served.permits.check()  # whoever would be turned away at the model costs nobody anything before
     timings = Timings(query.timings_ms, writing.clock)
     embed = embedder.on_behalf_of(query.origin, query.request_id)
     with timings.stage("rails"):
@@ -129,7 +130,7 @@ async def make_attempt(
     query, card = task.query, task.served.card
     quotes = quotes_as_data(task.evidence, quotes_max=card.quotes_max)
     messages = writing.prompts(card.prompt).render(query.question, quotes)
-    async with task.served.permit(query.origin.deadline):
+    async with task.served.permits.until(query.origin.deadline):
         now = writing.clock()
         if now >= query.origin.deadline:
             raise DeadlineExceeded("the deadline passed before the model was asked")

@@ -44,13 +44,23 @@ class Engine(Protocol):
         """
 
 
+class Permits(Protocol):
+    """A bound on the calls to one model that are in flight, and on those that wait."""
+
+    def check(self) -> None:
+        """Raise Overloaded where `until` would: before any work is done for a call that cannot be made."""
+
+    def until(self, deadline: datetime) -> AbstractAsyncContextManager[None]:
+        """Hold a permit for a block; waits for it to the deadline at most."""
+
+
 @dataclass(frozen=True)
 class ServedModel:
-    """A model of the catalogue with its engine. `permit` bounds the calls in flight and waits at most to a deadline."""
+    """A model of the catalogue with its engine and the permits of its calls."""
 
     card: ModelCard
     engine: Engine
-    permit: Callable[[datetime], AbstractAsyncContextManager[None]]
+    permits: Permits
 
 
 class Models(Protocol):

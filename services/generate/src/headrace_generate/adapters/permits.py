@@ -14,7 +14,7 @@ FIRST_GUESS_S = 1.0  # how long a call takes, before one has ended
 NEWEST_SHARE = 0.2  # of the call that ended last, in the mean
 
 
-class Permits:
+class QueuedPermits:
     """`calls_max` at a time and `waiting_max` that wait, each at most to its own deadline."""
 
     def __init__(self, calls_max: int, waiting_max: int, clock: Callable[[], datetime]) -> None:
@@ -23,14 +23,18 @@ class Permits:
         self._waiting = 0
         self._mean_s = FIRST_GUESS_S
 
-    @asynccontextmanager
-    async def until(self, deadline: datetime) -> AsyncIterator[None]:
-        """Hold a permit for a block. Raises Overloaded at once where too many wait, DeadlineExceeded after waiting.
-
-        Nothing was spent then. Overloaded says after what time so many will have ended.
-        """
+    def check(self) -> None:
+        """Raise Overloaded where too many wait; it says after what time so many will have ended."""
         if self._free.locked() and self._waiting >= self._waiting_max:
             raise Overloaded(f"{self._waiting} calls wait for the model", retry_after_s=self._retry_after_s())
+
+    @asynccontextmanager
+    async def until(self, deadline: datetime) -> AsyncIterator[None]:
+        """Hold a permit for a block. Raises Overloaded as `check` does, DeadlineExceeded after waiting.
+
+        Nothing was spent then.
+        """
+        self.check()
         self._waiting += 1
         try:
             async with asyncio.timeout((deadline - self._clock()).total_seconds()):

@@ -20,7 +20,7 @@ from headrace_generate.adapters.breaking_engine import BreakingEngine, verdict_o
 from headrace_generate.adapters.engine_process import EngineProcess, ModelUnusable, RestartPolicy
 from headrace_generate.adapters.local_engine import LocalEngine
 from headrace_generate.adapters.null_engine import NullEngine
-from headrace_generate.adapters.permits import Permits
+from headrace_generate.adapters.permits import QueuedPermits
 from headrace_generate.adapters.traced_engine import TracedEngine
 from headrace_generate.catalogue import Catalogue, ModelCard
 from headrace_generate.engine.wire import EngineConfig
@@ -83,8 +83,8 @@ class ServedModels:
             await engine.close()
 
     def _serve(self, card: ModelCard, engine: Engine) -> None:
-        permits = Permits(card.concurrency_max, card.waiting_max, self._clock)
-        self._served[card.name] = ServedModel(card, TracedEngine(engine, card), permits.until)
+        permits = QueuedPermits(card.concurrency_max, card.waiting_max, self._clock)
+        self._served[card.name] = ServedModel(card, TracedEngine(engine, card), permits)
 
     def _hosted_engine(self, card: ModelCard) -> OpenAiEngine:
         # The SDK takes a second of CPU to import; most installations have no hosted model.

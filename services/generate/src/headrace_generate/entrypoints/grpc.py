@@ -70,6 +70,7 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
             yield pb.GenerateResponse(completed=await self._completed(query, answering.result()))
         finally:
             answering.cancel()  # nothing happens to what is done
+            del answering  # it keeps its error, which keeps this frame: many are refused under load
 
     async def Info(self, _request: pb.InfoRequest, _context: Context) -> pb.InfoResponse:
         """Describe the catalogue."""
