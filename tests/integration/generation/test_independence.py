@@ -85,6 +85,7 @@ def new_engine(
         clock=clock,
         waiting_max=1000,
         prefill_chunk_tokens=chunk,
+        chunks_between_tokens=slots,  # so another for each load
         head_tokens_max=head_tokens_max,
     )
 

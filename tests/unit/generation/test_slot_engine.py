@@ -113,14 +113,34 @@ def test_more_jobs_than_slots_all_finish_with_their_own_text() -> None:
 
 
 def test_prompts_are_read_in_chunks_beside_running_sequences() -> None:
-    """A long prompt does not stop the others: each step writes a token for those that run."""
-    engine = make_engine(prefill_chunk_tokens=4)
+    """A long prompt does not stop the others: where no more is asked for, each step writes a token for those that run."""
+    engine = make_engine(prefill_chunk_tokens=4, chunks_between_tokens=1)
     engine.submit(Job("short", (1,), 6))
     engine.submit(Job("long", tuple(range(10, 22)), 1))
     engine.step()
     for expected in ("4 ", "5 "):
         assert text_of(engine.step(), "short") == expected
     assert engine._model.prefills == [1, 3, 4, 3]
+
+
+def test_a_few_chunks_are_read_before_each_token_of_the_others() -> None:
+    """Whoever has a slot soon writes along soon; then, and once nothing is left to be read, every step writes."""
+    engine = make_engine(prefill_chunk_tokens=4, chunks_between_tokens=3)
+    engine.submit(Job("short", (1,), 9))
+    engine.step()
+    engine.submit(Job("long", tuple(range(10, 32)), 3))
+    texts = [text_of(engine.step(), "short") for _ in range(8)]
+    assert texts == ["", "", "4 ", "", "", "5 ", "6 ", "7 "]
+    assert engine._model.prefills == [1, 4, 4, 4, 4, 4, 2]
+
+
+def test_prompts_that_wait_for_a_slot_hold_nobody_up() -> None:
+    """With every slot taken nothing can be read, so every step writes."""
+    engine = make_engine(chunks_between_tokens=100)
+    for at in range(3):
+        engine.submit(Job(str(at), (10 * at,), 4))
+    engine.step()
+    assert [text_of(engine.step(), "0") for _ in range(2)] == ["3 ", "4 "]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4])
@@ -217,7 +237,7 @@ def test_short_prompts_are_read_together_in_one_step() -> None:
 
 def test_what_is_taken_of_the_memory_is_told_and_comes_back() -> None:
     """Slots and tokens of jobs being read and written, what they may reach, and nothing when all have ended."""
-    engine = make_engine(prefill_chunk_tokens=4)
+    engine = make_engine(prefill_chunk_tokens=4, chunks_between_tokens=1)
     engine.submit(Job("a", (1, 2), 6))
     engine.submit(Job("b", tuple(range(10, 20)), 4))
     engine.submit(Job("c", (1, 2), 1))

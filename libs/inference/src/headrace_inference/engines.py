@@ -36,6 +36,7 @@ class EngineConfig:
     threads: int = 2
     waiting_max: int = 256
     prefill_chunk_tokens: int = 128
+    chunks_between_tokens: int = 4
     head_tokens_max: int = 1024
     cores: tuple[int, ...] = ()
     device: Device = "auto"

@@ -1,7 +1,9 @@
 """Continuous batching over slots: prompts are read in chunks beside the sequences that are already being written.
 
-One `step` reads at most one chunk of prompts and adds one token to every running sequence, so a cancellation or a
-deadline takes effect within one step. Rows do not see each other: a greedy output is the same whatever runs beside it.
+One `step` reads at most one chunk of prompts, or adds one token to every running sequence, or both, so a cancellation
+or a deadline takes effect within one step. While prompts are there to be read, a few chunks of them come before each
+token of the others: a step that writes for a few costs nearly as much as one that writes for all who could soon join.
+Rows do not see each other: a greedy output is the same whatever runs beside it.
 No threads, no I/O, no tokenizer of its own; the host calls `step` while `busy`.
 """
 
@@ -63,7 +65,8 @@ class SlotEngine:
     """The scheduler. `new_decoder` gives a function from token ids, one by one, to the text that each completes.
 
     A job is admitted to a slot when one is free; `waiting_max` jobs may wait for that. A step reads up to
-    `prefill_chunk_tokens` of prompts. Kept heads take up to `head_tokens_max` beside the slots.
+    `prefill_chunk_tokens` of prompts; `chunks_between_tokens` steps may do so before running sequences get their next
+    token. Kept heads take up to `head_tokens_max` beside the slots.
     """
 
     def __init__(
@@ -75,13 +78,17 @@ class SlotEngine:
         clock: Callable[[], float],
         waiting_max: int = 64,
         prefill_chunk_tokens: int = 128,
+        chunks_between_tokens: int = 4,
         head_tokens_max: int = 1024,
         new_matcher: Callable[[Constraint], Matcher] | None = None,
     ) -> None:
         if prefill_chunk_tokens <= CHUNK_TOKENS_MIN:
             raise ValueError(f"prefill_chunk_tokens must be more than {CHUNK_TOKENS_MIN}")
         self._model, self._new_decoder, self._end_tokens, self._clock = model, new_decoder, end_tokens, clock
+        if chunks_between_tokens < 1:
+            raise ValueError("chunks_between_tokens must be at least 1")
         self._waiting_max, self._chunk_tokens = waiting_max, prefill_chunk_tokens
+        self._chunks_between_tokens, self._chunks_since_token = chunks_between_tokens, 0
         self._new_matcher = new_matcher or _no_constraints
         self._waiting: deque[SlotSequence] = deque()
         self._reading: SlotSequence | None = None
@@ -125,11 +132,14 @@ class SlotEngine:
     def step(self) -> list[Event]:
         """Do one unit of work; return what happened, in order per job.
 
-        Blocks for the runs of the model that read `prefill_chunk_tokens`, and for one that writes.
+        Blocks for the runs of the model that read `prefill_chunk_tokens`, and for one that writes at most.
         """
         events = self._drop_ended()
         events += self._read_prompts()
-        events += self._write_tokens()
+        self._chunks_since_token += 1
+        if not self._can_read() or self._chunks_since_token >= self._chunks_between_tokens:
+            self._chunks_since_token = 0
+            events += self._write_tokens()
         return events
 
     def _in_slots(self) -> list[SlotSequence]:
@@ -161,9 +171,13 @@ class SlotEngine:
             left -= read
         return events
 
+    def _can_read(self) -> bool:
+        """Whether a prompt is being read, or one waits and a slot will be free for it."""
+        return self._reading is not None or bool(self._waiting and len(self._running) < self._model.slots)
+
     def _take_up(self) -> bool:
-        """Have a prompt to read, if one waits and a slot will be free for it."""
-        if self._reading is None and self._waiting and len(self._running) < self._model.slots:
+        """Have a prompt to read, if there is one."""
+        if self._reading is None and self._can_read():
             self._reading = self._waiting.popleft()
             self._begin_with_head(self._reading)
         return self._reading is not None

@@ -27,6 +27,7 @@ def open_engine(config: EngineConfig, clock: Clock) -> Opened:
         clock=clock,
         waiting_max=config.waiting_max,
         prefill_chunk_tokens=config.prefill_chunk_tokens,
+        chunks_between_tokens=config.chunks_between_tokens,
         head_tokens_max=config.head_tokens_max,
         new_matcher=Grammars(tokenizer_file, config.end_tokens).matcher,
     )
