@@ -113,7 +113,7 @@ def test_more_jobs_than_slots_all_finish_with_their_own_text() -> None:
 
 
 def test_prompts_are_read_in_chunks_beside_running_sequences() -> None:
-    """A long prompt does not stop the others: where no more is asked for, each step writes a token for those that run."""
+    """A long prompt does not stop the others: if no more is asked for, each step writes a token for those that run."""
     engine = make_engine(prefill_chunk_tokens=4, chunks_between_tokens=1)
     engine.submit(Job("short", (1,), 6))
     engine.submit(Job("long", tuple(range(10, 22)), 1))
