@@ -26,7 +26,9 @@ def byte_letters() -> list[str]:
     return [letters[byte] for byte in range(256)]
 
 
-def write_tiny_gguf(path: Path, seed: int = 0, architecture: str = "llama", broken: str = "") -> None:
+def write_tiny_gguf(
+    path: Path, seed: int = 0, architecture: str = "llama", broken: str = "", context_tokens: int = CONTEXT
+) -> None:
     """Write the model: Q4_1 projections, Q8_0 embedding tied to the head, ChatML, byte tokens and two merges.
 
     Qwen2 has biases and Qwen3 norms in its attention, whose heads are wider than their share of the model. `broken`
@@ -41,7 +43,7 @@ def write_tiny_gguf(path: Path, seed: int = 0, architecture: str = "llama", brok
     writer.add_license("apache-2.0")
     for key, value in {
         "embedding_length": HIDDEN, "feed_forward_length": FEED_FORWARD, "block_count": LAYERS,
-        "context_length": CONTEXT, "attention.head_count": HEADS, "attention.head_count_kv": KV_HEADS,
+        "context_length": context_tokens, "attention.head_count": HEADS, "attention.head_count_kv": KV_HEADS,
         "attention.key_length": head_width,
     }.items():  # fmt: skip
         writer.add_uint32(f"{architecture}.{key}", value)

@@ -73,13 +73,19 @@ def scrambled(logits: np.ndarray) -> np.ndarray:
 
 
 def new_engine(
-    session, slots: int, chunk: int, head_tokens_max: int, clock: Clock, kind: type[SlotModel] = SlotModel
+    session,
+    slots: int,
+    chunk: int,
+    head_tokens_max: int,
+    clock: Clock,
+    kind: type[SlotModel] = SlotModel,
+    slot_tokens: int = SLOT_TOKENS,
 ) -> SlotEngine:
     def decoder() -> Callable[[int], str]:
         return lambda token: f"{token} "
 
     return SlotEngine(
-        kind(session, slots=slots, slot_tokens=SLOT_TOKENS),
+        kind(session, slots=slots, slot_tokens=slot_tokens),
         decoder,
         end_tokens=frozenset({2, 7}),
         clock=clock,
@@ -127,8 +133,8 @@ def check_use(engine: SlotEngine) -> None:
     assert use.head_tokens <= engine._heads._tokens_max
 
 
-def lone_text(session, job: Job, kind: type[SlotModel] = SlotModel) -> str:
-    engine = new_engine(session, 1, 16, 0, Clock(), kind)
+def lone_text(session, job: Job, kind: type[SlotModel] = SlotModel, slot_tokens: int = SLOT_TOKENS) -> str:
+    engine = new_engine(session, 1, 16, 0, Clock(), kind, slot_tokens)
     engine.submit(job)
     run = Run()
     while engine.busy:
@@ -198,3 +204,19 @@ def test_no_logit_depends_on_what_else_runs_to_its_last_bit(
     whole = [job for job in jobs if run.ends[job.id].reason in {"stop", "length"}]
     differences = [job.id for job in whole if run.texts.get(job.id, "") != lone_text(session, job, LastBits)]
     assert differences == [], f"{len(differences)} of {len(whole)}"
+
+
+def test_long_prompts_have_the_same_bits_in_any_chunks_and_company(write_gguf, tmp_path):
+    """Attention over hundreds of tokens is cut into blocks, which may not follow from how many rows are asked for."""
+    write_gguf(tmp_path / "long.gguf", context_tokens=640)
+    import_gguf(tmp_path / "long.gguf", tmp_path)
+    session = open_session(tmp_path / "model.onnx")
+    random, clock = Random(7), Clock()
+    jobs = [
+        Job(f"l{at}", tuple(random.randrange(3, 280) for _ in range(random.randint(300, 600))), 12) for at in range(12)
+    ]
+    engine = new_engine(session, 5, 128, 0, clock, LastBits, 640)
+    run = loaded(engine, jobs, random, clock)
+    whole = [job for job in jobs if run.ends[job.id].reason in {"stop", "length"}]
+    assert len(whole) > 6
+    assert [job.id for job in whole if run.texts.get(job.id, "") != lone_text(session, job, LastBits, 640)] == []

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from headrace_errors import Refused
+from headrace_errors import Overloaded, Refused
 from headrace_generate.adapters.memory import MemoryJournal
-from headrace_generate.adapters.permits import QueuedPermits
 from headrace_generate.answering import EvidencePolicy, Passage, TermStatistics
 from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import Attempt, Origin, Query, TokenUse, Written
@@ -61,18 +61,37 @@ class FakeEngine:
 
 @dataclass
 class FakeRails:
-    """Drops passages whose text holds a blocked word."""
+    """Drops passages whose text holds a blocked word; keeps what it was asked about."""
 
     blocked: str = "\0"
+    asked: list[str] = field(default_factory=list)
 
     async def question(self, text: str, _origin: Origin, _request_id: str) -> str:
+        self.asked.append(text)
         return text
 
     async def admit(self, passages: Sequence[Passage], _origin: Origin, _request_id: str) -> tuple[Passage, ...]:
+        self.asked += [passage.text for passage in passages]
         return tuple(passage for passage in passages if self.blocked not in passage.text)
 
     async def release(self, texts: Sequence[str], _origin: Origin, _request_id: str) -> tuple[str, ...]:
         return tuple(texts)
+
+
+@dataclass
+class FakePermits:
+    """One for everybody, or for nobody."""
+
+    full: bool = False
+
+    def check(self) -> None:
+        if self.full:
+            raise Overloaded("full", retry_after_s=1.0)
+
+    @asynccontextmanager
+    async def until(self, _deadline: datetime) -> AsyncIterator[None]:
+        self.check()
+        yield
 
 
 @dataclass
@@ -115,7 +134,7 @@ class World:
     def __init__(self) -> None:
         self.clock, self.journal, self.rails, self.meter = FakeClock(), MemoryJournal(), FakeRails(), FakeMeter()
         self.engine, self.embedder = FakeEngine(SENTENCE), WordEmbed()
-        self.permits = QueuedPermits(calls_max=8, waiting_max=8, clock=self.clock)
+        self.permits = FakePermits()
         self.card = ModelCard(
             name="small", kind="null", context_tokens=2048, output_tokens_max=50, style="quote_first", attempts_max=3
         )

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 from headrace_errors import DeadlineExceeded, Overloaded, QuotaExceeded, Refused, Unavailable
-from headrace_generate.adapters.permits import QueuedPermits
 from headrace_generate.domain import Attempt, AttemptFailed, TokenUse, attempt_id
 
 
@@ -54,15 +53,31 @@ async def test_a_passage_that_a_rail_blocks_is_no_evidence(world, query):
     assert world.engine.calls == []
 
 
-async def test_who_would_wait_in_vain_is_turned_away_before_anything_is_done(world, query):
-    """The texts of refused questions are neither moderated nor embedded; what was answered before is still told."""
+async def test_a_call_that_would_wait_in_vain_is_turned_away_before_anything_is_done(world, query):
+    """Its question is neither moderated nor embedded; what was answered before is still told."""
+    query = replace(query, origin=replace(query.origin, by_call=True))
     answered = await world.ask(query)
-    embedded, world.permits = world.embedder.tokens, QueuedPermits(calls_max=1, waiting_max=0, clock=world.clock)
-    async with world.permits.until(query.origin.deadline):
-        with pytest.raises(Overloaded):
-            await world.ask(replace(query, request_id="r2"))
-        assert await world.ask(query) == answered
-    assert (world.embedder.tokens, len(world.engine.calls)) == (embedded, 1)
+    asked, embedded, world.permits.full = len(world.rails.asked), world.embedder.tokens, True
+    with pytest.raises(Overloaded):
+        await world.ask(replace(query, request_id="r2"))
+    assert await world.ask(query) == answered
+    assert (len(world.rails.asked), world.embedder.tokens, len(world.engine.calls)) == (asked, embedded, 1)
+
+
+async def test_a_question_of_the_topic_that_nothing_answers_is_refused_whoever_waits(world, query):
+    """It would wait in its lane for a model that it does not need."""
+    world.permits.full = True
+    with pytest.raises(Refused, match="do not answer"):
+        await world.ask(replace(query, passages=()))
+    with pytest.raises(Overloaded):
+        await world.ask(query)
+
+
+@pytest.mark.parametrize("by_call", [True, False])
+async def test_the_question_of_a_call_goes_through_the_input_rails(world, query, by_call):
+    """One of the topic went through them when moderate admitted it."""
+    await world.ask(replace(query, origin=replace(query.origin, by_call=by_call)))
+    assert (query.question in world.rails.asked) is by_call
 
 
 async def test_an_unknown_model_is_refused(world, query):

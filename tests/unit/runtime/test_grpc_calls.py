@@ -4,10 +4,13 @@ import asyncio
 import gc
 import weakref
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import grpc
 import headrace_errors
 import pytest
+from headrace.generate.v1 import generate_service_pb2 as generate_pb
+from headrace.generate.v1 import generate_service_pb2_grpc as generate_grpc
 from headrace.meter.v1 import meter_service_pb2 as pb
 from headrace.meter.v1 import meter_service_pb2_grpc as pb_grpc
 from headrace_errors import (
@@ -29,10 +32,11 @@ def context_of_now() -> CallContext:
     return CallContext("ümlaut & co", ("alice", "a,b"), datetime.now(UTC) + timedelta(minutes=5), "request-1")
 
 
-class Meter(pb_grpc.MeterServiceServicer):
-    """Raises what it is told to, or says who asked."""
+class Servicer(pb_grpc.MeterServiceServicer, generate_grpc.GenerateServiceServicer):
+    """Raises what it is told to, after so many messages of a stream, or says who asked."""
 
     error: Exception | None = None
+    messages = 0
 
     async def Release(self, _request, _context):  # noqa: N802 - the contract's name
         if self.error:
@@ -41,19 +45,27 @@ class Meter(pb_grpc.MeterServiceServicer):
         seen.append((call.tenant, call.principals, call.request_id, call.remaining_s()))
         return pb.ReleaseResponse()
 
+    async def Generate(self, _request, _context):  # noqa: N802 - the contract's name
+        for _ in range(self.messages):
+            yield generate_pb.GenerateResponse()
+        if self.error:
+            raise self.error
+
 
 seen: list[tuple] = []
 
 
 @pytest.fixture
 async def served():
-    meter = Meter()
-    add = pb_grpc.add_MeterServiceServicer_to_server
-    rpc = Rpc("headrace.meter.v1.MeterService", lambda server: add(meter, server))
-    server = RpcServer(GrpcSettings(), [rpc])
+    servicer = Servicer()
+    added = {
+        "headrace.meter.v1.MeterService": pb_grpc.add_MeterServiceServicer_to_server,
+        "headrace.generate.v1.GenerateService": generate_grpc.add_GenerateServiceServicer_to_server,
+    }
+    server = RpcServer(GrpcSettings(), [Rpc(name, partial(add, servicer)) for name, add in added.items()])
     await server.start()
-    peer = Peer("meter", f"127.0.0.1:{server.port}")
-    yield meter, peer
+    peer = Peer("both", f"127.0.0.1:{server.port}")
+    yield servicer, peer
     await peer.close()
     await server.stop(0)
 
@@ -68,6 +80,11 @@ def no_garbage_collector():
 async def release(peer: Peer, context: CallContext | None = None):
     stub = pb_grpc.MeterServiceStub(peer.channel)
     return await peer.call(stub.Release, pb.ReleaseRequest(), context or context_of_now(), timeout_s=5)
+
+
+def generate(peer: Peer):
+    stub = generate_grpc.GenerateServiceStub(peer.channel)
+    return peer.stream(stub.Generate, generate_pb.GenerateRequest(), context_of_now())
 
 
 async def test_the_context_arrives_as_it_was_sent(served):
@@ -102,17 +119,31 @@ async def test_an_error_arrives_as_the_class_that_was_raised(served, error):
         assert caught.value.retry_after_s == 0.25
 
 
+@pytest.mark.parametrize("messages", [0, 1])
+async def test_an_error_of_a_stream_arrives_as_the_class_that_was_raised(served, messages):
+    """Before its first message, and after some: reason, detail and hint come with the status."""
+    servicer, peer = served
+    servicer.error, servicer.messages = Overloaded("full", retry_after_s=0.25), messages
+    stream = generate(peer)
+    for _ in range(messages):
+        await anext(stream)
+    with pytest.raises(Overloaded, match="full") as caught:
+        await anext(stream)
+    assert caught.value.retry_after_s == 0.25
+
+
 @pytest.mark.usefixtures("no_garbage_collector")
-async def test_nothing_of_a_refused_call_is_left_to_the_garbage_collector(served):
+@pytest.mark.parametrize("ask", ["release", "generate"])
+async def test_nothing_of_a_refused_call_is_left_to_the_garbage_collector(served, ask):
     """Under load most calls are refused, and each full collection stops the event loop."""
-    meter, peer = served
-    meter.error = Overloaded("full", retry_after_s=0.25)
-    error = weakref.ref(meter.error)
+    servicer, peer = served
+    servicer.error = Overloaded("full", retry_after_s=0.25)
+    raised = weakref.ref(servicer.error)
     with pytest.raises(Overloaded):
-        await release(peer)
-    meter.error = None
+        await (release(peer) if ask == "release" else anext(generate(peer)))
+    servicer.error = None
     async with asyncio.timeout(5):  # the server may end the call after its caller heard of it
-        while error() is not None:  # noqa: ASYNC110 - grpc ends it
+        while raised() is not None:  # noqa: ASYNC110 - grpc ends it
             await asyncio.sleep(0.01)
 
 

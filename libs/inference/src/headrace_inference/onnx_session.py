@@ -6,7 +6,8 @@ it. Nor does importing this module: onnxruntime loads when the first session is 
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -17,13 +18,13 @@ Device = Literal["cpu", "cuda"]
 
 _LOG_ERRORS_ONLY = 3
 _SPIN_US = 100  # longer than the stretches of a graph that one thread runs
+_NO_FLASH = "ORT_GQA_DISABLE_FLASH_ATTENTION"
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 def load_onnxruntime() -> ModuleType:
-    """Import onnxruntime with its telemetry switched off, and with the faster of its attentions on a CPU."""
+    """Import onnxruntime with its telemetry switched off."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")  # docs/adr/0035
     return importlib.import_module("onnxruntime")
 
 
@@ -54,7 +55,8 @@ def open_session(
     for key, value in waits_of(intra_op_threads).items():
         options.add_session_config_entry(key, value)
     if device == "cpu":
-        return ort.InferenceSession(str(model), options, providers=[_CPU])
+        with _plain_attention():
+            return ort.InferenceSession(str(model), options, providers=[_CPU])
     providers = [(_CUDA, dict(provider_options or {})), _CPU]
     session = ort.InferenceSession(str(model), options, providers=providers)
     if session.get_providers()[0] != _CUDA:
@@ -72,6 +74,22 @@ def waits_of(intra_op_threads: int) -> dict[str, str]:
         "session.intra_op.allow_spinning": "1" if intra_op_threads > 1 else "0",
         "session.intra_op.spin_duration_us": str(_SPIN_US),
     }
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Have operators of sessions that are opened meanwhile attend without the flash kernel; docs/adr/0035.
+
+    The variable is all there is to say it with. It does not stay: onnxruntime-genai would hear of it too, and reads
+    whole prompts at once, whose scores take memory by the square of their length.
+    """
+    chosen = os.environ.get(_NO_FLASH)
+    os.environ[_NO_FLASH] = chosen or "1"
+    try:
+        yield
+    finally:
+        if chosen is None:
+            os.environ.pop(_NO_FLASH, None)
 
 
 def _load_cuda(ort: ModuleType) -> None:

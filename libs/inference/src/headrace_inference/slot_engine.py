@@ -88,7 +88,7 @@ class SlotEngine:
         if chunks_between_tokens < 1:
             raise ValueError("chunks_between_tokens must be at least 1")
         self._waiting_max, self._chunk_tokens = waiting_max, prefill_chunk_tokens
-        self._chunks_between_tokens, self._chunks_since_token = chunks_between_tokens, 0
+        self._chunks_between_tokens, self._steps_since_token = chunks_between_tokens, 0
         self._new_matcher = new_matcher or _no_constraints
         self._waiting: deque[SlotSequence] = deque()
         self._reading: SlotSequence | None = None
@@ -136,9 +136,9 @@ class SlotEngine:
         """
         events = self._drop_ended()
         events += self._read_prompts()
-        self._chunks_since_token += 1
-        if not self._can_read() or self._chunks_since_token >= self._chunks_between_tokens:
-            self._chunks_since_token = 0
+        self._steps_since_token += 1
+        if not self._can_read() or self._steps_since_token >= self._chunks_between_tokens:
+            self._steps_since_token = 0
             events += self._write_tokens()
         return events
 

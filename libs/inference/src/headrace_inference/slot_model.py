@@ -1,8 +1,9 @@
 """A GroupQueryAttention model bound to one KV buffer that is cut into slots.
 
 Past and present of the graph are the same memory: a prefill chunk is bound to one slot's view, a decode step to the
-views of the first n slots, each row with its own length. The buffer is all the memory that sequences can ever take:
-slots x tokens x layers x 2 x kv_heads x head_width x 4 bytes. Whose sequence is in which slot is the engine's business.
+views of the first n slots, each row with its own length. The buffer is all the memory that sequences keep: slots x
+tokens x layers x 2 x kv_heads x head_width x 4 bytes. A run has scores beside it: heads x rows x tokens of a slot x 4
+bytes. Whose sequence is in which slot is the engine's business.
 """
 
 from collections.abc import Sequence

@@ -5,10 +5,12 @@ The four kinds of RPC are wrapped the same way; what a call means is left to the
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -51,13 +53,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def _wrapped(handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
     async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        async with _served(method, context) as metadata:
-            set_current_call(call_context(metadata, context.time_remaining()))
+        async with _served(method, context):
             return await inner(request, context)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        async with _served(method, context) as metadata:
-            set_current_call(call_context(metadata, context.time_remaining()))
+        async with _served(method, context):
             async for message in inner(request, context):
                 yield message
 
@@ -72,8 +72,7 @@ def _wrapped(handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
 
 
 @asynccontextmanager
-async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[dict[str, str]]:
-    """Trace and measure a call, and tell its caller of an error, which ends here; gives the call's metadata."""
+async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     started = time.monotonic()
     service, _, name = method.lstrip("/").partition("/")
@@ -85,19 +84,21 @@ async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> A
         attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
     ) as current:
         try:
-            yield metadata
+            set_current_call(call_context(metadata, context.time_remaining()))
+            yield
         except HeadraceError as error:
             status = reaction_of(error).grpc
             trailing = [(REASON, error.reason)]
             if isinstance(error, Overloaded):
                 trailing.append((RETRY_AFTER_MS, str(int(error.retry_after_s * 1000))))
-            _end(context, status, error.detail, trailing)
+            await _abort(context, status, error.detail, trailing)
         except (grpc.aio.AbortError, grpc.aio.BaseError, GeneratorExit):
             raise
         except Exception as error:  # a bug's text stays in the log
             status = "INTERNAL"
             _log.exception("rpc.bug", method=method)
-            _end(context, status, f"internal error: {type(error).__name__}; see the log", [(REASON, BUG)])
+            detail = f"internal error: {type(error).__name__}; see the log"
+            await _abort(context, status, detail, [(REASON, BUG)])
         finally:
             current.set_attribute("rpc.grpc.status_code", getattr(grpc.StatusCode, status).value[0])
             elapsed = time.monotonic() - started
@@ -105,17 +106,24 @@ async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> A
             _log.debug("rpc.served", method=method, status=status, duration_ms=round(elapsed * 1000, 2))
 
 
-def _end(
+async def _abort(
     context: grpc.aio.ServicerContext[Any, Any], status: str, detail: str, trailing: Sequence[tuple[str, str]]
 ) -> None:
-    """Say how the call ends, once its handler returns.
+    """End the call with a status. Raises AbortError, for grpc.
 
-    `context.abort` would keep its exception, whose traceback keeps all that the call had: some hundred objects for the
-    garbage collector, which stops the event loop, for each call that is refused under load.
+    A call keeps that error, whose traceback keeps the call: for every one that is refused, a hundred objects that only
+    a garbage collection would find, which stops the event loop, and most when most are refused. So it is cut loose.
     """
-    context.set_trailing_metadata(tuple(trailing))
-    context.set_code(getattr(grpc.StatusCode, status))
-    context.set_details(detail)
+    try:
+        await context.abort(getattr(grpc.StatusCode, status), detail, tuple(trailing))
+    except grpc.aio.AbortError as aborted:
+        if task := asyncio.current_task():  # of this call alone
+            task.add_done_callback(partial(_forget_where, aborted))
+        raise
+
+
+def _forget_where(aborted: BaseException, _task: object) -> None:
+    aborted.__traceback__ = aborted.__context__ = None
 
 
 def call_context(metadata: dict[str, str], remaining_s: float | None) -> CallContext:

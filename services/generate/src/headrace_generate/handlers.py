@@ -80,8 +80,12 @@ async def answer_query(
     if earlier and (earlier[-1].draft or earlier[-1].closing):
         await journal.publish_again(earlier)
         return earlier[-1]
-    served.permits.check()  # whoever would be turned away at the model costs nobody anything before
     timings = Timings(query.timings_ms, writing.clock)
+    if query.origin.by_call:  # a question of the topic waits in its lane, and went through the rails at its admission
+        served.permits.check()
+        with timings.stage("rails"):
+            question = await rails.question(query.question, query.origin, query.request_id)
+        query = replace(query, question=question)
     embed = embedder.on_behalf_of(query.origin, query.request_id)
     with timings.stage("rails"):
         passages = await rails.admit(query.passages, query.origin, query.request_id)

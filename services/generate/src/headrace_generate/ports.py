@@ -48,10 +48,10 @@ class Permits(Protocol):
     """A bound on the calls to one model that are in flight, and on those that wait."""
 
     def check(self) -> None:
-        """Raise Overloaded where `until` would: before any work is done for a call that cannot be made."""
+        """Raise Overloaded, with a hint when to return, where too many wait."""
 
     def until(self, deadline: datetime) -> AbstractAsyncContextManager[None]:
-        """Hold a permit for a block; waits for it to the deadline at most."""
+        """Hold a permit for a block. Raises Overloaded as `check` does, and DeadlineExceeded after waiting."""
 
 
 @dataclass(frozen=True)

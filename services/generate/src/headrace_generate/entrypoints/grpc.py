@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -47,9 +46,6 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, _context: Context) -> AsyncIterator[pb.GenerateResponse]:
         """Stream progress, then the checked answer."""
         query = query_of(request)
-        # A question of the topic went through the input rails when moderate admitted it; this one did not yet.
-        question = await self._rails.question(query.question, query.origin, query.request_id)
-        query = replace(query, question=question)
         written, told, news = 0, 0, asyncio.Event()
 
         def progress(tokens: int) -> None:
