@@ -26,8 +26,8 @@ def conclude(found: Served, told: Any, idle: Any) -> tuple[dict[str, Any], dict[
 
 
 def test_a_service_that_holds_out_meets_every_goal():
-    """Answers at its capacity, the rest refused with a hint, no longer stall than who does nothing."""
-    figures, goals = conclude(served(), lines(30, lag_ms=4.0), lines(30, lag_ms=4.0))
+    """Answers at its capacity, the rest refused with a hint, no longer stall than who does nothing, as far as sleeps can tell."""
+    figures, goals = conclude(served(), lines(30, lag_ms=4.9), lines(30, lag_ms=4.0))
     assert all(goal.met for goal in goals.values())
     assert (figures["refused_p99_s"], figures["p99_last_third_s"], figures["rss_mb_max"]) == (0.01, 1.0, 100)
 
@@ -37,10 +37,10 @@ def test_growth_longer_waits_longer_stalls_and_refusals_without_a_hint_show():
     found = served()
     found.latencies[50:] = [(at, 2 * taken) for at, taken in found.latencies[50:]]
     found.without_hint = 1
-    _, goals = conclude(found, lines(30, lag_ms=9.0, growing=1.0), lines(30, lag_ms=4.0))
+    _, goals = conclude(found, lines(30, lag_ms=5.1, growing=1.0), lines(30, lag_ms=4.0))
     missed = {name for name, goal in goals.items() if not goal.met}
     assert missed == {
-        "memory_end_of_begin", "p99_last_third_of_first", "worst_stall_of_idle_loop", "refused_without_hint"
+        "memory_end_of_begin", "p99_last_third_of_first", "stall_ms_beyond_idle_loop", "refused_without_hint"
     }  # fmt: skip
 
 
@@ -48,4 +48,4 @@ def test_who_stopped_telling_of_itself_has_not_shown_that_it_never_stalled():
     """A loop that hangs for good tells nothing, and nothing is what a stall of zero looks like."""
     for told, idle in ((lines(20), lines(30)), (lines(30), lines(20)), ([], [])):
         _, goals = conclude(served(), told, idle)
-        assert (goals["worst_stall_of_idle_loop"].value, goals["memory_end_of_begin"].value) == (None, None)
+        assert (goals["stall_ms_beyond_idle_loop"].value, goals["memory_end_of_begin"].value) == (None, None)
