@@ -26,7 +26,7 @@ def conclude(found: Served, told: Any, idle: Any) -> tuple[dict[str, Any], dict[
 
 
 def test_a_service_that_holds_out_meets_every_goal():
-    """Answers at its capacity, the rest refused with a hint, no longer stall than who does nothing, as far as sleeps can tell."""
+    """Answers at its capacity, the rest refused with a hint; its stalls are an idle loop's, as far as sleeps tell."""
     figures, goals = conclude(served(), lines(30, lag_ms=4.9), lines(30, lag_ms=4.0))
     assert all(goal.met for goal in goals.values())
     assert (figures["refused_p99_s"], figures["p99_last_third_s"], figures["rss_mb_max"]) == (0.01, 1.0, 100)
