@@ -1,5 +1,6 @@
 """The scheduler over a real graph: what runs beside a request does not change its output."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -120,3 +121,15 @@ def test_a_lone_row_is_decoded_beside_another_where_they_would_differ(tiny_gguf,
         pytest.skip("this CPU computes one row as it does two")
     assert model.rows_min == 2
     np.testing.assert_array_equal(model.decode([5], [9])[0], beside)
+
+
+def test_how_to_attend_is_told_to_our_own_sessions_only(tiny_gguf, tmp_path, monkeypatch):
+    """Other runtimes, and processes that this one starts, go by their own defaults; an operator's choice stays."""
+    variable = "ORT_GQA_DISABLE_FLASH_ATTENTION"
+    import_gguf(tiny_gguf, tmp_path)
+    monkeypatch.delenv(variable, raising=False)
+    open_session(tmp_path / "model.onnx")
+    assert variable not in os.environ
+    monkeypatch.setenv(variable, "0")
+    open_session(tmp_path / "model.onnx")
+    assert os.environ[variable] == "0"

@@ -1,7 +1,6 @@
 """A caller that waits hears how far the model is, now and then, and stops it by leaving."""
 
 import asyncio
-import gc
 import weakref
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -64,6 +63,7 @@ async def test_an_answer_in_one_piece_has_its_progress_too(stream_of):
         await anext(stream)
 
 
+@pytest.mark.usefixtures("no_garbage_collector")
 async def test_who_is_refused_leaves_nothing_to_the_garbage_collector(stream_of):
     """Under load most are, and each full collection stops the event loop."""
     lost = []
@@ -76,13 +76,9 @@ async def test_who_is_refused_leaves_nothing_to_the_garbage_collector(stream_of)
         finally:
             del error
 
-    gc.disable()
-    try:
-        with suppress(Overloaded):
-            await anext(stream_of(answer))
-        assert [error() for error in lost] == [None]
-    finally:
-        gc.enable()
+    with suppress(Overloaded):
+        await anext(stream_of(answer))
+    assert [error() for error in lost] == [None]
 
 
 async def test_who_leaves_stops_the_model_and_leaves_nothing_behind(stream_of):

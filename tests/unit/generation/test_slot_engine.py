@@ -134,6 +134,13 @@ def test_a_few_chunks_are_read_before_each_token_of_the_others() -> None:
     assert engine._model.prefills == [1, 4, 4, 4, 4, 4, 2]
 
 
+@pytest.mark.parametrize("bounds", [{"prefill_chunk_tokens": 2}, {"chunks_between_tokens": 0}])
+def test_bounds_with_which_nobody_would_get_on_are_refused(bounds: dict[str, int]) -> None:
+    """A chunk that could leave one token over, or no chunk at all before a token."""
+    with pytest.raises(ValueError, match=next(iter(bounds))):
+        make_engine(**bounds)
+
+
 def test_prompts_that_wait_for_a_slot_hold_nobody_up() -> None:
     """With every slot taken nothing can be read, so every step writes."""
     engine = make_engine(chunks_between_tokens=100)

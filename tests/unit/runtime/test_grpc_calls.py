@@ -1,7 +1,6 @@
 """What a served call goes through: deadline, tenant, errors by the table, both ways."""
 
 import asyncio
-import gc
 import weakref
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -68,13 +67,6 @@ async def served():
     yield servicer, peer
     await peer.close()
     await server.stop(0)
-
-
-@pytest.fixture
-def no_garbage_collector():
-    gc.disable()
-    yield
-    gc.enable()
 
 
 async def release(peer: Peer, context: CallContext | None = None):

@@ -83,12 +83,12 @@ def _plain_attention() -> Iterator[None]:
     The variable is all there is to say it with. It does not stay: onnxruntime-genai would hear of it too, and reads
     whole prompts at once, whose scores take memory by the square of their length.
     """
-    chosen = os.environ.get(_NO_FLASH)
-    os.environ[_NO_FLASH] = chosen or "1"
+    chosen = _NO_FLASH in os.environ
+    os.environ.setdefault(_NO_FLASH, "1")
     try:
         yield
     finally:
-        if chosen is None:
+        if not chosen:
             os.environ.pop(_NO_FLASH, None)
 
 

@@ -84,9 +84,9 @@ class SlotEngine:
     ) -> None:
         if prefill_chunk_tokens <= CHUNK_TOKENS_MIN:
             raise ValueError(f"prefill_chunk_tokens must be more than {CHUNK_TOKENS_MIN}")
-        self._model, self._new_decoder, self._end_tokens, self._clock = model, new_decoder, end_tokens, clock
         if chunks_between_tokens < 1:
             raise ValueError("chunks_between_tokens must be at least 1")
+        self._model, self._new_decoder, self._end_tokens, self._clock = model, new_decoder, end_tokens, clock
         self._waiting_max, self._chunk_tokens = waiting_max, prefill_chunk_tokens
         self._chunks_between_tokens, self._steps_since_token = chunks_between_tokens, 0
         self._new_matcher = new_matcher or _no_constraints
