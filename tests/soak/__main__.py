@@ -1,4 +1,4 @@
-"""`make soak`: the generate service at twice what it can do, for ten minutes, beside an idle process as control.
+"""`make soak`: the generate service at twice what it can do, for ten minutes, beside idle processes as control.
 
 First a closed loop finds the capacity; then requests come at twice that rate whatever becomes of them. Memory must stay
 bounded, whoever cannot be served must be told at once when to come back, those who are must not wait longer and longer,
@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +36,8 @@ from headrace_inference.host import this_host
 from headrace_runtime.grpc_calls import PRINCIPALS, RETRY_AFTER_MS, TENANT
 from soak.conclusions import Served, concluded
 
-REPORT = Path(__file__).parents[2] / "build" / "soak" / "report.json"
+TESTS = Path(__file__).parents[1]
+REPORT = TESTS.parent / "build" / "soak" / "report.json"
 TEXT = "The coast has many sights. The lighthouse was finished in {year} for the World's Fair. It is made of iron."
 DEADLINE_S, CALLERS = 30.0, 8
 METADATA = ((TENANT, "soak"), (PRINCIPALS, "user:soak"))
@@ -54,7 +57,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="half a minute")
     given = parser.parse_args()
     seconds, finding_s = (20.0, 10.0) if given.quick else (600.0, 30.0)
-    with watching() as served, watching("--idle") as idle:
+    with ExitStack() as processes:
+        served = processes.enter_context(watching("served"))
+        idle = [processes.enter_context(watching("watched", str(core))) for core in sorted(os.sched_getaffinity(0))]
         document, goals = asyncio.run(soak(served, idle, seconds, finding_s))
     document["goals"] = [goal.as_json() for goal in goals]
     REPORT.parent.mkdir(parents=True, exist_ok=True)
@@ -64,16 +69,18 @@ def main() -> int:
     return 0 if all(goal.met for goal in goals if not given.quick or goal.name in certain) else 1
 
 
-async def soak(served: Watched, idle: Watched, seconds: float, finding_s: float) -> tuple[dict[str, Any], list[Goal]]:
+async def soak(
+    served: Watched, idle: Sequence[Watched], seconds: float, finding_s: float
+) -> tuple[dict[str, Any], list[Goal]]:
     """Find the capacity, then ask for twice of it; return the report and its goals."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{served.hello['port']}") as channel:
         stub = pb_grpc.GenerateServiceStub(channel)
         await warm_up(stub)
         capacity = await find_capacity(stub, finding_s)
-        lines, idle_lines = len(served.lines), len(idle.lines)
+        before = [len(each.lines) for each in (served, *idle)]
         found = await overrun(stub, 2 * capacity, seconds)
-    told = served.lines[lines:], idle.lines[idle_lines:]
-    row, goals = concluded(found, *told, capacity=capacity, seconds=seconds)
+    told, *idly = (each.lines[lines:] for each, lines in zip((served, *idle), before, strict=True))
+    row, goals = concluded(found, told, idly, capacity=capacity, seconds=seconds)
     names = ("onnxruntime", "grpcio", "headrace-generate")
     versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
     return {"versions": versions, "host": asdict(this_host()), "rows": [row]}, goals
@@ -137,10 +144,10 @@ async def ask(stub: Any, number: int, seen: Served, timeout_s: float = DEADLINE_
 
 
 @contextmanager
-def watching(*arguments: str) -> Any:
+def watching(module: str, *arguments: str) -> Any:
     """Run a process that tells of itself; end it with the block."""
-    command = [sys.executable, str(Path(__file__).with_name("served.py")), *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", f"soak.{module}", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS) as process:
         assert process.stdin
         assert process.stdout
         watched = Watched()
@@ -156,7 +163,7 @@ def watching(*arguments: str) -> Any:
             yield watched
         finally:
             process.stdin.close()
-            process.terminate() if "--idle" in arguments else process.wait(60)
+            process.wait(60)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,16 @@
 """The generate service's gRPC process for a soak: servicer, use case, permits and engine process; the rest is played.
 
-`python -m soak.served` prints its address as JSON, then a line a second: the worst lag of its event loop, and memory.
+It tells of itself as `watched` does, until standard input ends.
 No bus and no database: what is asked here is what a model that is overrun does to the process in front of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sys
-import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +20,6 @@ from headrace_generate.answering import EvidencePolicy, Passage
 from headrace_generate.domain import Attempt, Query
 from headrace_generate.entrypoints import grpc
 from headrace_generate.handlers import Writing, answer_query
-from headrace_generate.loop_lag import watch_loop
 from headrace_generate.ports import Progress
 from headrace_generate.prompts import load_prompt
 from headrace_generate.settings import Settings
@@ -32,6 +27,7 @@ from headrace_runtime import GrpcSettings, KafkaSettings
 from headrace_runtime.grpc_server import RpcServer
 from headrace_runtime.heap import keep_heap
 from headrace_runtime.short_turns import take_short_turns
+from soak.watched import tell
 
 MODEL, WAITING_MAX = "smollm2-135m-instruct", 16
 ATTEMPTS_KEPT_MAX = 100
@@ -118,37 +114,6 @@ async def main() -> None:
     await server.stop(0)
 
 
-async def tell(port: int = 0) -> None:
-    """Print the port, then every second the worst lag since the last line and the memory of this process family."""
-    sys.stdout.write(json.dumps({"port": port, "pid": os.getpid()}) + "\n")
-    lags = [0.0]
-
-    async def every_second() -> None:
-        while True:
-            await asyncio.sleep(1)
-            sys.stdout.write(json.dumps({"lag_ms": round(1000 * max(lags), 2), "rss_mb": rss_mb()}) + "\n")
-            sys.stdout.flush()
-            lags[:] = [0.0]
-
-    sys.stdout.flush()
-    await asyncio.gather(every_second(), watch_loop(lags.append, clock=time.monotonic, sleep=asyncio.sleep))
-
-
-def rss_mb() -> float:
-    """Return the resident memory of this process and its children. Two small files: on the loop that is watched."""
-    mine = os.getpid()
-    children = Path(f"/proc/self/task/{mine}/children").read_text("utf-8").split()
-    return round(sum(map(resident_pages, (mine, *map(int, children)))) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
-
-
-def resident_pages(pid: int) -> int:
-    """Return a process's pages in memory, none of one that has just ended."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -158,4 +123,4 @@ async def _wait(*_about: Any) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(tell() if "--idle" in sys.argv else main())
+    asyncio.run(main())
