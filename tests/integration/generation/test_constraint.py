@@ -1,9 +1,12 @@
 """Constrained output over a real graph: whatever the model would rather say, what comes out follows the constraint."""
 
 import json
+import random
 import re
+import string
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -27,9 +30,14 @@ SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_gguf, tmp_path_factory) -> SlotEngine:
-    folder = tmp_path_factory.mktemp("constraint")
+def folder(tiny_gguf, tmp_path_factory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("constraint")
     import_gguf(tiny_gguf, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(folder) -> SlotEngine:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def decoder() -> Callable[[int], str]:
@@ -72,6 +80,23 @@ def test_a_json_schema_is_followed_greedy_and_sampled(engine):
         jsonschema.validate(json.loads(text), SCHEMA)
         assert end.reason == "stop"
     assert len({text for text, _ in made.values()}) > 3
+
+
+def test_a_grammar_that_gives_up_half_way_is_no_end(folder):
+    """Its states grow past the library's limit while it is followed; what was written by then must not look whole."""
+    letters = string.ascii_lowercase
+    remembered = "|".join(f"{letter}.{{{150 + 3 * at}}}" for at, letter in enumerate(letters))
+    matcher = Grammars(folder / "tokenizer.json", [2]).matcher(Constraint("regex", f".*({remembered})[xyz].*!"))
+    vocabulary = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
+    chosen = random.Random(1)
+    for _ in range(20_000):
+        allowed = matcher.allowed()
+        if allowed is None:
+            return
+        going_on = [vocabulary[letter] for letter in letters if allowed[vocabulary[letter]]]
+        assert going_on, "only the end was allowed"
+        matcher.take(chosen.choice(going_on))
+    raise AssertionError("the grammar never gave up")
 
 
 def test_a_regular_expression_is_matched_and_ends_where_nothing_can_follow(engine):

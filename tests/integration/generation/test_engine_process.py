@@ -152,6 +152,22 @@ async def test_an_engine_that_does_not_load_in_time_is_told_of_and_started_again
     assert [line["event"] for line in logs][:4] == ["engine.load_too_long", "engine.died"] * 2
 
 
+async def test_a_process_that_cannot_be_started_now_is_tried_again(config, monkeypatch):
+    """Memory is short when one has just been killed for it; hosted models beside it must not end for that."""
+    refusals, start = iter([BlockingIOError(11, "try again"), MemoryError(12)]), asyncio.create_subprocess_exec
+
+    async def refuse_once(*arguments, **options):
+        if refusal := next(refusals, None):
+            raise OSError(*refusal.args)
+        return await start(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_once)
+    with capture_logs() as logs:
+        async with running(config) as engine:
+            assert (await collect(engine, submit("after")))[1].outcome == "length"
+    assert [line["event"] for line in logs if line["event"] == "engine.not_started"] == ["engine.not_started"] * 2
+
+
 async def test_an_engine_without_work_may_be_silent(config):
     """Nothing to say is no sign of anything, and a generation that has ended is no work, whoever has yet to read it."""
     engine = EngineProcess(config, RestartPolicy(wait_min_s=0.05, silent_max_s=0.4))

@@ -220,6 +220,19 @@ async def test_a_failing_batch_fails_its_callers_only():
     await engine.close()
 
 
+async def test_rows_that_an_encoder_does_not_make_fail_their_callers_too():
+    """Nobody waits for a vector that never comes, and the same text is tried anew."""
+    encoder = FakeEncoder()
+    engine, encode = engine_of(encoder), encoder.encode
+    for wrong in (lambda batch: encode(batch)[:-1], lambda batch: encode(batch).repeat(2, axis=1)):
+        encoder.encode = wrong
+        with pytest.raises(RuntimeError, match="the encoder was to return"):
+            await asyncio.wait_for(engine.embed(["aa", "b"], priority="query"), 5)
+    encoder.encode = encode
+    assert (await engine.embed(["aa", "b"], priority="query")).vectors[:, 0].tolist() == [2, 1]
+    await engine.close()
+
+
 async def test_closing_ends_what_runs_and_refuses_the_rest():
     """A running batch is answered, a waiting call and a new one get Unavailable."""
     encoder = FakeEncoder()

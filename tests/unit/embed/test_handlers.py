@@ -111,16 +111,19 @@ async def test_a_call_is_recorded_with_its_tokens_before_it_is_answered():
 
 def test_a_repeated_call_of_a_request_is_the_same_fact():
     """Same request, model and texts: same id. Another of them: another id. Without a request: never the same."""
-    same = query_usage_id("acme", "r1", "m", ["a", "b"])
-    assert same == query_usage_id("acme", "r1", "m", ["a", "b"])
-    others = [query_usage_id("acme", "r2", "m", ["a", "b"]), query_usage_id("acme", "r1", "n", ["a", "b"])]
-    others += [query_usage_id("globex", "r1", "m", ["a", "b"])]
-    others += [
-        query_usage_id("acme", "r1", "m", ["a"]),
-        query_usage_id("acme", "", "m", ["a"]),
-        query_usage_id("acme", "", "m", ["a"]),
+    same = query_usage_id("acme", "r1", "m", "query", ["a", "b"])
+    assert same == query_usage_id("acme", "r1", "m", "query", ["a", "b"])
+    others = [
+        query_usage_id("acme", "r2", "m", "query", ["a", "b"]),
+        query_usage_id("acme", "r1", "n", "query", ["a", "b"]),
+        query_usage_id("globex", "r1", "m", "query", ["a", "b"]),
+        query_usage_id("acme", "r1", "m", "passage", ["a", "b"]),
+        query_usage_id("acme", "r1", "m", "query", ["a"]),
+        query_usage_id("acme", "r1", "m", "query", ["a\0b"]),
+        query_usage_id("acme", "", "m", "query", ["a"]),
+        query_usage_id("acme", "", "m", "query", ["a"]),
     ]
-    assert len({same, *others}) == 7
+    assert len({same, *others}) == 9
 
 
 @given(st.integers(0, 200), st.integers(1, 50))
@@ -221,12 +224,18 @@ async def test_an_overload_reaches_the_subscriber():
     assert kept == []
 
 
-@pytest.mark.parametrize("error", [Overloaded, asyncio.CancelledError])
-async def test_what_was_billed_for_a_call_that_failed_is_recorded_each_time(error):
-    """The provider has read the texts, and reads them again when the call is repeated: facts of their own."""
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(Unavailable, Unavailable), (asyncio.CancelledError, asyncio.CancelledError), (Overloaded, Unavailable)],
+)
+async def test_what_was_billed_for_a_call_that_failed_is_recorded_each_time(error, told):
+    """The provider has read the texts, and reads them again when the call is repeated: facts of their own.
+
+    Nobody is told that nothing was done: that is repeated without end.
+    """
     usage = FakeUsage()
     for _ in range(2):
-        with pytest.raises(error):
+        with pytest.raises(told):
             await embed(["abc"], embedder=FakeEmbedder(billed=7, fails_at=0, error=error), usage=usage)
     await embed(["abc"], embedder=FakeEmbedder(billed=3), usage=usage)
     assert [(fact.status, fact.tokens) for fact in usage.recorded] == [("failed", 7), ("failed", 7), ("completed", 3)]
@@ -237,7 +246,7 @@ async def test_what_was_billed_for_a_call_that_failed_is_recorded_each_time(erro
 async def test_what_was_billed_for_a_part_that_failed_is_kept_with_the_slices_before_it():
     """A document's second slice fails: the first one was paid for, too. The part's own usage is still to come."""
     kept = []
-    with pytest.raises(Overloaded):
+    with pytest.raises(Unavailable, match="10 tokens are billed"):
         await handler(FakeEmbedder(billed=5, fails_at=1), kept)(chunks_event("abc", "de", "f"))
     await handler(FakeEmbedder(billed=5), kept)(chunks_event("abc", "de", "f"))
     assert [(one.payload.status, one.payload.quantities[0].quantity) for one in kept] == [
@@ -261,6 +270,41 @@ async def test_what_is_paid_for_twice_is_booked_twice():
     assert all(one.envelope.id == one.payload.attempt_id for one in kept)
 
 
+class DoubtfulUsage(FakeUsage):
+    """Fails at the first fact; it `keeps` that one all the same, or does not."""
+
+    def __init__(self, *, keeps: bool) -> None:
+        super().__init__()
+        self._fails, self._keeps = True, keeps
+
+    async def record(self, usage):
+        """Keep the fact, or fail, or both."""
+        fails, self._fails = self._fails, False
+        if self._keeps or not fails:
+            self.recorded.append(usage)
+        if fails:
+            raise Unavailable("the database went away")
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_what_was_billed_for_vectors_whose_usage_was_not_kept_is_recorded_under_one_id(keeps):
+    """Nobody gets the vectors, and the bill stands; where nobody heard that it was kept, it is the same fact again."""
+    usage, events = DoubtfulUsage(keeps=keeps), DoubtfulUsage(keeps=keeps)
+    with pytest.raises(Unavailable):
+        await embed(["abc"], embedder=FakeEmbedder(billed=3), usage=usage)
+    (subscription,) = kafka.subscriptions(
+        embedder=FakeEmbedder(billed=3), keep_usage=events.record, slice_texts_max=2, clock=ticking()
+    )
+    with pytest.raises(Unavailable):
+        await subscription.handler(chunks_event("abc"))
+    statuses = ["completed", "failed"] if keeps else ["failed"]
+    assert [(fact.status, fact.tokens) for fact in usage.recorded] == [(status, 3) for status in statuses]
+    assert [(one.payload.status, one.payload.quantities[0].quantity) for one in events.recorded] == [
+        (status, 3) for status in statuses
+    ]
+    assert len({fact.id for fact in usage.recorded}) == len({one.envelope.id for one in events.recorded}) == 1
+
+
 async def test_a_bill_that_cannot_be_recorded_does_not_hide_why_the_call_failed(capfd):
     """The caller gets the call's own error, and knows whether to try again; the log has the tokens."""
 
@@ -269,8 +313,8 @@ async def test_a_bill_that_cannot_be_recorded_does_not_hide_why_the_call_failed(
             """Keep nothing."""
             raise Unavailable(f"the database of {usage.tenant} is away")
 
-    with pytest.raises(Overloaded):
-        await embed(["abc"], embedder=FakeEmbedder(billed=7, fails_at=0), usage=BrokenUsage())
+    with pytest.raises(InvalidMessage):
+        await embed(["abc"], embedder=FakeEmbedder(billed=7, fails_at=0, error=InvalidMessage), usage=BrokenUsage())
     said = "".join(capfd.readouterr())
     assert "usage.not_recorded" in said
     assert "7" in said

@@ -166,6 +166,27 @@ async def test_what_was_answered_is_billed_when_the_rest_of_a_call_fails(spec):
     assert bill.tokens == 6 * answered
 
 
+async def test_one_of_several_requests_that_is_too_much_is_asked_again(spec):
+    """The others are paid for: to give up would be to pay for them again. It waits as long as it is told."""
+    busy = httpx.Response(429, headers={"retry-after": "0.05"})
+    model, bill = model_of(spec, provider := Provider(httpx.Response(200, json=reply(["a", "b"])), busy, busy)), Bill()
+    answer = await model.embed(["a", "bb", "c", "d"], tenant="acme", bill=bill, priority="bulk", role="passage")
+    assert (answer.vectors.shape, bill.tokens, len(provider.bodies)) == ((4, 2), 12, 4)
+
+
+async def test_what_stays_too_much_is_given_up_after_a_few_waits(spec):
+    """Its permits are free again, and what was answered is on the bill."""
+    answers = [
+        httpx.Response(200, json=reply(["a", "b"])),
+        *[httpx.Response(429, headers={"retry-after": "0.05"})] * 40,
+    ]
+    model, bill = model_of(spec, provider := Provider(*answers)), Bill()
+    with pytest.raises(Overloaded):
+        await model.embed(["x"] * 4, tenant="acme", bill=bill, priority="bulk", role="passage")
+    assert (bill.tokens, len(provider.bodies)) == (6, 1 + 4)
+    assert not any(model._held.values())
+
+
 async def test_an_answer_that_is_no_embedding_is_billed_as_it_says(spec):
     """The provider counted the tokens whatever the vectors are worth; of what says nothing, nothing is known."""
     for body, tokens in ((reply(["abc"], data=[]), 3), ({"data": []}, 0)):

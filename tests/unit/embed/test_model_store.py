@@ -180,6 +180,19 @@ def test_a_damaged_folder_is_imported_again(tmp_path, declared, wheel):
     assert fetch.count == 2
 
 
+@pytest.mark.parametrize(
+    "text", ["", "null", "[1]", '"x"', '{"files": []}', '{"files": {}}', '{"files": {"fp32.onnx": 1}}']
+)
+def test_a_folder_whose_manifest_is_none_is_imported_again(tmp_path, declared, wheel, text):
+    """Whatever JSON somebody left there."""
+    store = store_of(tmp_path, declared, fetch := Fetches(wheel))
+    folder = store.ensure("tiny")
+    (folder.path / "manifest.json").write_text(text, "utf-8")
+    assert store.path("tiny") is None
+    assert store.ensure("tiny").manifest["name"] == "tiny"
+    assert fetch.count == 2
+
+
 def test_callers_at_the_same_time_share_one_import(tmp_path, declared, wheel):
     """Of four that ask at once one fetches; all get the same folder."""
     store, folders = store_of(tmp_path, declared, fetch := Fetches(wheel)), []

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
 from headrace_errors import Overloaded, Unavailable
+from numpy.typing import NDArray
 
 from headrace_inference.backlog import Backlog, Call, Embedded, Text
 from headrace_inference.batching import BatchQueue, Priority
@@ -164,13 +166,20 @@ class EmbeddingEngine:
             for call, _ in text.waiting:
                 call.first_batch(started_at)
         try:
-            vectors = await self._on_thread(partial(self._encoder.encode, [text.tokens for text in batch]))
+            vectors = await self._vectors_of(batch)
         except Exception as error:  # whatever it is, it belongs to the callers
             self._backlog.fail(batch, error)
             return
         ended_at = self._clock()
         self._text_s += _SMOOTHING * ((ended_at - started_at) / len(batch) - self._text_s)
         self._backlog.fill(batch, vectors, ended_at)
+
+    async def _vectors_of(self, batch: list[Text]) -> NDArray[np.float32]:
+        vectors = await self._on_thread(partial(self._encoder.encode, [text.tokens for text in batch]))
+        asked = len(batch), self._encoder.model.dims
+        if vectors.shape != asked:  # for a row that is missing somebody would wait for ever
+            raise RuntimeError(f"the encoder was to return {asked}, and returned {vectors.shape}")
+        return vectors
 
     async def _on_thread(self, work: Callable[[], _Made]) -> _Made:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -42,9 +42,9 @@ class _GrammarMatcher:
         self._matcher = matcher
 
     def allowed(self) -> Allowed | None:
-        if self._matcher.is_error():
-            return None
         allowed: Allowed = np.frombuffer(self._matcher.compute_logit_bias(), np.uint8) != 0
+        if self._matcher.is_error():  # by now: one that reaches a limit here allows the end token, as if it were whole
+            return None
         return allowed if allowed.any() else None
 
     def take(self, token: int) -> bool:

@@ -53,15 +53,15 @@ def identity_of(spec: ModelSpec) -> str:
 
 
 def open_folder(path: Path) -> ModelFolder | None:
-    """Open the folder at `path`; None if a file is missing or has another length (a power cut, a full disk)."""
+    """Open the folder at `path`; None if it is not whole (a power cut, a full disk), or not one of ours."""
     try:
         manifest = json.loads((path / MANIFEST).read_text("utf-8"))
         for file, stated in manifest["files"].items():
             if (path / file).stat().st_size != stated["size_bytes"]:
                 return None
-    except (OSError, ValueError, KeyError):
+        return ModelFolder(manifest["name"], path, manifest["sha256"], manifest)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # whatever JSON it may be
         return None
-    return ModelFolder(manifest["name"], path, manifest["sha256"], manifest)
 
 
 def write_folder(spec: ModelSpec, identity: str, sources: Mapping[str, Path], out: Path) -> None:

@@ -1,13 +1,15 @@
 """What embed promises about texts and usage: limits checked before any work, and usage as a fact with an identity."""
 
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from headrace_errors import InvalidMessage
+from headrace_inference.encoder import Role
 
 Priority = Literal["query", "bulk"]
 UsageStatus = Literal["completed", "failed"]
@@ -74,10 +76,12 @@ class Usage:
 class Bill:
     """Tokens that a provider has counted for a call so far: owed however the call ends. What runs here writes nothing.
 
-    It is the call's own, and grows while the call is under way.
+    It is the call's own, and grows while the call is under way. A call that is repeated costs again, so what is billed
+    has an id that no other call has: the same one however the call ends.
     """
 
     tokens: int = 0
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def add(self, tokens: int) -> None:
         """Count a request that was answered."""
@@ -85,22 +89,17 @@ class Bill:
 
     def usage_id(self, derived: str) -> str:
         """Return the id of a call's usage: `derived`, which a repeat shares, or one of its own if a provider billed."""
-        return paid_usage_id() if self.tokens else derived
+        return self.id if self.tokens else derived
 
 
-def paid_usage_id() -> str:
-    """Return an id for what a provider bills: a call that is repeated costs again, so each is a fact of its own."""
-    return str(uuid.uuid4())
-
-
-def query_usage_id(tenant: str, request_id: str, model_sha256: str, texts: Sequence[str]) -> str:
+def query_usage_id(tenant: str, request_id: str, model_sha256: str, role: Role, texts: Sequence[str]) -> str:
     """Derive a query's usage id, so that a call repeated for the same request of a tenant is booked once.
 
-    For what runs here; see `paid_usage_id`. A call outside a request is nobody's repeat: its id is random.
+    For what runs here; see `Bill`. A call outside a request is nobody's repeat: its id is random.
     """
     if not request_id:
         return str(uuid.uuid4())
-    digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256(json.dumps([role, *texts]).encode()).hexdigest()  # no two lists are written alike
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"headrace-{USAGE_STAGE}:{tenant}/{request_id}/{model_sha256}/{digest}"))
 
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import numpy as np
+from headrace_errors import Overloaded, Unavailable
 from headrace_inference.embedding import Embedded
 from headrace_inference.encoder import Role
 from headrace_telemetry import get_logger
@@ -14,7 +15,6 @@ from headrace_embed.domain import (
     Priority,
     TextLimits,
     Usage,
-    paid_usage_id,
     query_usage_id,
     slices,
 )
@@ -39,7 +39,7 @@ async def embed_texts(
     """Embed a caller's texts and record what it cost before handing the vectors out.
 
     What a provider billed for a call that failed is recorded before it fails. Raises InvalidMessage past the limits,
-    Overloaded or Unavailable as the embedder does.
+    Overloaded or Unavailable as the embedder and the book do, Overloaded only if nothing was billed.
     """
     limits.check(texts)
     used = partial(
@@ -53,32 +53,36 @@ async def embed_texts(
         principal=principal,
     )
 
-    async def record_failed(tokens: int) -> None:
-        await usage.record(used(id=paid_usage_id(), tokens=tokens, ended_at=clock(), status="failed"))
+    async def record_failed(bill: Bill) -> None:
+        await usage.record(used(id=bill.id, tokens=bill.tokens, ended_at=clock(), status="failed"))
 
     async with billed(record_failed) as bill:
         embedded = await embedder.embed(texts, tenant=tenant, priority=priority, role=role, bill=bill)
-    derived = query_usage_id(tenant, request_id, embedder.model.sha256, texts)
-    await usage.record(used(id=bill.usage_id(derived), tokens=sum(embedded.tokens), ended_at=clock()))
+        derived = query_usage_id(tenant, request_id, embedder.model.sha256, role, texts)
+        await usage.record(used(id=bill.usage_id(derived), tokens=sum(embedded.tokens), ended_at=clock()))
     return embedded
 
 
 @asynccontextmanager
-async def billed(record_failed: Callable[[int], Awaitable[None]]) -> AsyncIterator[Bill]:
+async def billed(record_failed: Callable[[Bill], Awaitable[None]]) -> AsyncIterator[Bill]:
     """Give a call its bill. When it fails, what is on the bill is recorded first; likewise when its caller leaves.
 
-    The provider has read those texts, and nobody gets their vectors. The call's own error is raised also where the bill
-    cannot be recorded; the log has it then.
+    The provider has read those texts, and nobody gets their vectors: also where all that failed is to record the usage,
+    which may be recorded by then, under the bill's id. The call's own error is raised also where the bill cannot be
+    recorded; the log has it then. Overloaded of a call that cost something becomes Unavailable: who hears that nothing
+    was done repeats it without end.
     """
     bill = Bill()
     try:
         yield bill
-    except BaseException:
+    except BaseException as failure:
         if bill.tokens:
             try:
-                await record_failed(bill.tokens)
+                await record_failed(bill)
             except Exception as error:  # whatever it is, it is not why the call failed
                 _log.exception("usage.not_recorded", tokens=bill.tokens, detail=f"{type(error).__name__}: {error}")
+            if isinstance(failure, Overloaded):
+                raise Unavailable(f"{failure}; {bill.tokens} tokens are billed") from failure
         raise
 
 

@@ -9,8 +9,9 @@ import asyncio
 import base64
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -29,9 +30,25 @@ TIMEOUT_S = 30.0
 BYTES_PER_TOKEN = 3
 """No tokenizer of a hosted model is at hand; English has about 4, and 3 errs on the safe side for most scripts."""
 _RETRY_AFTER_S_MAX = 60.0
+_WAITS_MAX = 3
 _BULK_SHARE = 0.75
+_Answer = tuple[NDArray[np.float32], list[int]]
 _CLIENT_ERROR, _TOO_MANY, _SERVER_ERROR = 400, 429, 500
 _OUR_ACCOUNT = frozenset({401, 402, 403, 404, 408})  # not the texts' fault: to be mended, and tried again
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """What the requests of one call share: whom they are for, what they cost, and that one of them failed."""
+
+    priority: Priority
+    bill: Bill
+    failed: asyncio.Future[Exception] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def fail(self, error: Exception) -> None:
+        """Note the first failure."""
+        if not self.failed.done():
+            self.failed.set_result(error)
 
 
 class HostedModel:
@@ -87,7 +104,9 @@ class HostedModel:
     ) -> Embedded:
         """Embed texts in as few requests as the endpoint takes.
 
-        When one of them fails, those under way are waited for, since they are billed, and the rest is not sent.
+        When one of them fails, those under way are waited for, since they are billed, and the rest is not sent. One of
+        several that the endpoint has no time for is asked again a few times, as late as it says: what the others cost
+        would be spent anew by whoever repeats the call.
         Raises what failed first: Overloaded with a retry hint when too much is under way here or there, Unavailable
         where nobody answers, InvalidMessage where the endpoint refuses the texts.
         """
@@ -96,12 +115,12 @@ class HostedModel:
         try:
             cut = [self._cut(text, role) for text in texts]
             parts = [cut[part] for part in slices(len(cut), self._endpoint.texts_max)]
-            failures: list[Exception] = []
-            answers = await asyncio.gather(*(self._ask(part, priority, bill, failures) for part in parts))
+            call, waits_max = _Call(priority, bill), _WAITS_MAX if bill.tokens or len(parts) > 1 else 0
+            answers = await asyncio.gather(*(self._ask(call, part, waits_max) for part in parts))
         finally:
             self._held[priority] -= len(texts)
-        if failures:
-            raise failures[0]
+        if call.failed.done():
+            raise call.failed.result()
         rows = [vectors for vectors, _ in answers]
         return Embedded(
             vectors=np.concatenate(rows) if rows else np.empty((0, self.model.dims), np.float32),
@@ -119,22 +138,30 @@ class HostedModel:
             raise Overloaded(f"{held} texts wait, {texts} more are too many")
         self._held[priority] += texts
 
-    async def _ask(
-        self, texts: Sequence[str], priority: Priority, bill: Bill, failures: list[Exception]
-    ) -> tuple[NDArray[np.float32], list[int]]:
-        """Ask when it is this request's turn; once a request of its call has failed there is no answer to wait for."""
-        async with AsyncExitStack() as turn:
-            if priority == "bulk":
-                await turn.enter_async_context(self._bulk_requests)
-            await turn.enter_async_context(self._requests)
-            if not failures:
-                try:
-                    return await self._request(texts, bill)
-                except Exception as error:  # raised by the call, when the others have ended
-                    failures.append(error)
+    async def _ask(self, call: _Call, texts: Sequence[str], waits_max: int) -> _Answer:
+        """Ask, and up to `waits_max` times again where there is too much to do; nothing once the call has failed."""
+        for waits_left in reversed(range(waits_max + 1)):
+            try:
+                async with self._turn(call.priority):
+                    if not call.failed.done():
+                        return await self._request(texts, call.bill)
+            except Overloaded as refusal:
+                if not waits_left:
+                    call.fail(refusal)
+                await asyncio.wait([call.failed], timeout=refusal.retry_after_s)
+            except Exception as error:  # raised by the call, when the others have ended
+                call.fail(error)
         return np.empty((0, self.model.dims), np.float32), []
 
-    async def _request(self, texts: Sequence[str], bill: Bill) -> tuple[NDArray[np.float32], list[int]]:
+    @asynccontextmanager
+    async def _turn(self, priority: Priority) -> AsyncIterator[None]:
+        async with AsyncExitStack() as permits:
+            if priority == "bulk":
+                await permits.enter_async_context(self._bulk_requests)
+            await permits.enter_async_context(self._requests)
+            yield
+
+    async def _request(self, texts: Sequence[str], bill: Bill) -> _Answer:
         body = {"model": self._endpoint.model, "input": list(texts), "encoding_format": "base64"}
         with self._breaker.attempt():
             try:

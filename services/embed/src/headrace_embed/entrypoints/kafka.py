@@ -7,9 +7,10 @@ from functools import partial
 from headrace import topics
 from headrace.embed.v1 import events_pb2
 from headrace.ingest.v1 import events_pb2 as ingest_pb2
+from headrace_inference.embedding import Embedded
 from headrace_messaging import Ending, Event, Outgoing, Subscription, event_id, follow
 
-from headrace_embed.domain import USAGE_STAGE, Usage, paid_usage_id
+from headrace_embed.domain import USAGE_STAGE, Bill, Usage
 from headrace_embed.entrypoints.messages import model_message, usage_message, vectors_message
 from headrace_embed.handlers import billed, embed_chunks
 from headrace_embed.ports import Clock, Embedder
@@ -45,23 +46,25 @@ def subscriptions(
             started_at=clock(),
         )
 
-        async def keep_failed(tokens: int) -> None:
-            usage = used(id=paid_usage_id(), tokens=tokens, ended_at=clock(), status="failed")
+        async def keep(embedded: Embedded, bill: Bill) -> None:
+            derived = event_id(f"{tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
+            usage = used(id=bill.usage_id(derived), tokens=sum(embedded.tokens), ended_at=clock())
+            await keep_usage(_usage_event(event, usage))
+
+        async def keep_failed(bill: Bill) -> None:
+            usage = used(id=bill.id, tokens=bill.tokens, ended_at=clock(), status="failed")
             await keep_usage(_usage_event(event, usage))
 
         async with billed(keep_failed) as bill:
             embedded = await embed_chunks(
                 texts, tenant=tenant, slice_texts_max=slice_texts_max, embedder=embedder, bill=bill
             )
+            if texts:
+                await keep(embedded, bill)
         payload = events_pb2.ChunksEmbedded(
             part=part, vectors=vectors_message(embedded), model=model_message(embedder.model)
         )
-        vectors = follow(event, topics.CHUNKS_EMBEDDED, payload, stage=STAGE)
-        if texts:
-            derived = event_id(f"{tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
-            usage = used(id=bill.usage_id(derived), tokens=sum(embedded.tokens), ended_at=clock())
-            await keep_usage(_usage_event(event, usage))
-        return [vectors]
+        return [follow(event, topics.CHUNKS_EMBEDDED, payload, stage=STAGE)]
 
     return [Subscription(topics.CHUNKS_CREATED, on_chunks_created, ended=document_failed)]
 

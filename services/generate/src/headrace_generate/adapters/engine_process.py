@@ -137,16 +137,11 @@ class EngineProcess:
 
     async def _run_once(self) -> None:
         """Start a process and pass its events on until it ends."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "headrace_generate.engine",
-            str(os.getpid()),
-            json.dumps(asdict(self._config)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES_MAX,
-        )
+        try:
+            self._process = await self._start()
+        except OSError as error:  # no memory for one now, perhaps: the kernel may have killed the last for it
+            _log.warning("engine.not_started", detail=f"{type(error).__name__}: {error}")
+            return
         output = self._process.stdout
         assert output is not None  # noqa: S101 - a pipe was asked for
         try:
@@ -156,6 +151,18 @@ class EngineProcess:
             _log.error("engine.load_too_long", pid=self._process.pid, limit_s=self._policy.start_timeout_s)
             return
         await self._pass_on(output)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "headrace_generate.engine",
+            str(os.getpid()),
+            json.dumps(asdict(self._config)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES_MAX,
+        )
 
     async def _pass_on(self, output: asyncio.StreamReader) -> None:
         """Return when the process ends, or hangs: what it was given is told so before anybody waits for its end."""
