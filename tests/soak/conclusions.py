@@ -40,6 +40,7 @@ def concluded(
     early, late = p99_of_thirds(windows)
     whole = min(map(len, (told, *idle))) >= TOLD_SHARE_MIN * seconds
     stall, idle_stall = longest(told), max(map(longest, idle))
+    beyond = [each["stall_ms"] - each["idle_stall_ms"] for each in windows]
     goals = [
         Goal("memory_end_of_begin", growth([line["rss_mb"] for line in told]) if whole else None, 1.05, "lower"),
         Goal("refused_requests", refused, 1, "higher"),
@@ -48,6 +49,7 @@ def concluded(
         Goal("answered_of_capacity", ok / seconds / capacity, 0.9, "higher"),
         Goal("p99_last_third_of_first", late / early if early and late else None, 1.2, "lower"),
         Goal("stall_ms_beyond_idle_loops", stall - idle_stall if whole else None, STALL_RESOLUTION_MS, "lower"),
+        Goal("middle_stall_ms_beyond_idle_loops", median(beyond) if whole else None, SLEEP_ROUNDING_MS, "lower"),
     ]
     figures = {
         "capacity_per_s": capacity,
@@ -60,6 +62,7 @@ def concluded(
         "refused_p99_s": p99(found.refused_s),
         "stall_ms": stall,
         "idle_stall_ms": idle_stall,
+        "worst_stall_ms_beyond_idle_loops": max(beyond),
         "rss_mb_max": max((line["rss_mb"] for line in told), default=0.0),
         "windows": windows,
     }

@@ -56,7 +56,7 @@ class Bench:
         self.choices: list[Choices] = []
         self.versions = {"python": platform.python_version()}
         self.missing: dict[str, str] = {}
-        self.differences = 0
+        self.differences: int | None = None  # until an output of ours was compared
         self._alone: dict[tuple[str, Case], list[list[int]]] = {}
         self._unfinished = material.prompts(agenda.choices, CHOICE_PROMPT_TOKENS)
         self._expected = next_tokens(material, self._unfinished)
@@ -102,7 +102,8 @@ class Bench:
         key = contender.name, case
         if key not in self._alone:
             self._alone[key] = [_generate(process, [one], self._agenda.output_tokens)["tokens"][0] for one in prompts]
-        self.differences += sum(one != other for one, other in zip(answer["tokens"], self._alone[key], strict=True))
+        differing = sum(one != other for one, other in zip(answer["tokens"], self._alone[key], strict=True))
+        self.differences = (self.differences or 0) + differing
 
 
 def _generate(process: PeerProcess, prompts: Sequence[Sequence[int]], output_tokens: int) -> Mapping[str, Any]:

@@ -95,7 +95,7 @@ def _median(rows: Sequence[Row]) -> Row:
 
 
 def goals_of(
-    rounds: Sequence[Row], quality: Sequence[Quality], choices: Sequence[Choices], *, differences: int
+    rounds: Sequence[Row], quality: Sequence[Quality], choices: Sequence[Choices], *, differences: int | None
 ) -> list[Goal]:
     """Return the goals: our fastest body by the best peer, both of equal quality, case by case; our own outputs."""
     rows = medians(rounds)

@@ -90,7 +90,7 @@ async def test_nothing_that_a_provider_invents_reaches_a_draft(outside, new_proc
 
 FAILURES = {
     "busy": (["429", "reply"], ["failed", "completed"]),
-    "broken": (["500", "hang", "reply"], ["failed", "failed", "completed"]),
+    "broken": (["500", "hang", "reply"], ["failed", "unknown", "completed"]),
     "torn": (["cut", "hang_up_politely", "stall"], ["failed", "failed", "failed"]),
     "closed": (["401"], ["failed"]),
 }

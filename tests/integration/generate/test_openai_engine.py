@@ -2,9 +2,11 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
-from headrace_generate.adapters.openai_engine import OpenAiEngine
+from headrace_generate.adapters.breaking_engine import verdict_of
+from headrace_generate.adapters.openai_engine import OpenAiEngine, _Reply, _TokenLimits
 from headrace_generate.catalogue import ModelCard
 from headrace_generate.domain import AttemptFailed, Message, OutputConstraint, TokenUse, Written
 from headrace_generate.ports import ModelCall
@@ -105,13 +107,49 @@ async def test_a_provider_that_hangs_is_left_at_the_timeout(behaviour):
     with hostile_provider(behaviour) as provider, pytest.raises(AttemptFailed) as failed:
         await asyncio.wait_for(ask(provider.base_url, timeout_s=0.3), 5)
     assert failed.value.reason == "provider_timeout"
+    assert failed.value.unknown is (behaviour == "hang"), "what was read and not answered may be billed"
+    assert failed.value.used.estimated is (behaviour == "stall")
+
+
+async def test_a_call_that_ends_for_its_own_want_of_time_says_nothing_of_the_provider():
+    """Questions that waited long have little time left; a circuit must not open for them."""
+    with hostile_provider("hang") as provider, pytest.raises(AttemptFailed) as failed:
+        await asyncio.wait_for(ask(provider.base_url, seconds=0.3, timeout_s=20), 5)
+    assert (failed.value.reason, failed.value.unknown) == ("expired", True)
+    assert verdict_of(failed.value) == "nothing"
 
 
 async def test_a_provider_that_is_not_there_is_unreachable():
-    """Nothing was used."""
+    """Nothing was used, and that is known."""
     with pytest.raises(AttemptFailed) as failed:
         await ask("http://127.0.0.1:9/v1")
     assert (failed.value.reason, failed.value.used) == ("provider_unreachable", TokenUse())
+    assert not failed.value.unknown
+
+
+async def test_a_provider_that_hangs_up_before_it_answers_may_have_read_the_prompt():
+    """Nobody knows."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        with pytest.raises(AttemptFailed) as failed:
+            await ask(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+    assert (failed.value.reason, failed.value.unknown) == ("provider_unreachable", True)
+
+
+@pytest.mark.parametrize(
+    ("said", "finish"), [("stop", "stop"), ("length", "length"), ("content_filter", "content_filter"), ("new", "other")]
+)
+def test_why_a_model_stopped_is_told_as_it_was_said(said, finish):
+    """Only an answer that ended by itself is whole; what cannot be written is replaced."""
+    reply = _Reply(10, _TokenLimits(100, 100))
+    choice = SimpleNamespace(delta=SimpleNamespace(content="18\ud800"), finish_reason=said)
+    reply.take(SimpleNamespace(id="1", model="m", usage=None, choices=[choice]))
+    written = reply.written()
+    assert (written.finish_reason, written.text) == (finish, "18?")
 
 
 async def test_a_schema_is_asked_for_in_the_providers_way():

@@ -40,6 +40,12 @@ def test_what_was_measured_on_one_side_only_is_no_goal_met(side):
     assert (ratio.value, ratio.met) == (None, False)
 
 
+def test_outputs_that_were_not_compared_are_no_goal_met():
+    """Nothing of ours ran."""
+    company, _ = goals_of(ROUNDS, QUALITY, CHOICES, differences=None)
+    assert not company.met
+
+
 def test_who_writes_other_tokens_is_no_peer():
     """Its rows stand in the table; the ratio is to the best of those that write what the file says."""
     rounds = [*ROUNDS, *(row("careless", 1000.0) for _ in range(3))]

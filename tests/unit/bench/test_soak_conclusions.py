@@ -61,6 +61,15 @@ def test_one_bad_window_is_told_and_no_drift():
     assert goals["p99_last_third_of_first"].met
 
 
+def test_stalls_at_moments_when_the_machine_went_on_are_not_excused_by_one_when_it_did_not():
+    """One long stop of everybody; all else is the service's own, in every window."""
+    told = [{"lag_ms": 20.0, "rss_mb": 100.0} for _ in range(30)]
+    figures, goals = conclude(served(), told, lines(30, lag_ms=40.0))
+    assert goals["stall_ms_beyond_idle_loops"].met
+    assert not goals["middle_stall_ms_beyond_idle_loops"].met
+    assert figures["worst_stall_ms_beyond_idle_loops"] == 19.5
+
+
 def test_who_stopped_telling_of_itself_has_not_shown_that_it_never_stalled():
     """A loop that hangs for good tells nothing, and nothing is what a stall of zero looks like."""
     for told, idle in ((lines(20), lines(30)), (lines(30), lines(20)), ([], [])):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from headrace_errors import DeadlineExceeded, Overloaded, QuotaExceeded, Refused, Unavailable
+from headrace_generate import handlers
 from headrace_generate.domain import Attempt, AttemptFailed, TokenUse, attempt_id
 
 
@@ -62,6 +63,29 @@ async def test_a_call_that_would_wait_in_vain_is_turned_away_before_anything_is_
         await world.ask(replace(query, request_id="r2"))
     assert await world.ask(query) == answered
     assert (len(world.rails.asked), world.embedder.tokens, len(world.engine.calls)) == (asked, embedded, 1)
+
+
+@pytest.mark.parametrize("change", [{"asker": "bob"}, {"principals": ("user:bob",)}])
+async def test_an_id_that_another_asker_has_used_is_refused(world, query, change):
+    """What was written for one may stand on documents that another may not read."""
+    await world.ask(query)
+    with pytest.raises(Refused) as refused:
+        await world.ask(replace(query, passages=(), origin=replace(query.origin, **change)))
+    assert refused.value.reason == "idempotency_conflict"
+
+
+async def test_what_the_model_used_is_kept_when_its_answer_cannot_be_read(world, query, monkeypatch):
+    """A bug of ours: it was paid for, and the same answer would be again."""
+
+    def fail(*_about):
+        raise KeyError("bug")
+
+    monkeypatch.setattr(handlers, "draft_of", fail)
+    with pytest.raises(KeyError):
+        await world.ask(query)
+    (attempt,) = await world.attempts()
+    assert (attempt.state, attempt.reason, attempt.closing) == ("failed", "KeyError", True)
+    assert attempt.used == TokenUse(100, 10, 5)
 
 
 async def test_a_question_of_the_topic_that_nothing_answers_is_refused_whoever_waits(world, query):

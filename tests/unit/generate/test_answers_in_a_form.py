@@ -25,7 +25,15 @@ async def test_a_supported_document_is_the_answer_as_it_was_written(world, query
 
 
 @pytest.mark.parametrize(
-    "written", ['{"year": 1987, "kind": "built"}', '{"kind": "stolen"}', '{"year": 1889, "ki', '["Quarkley"]']
+    "written",
+    [
+        '{"year": 1987, "kind": "built"}',
+        '{"kind": "stolen"}',
+        '{"year": 1889, "ki',
+        '["Quarkley"]',
+        '{"kind": "Quarkley", "kind": "built"}',
+        "[" * 50_000,
+    ],
 )
 async def test_what_has_no_support_is_no_answer(world, query, written):
     """An invented number or word, or a document cut short: billed, ended, and not tried again."""
@@ -42,7 +50,7 @@ async def test_a_text_of_an_expression_is_held_to_the_same(world, query):
     assert (await world.ask(asked)).draft.answer == "1889"
 
 
-@pytest.mark.parametrize("finish", ["length", "expired", "cancelled"])
+@pytest.mark.parametrize("finish", ["length", "expired", "cancelled", "content_filter", "other"])
 @pytest.mark.parametrize(("constraint", "beginning"), [(YEAR, "1889, for"), (IN_JSON, "1889")])
 async def test_a_beginning_is_no_answer_though_it_looks_whole(world, query, finish, constraint, beginning):
     """Cut off by a limit: every word has support, the form is not there. Billed, ended, and not tried again."""

@@ -75,6 +75,19 @@ def end_of(events: list[Event], job_id: str) -> Finished:
     return end
 
 
+def test_a_prompt_counts_as_far_as_it_was_read() -> None:
+    """What expired while it waited cost nothing; half a prompt costs half."""
+    clock = Clock()
+    engine = make_engine(clock, prefill_chunk_tokens=4)
+    for name in ("a", "b"):
+        engine.submit(Job(name, (1,) * 8, 2, deadline_s=clock() + 5))
+    events = engine.step()
+    clock.now += 10
+    events += drain(engine)
+    assert end_of(events, "a") == Finished("a", "expired", prompt_tokens=4, output_tokens=0)
+    assert end_of(events, "b") == Finished("b", "expired", prompt_tokens=0, output_tokens=0)
+
+
 def test_a_job_writes_until_its_maximum_and_reports_what_it_used() -> None:
     """`max_tokens` is enforced by the engine and the usage is counted there."""
     engine = make_engine()

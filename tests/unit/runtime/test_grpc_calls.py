@@ -4,6 +4,7 @@ import asyncio
 import weakref
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import SimpleNamespace
 
 import grpc
 import headrace_errors
@@ -22,7 +23,7 @@ from headrace_errors import (
     Unavailable,
     reaction_of,
 )
-from headrace_runtime import CallContext, GrpcSettings, Peer, Rpc, current_call
+from headrace_runtime import CallContext, GrpcSettings, Peer, Rpc, current_call, grpc_calls
 from headrace_runtime.grpc_client import error_of
 from headrace_runtime.grpc_server import CannotBind, RpcServer
 
@@ -36,8 +37,10 @@ class Servicer(pb_grpc.MeterServiceServicer, generate_grpc.GenerateServiceServic
 
     error: Exception | None = None
     messages = 0
+    pause_s = 0.0
 
     async def Release(self, _request, _context):  # noqa: N802 - the contract's name
+        await asyncio.sleep(self.pause_s)
         if self.error:
             raise self.error
         call = current_call()
@@ -162,6 +165,23 @@ def test_what_the_transport_says_of_a_broken_connection_is_an_outage(code):
     """A peer that was killed in the middle of an answer is asked again; only our own INTERNAL is marked as a bug."""
     nothing = grpc.aio.Metadata()
     assert isinstance(error_of(grpc.aio.AioRpcError(code, nothing, nothing, "RST_STREAM"), "meter"), Unavailable)
+
+
+@pytest.mark.parametrize(("timeout_s", "status"), [(0.2, "DEADLINE_EXCEEDED"), (20.0, "CANCELLED")])
+async def test_a_call_that_was_cut_short_is_not_counted_as_answered(served, monkeypatch, timeout_s, status):
+    """Its time was up, or its caller left: an overloaded service must not look as if all went well."""
+    servicer, peer = served
+    servicer.pause_s = 10.0
+    recorded = asyncio.Queue()
+    measured = SimpleNamespace(record=lambda _elapsed, attributes: recorded.put_nowait(attributes["status"]))
+    monkeypatch.setattr(grpc_calls, "_duration", measured)
+    stub = pb_grpc.MeterServiceStub(peer.channel)
+    call = asyncio.create_task(peer.call(stub.Release, pb.ReleaseRequest(), context_of_now(), timeout_s=timeout_s))
+    await asyncio.sleep(0.1)
+    if status == "CANCELLED":
+        call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert await asyncio.wait_for(recorded.get(), 5) == status
 
 
 async def test_a_call_without_a_deadline_is_refused(served):

@@ -154,7 +154,7 @@ class GenaiEngine:
         for job in list(self._waiting):
             if reason := self._over(job, now):
                 self._waiting.remove(job)
-                events.append(Finished(job.id, reason, len(job.prompt), 0))
+                events.append(Finished(job.id, reason, 0, 0))
         for turn, running in list(self._running.items()):
             if reason := self._over(running.job, now):
                 events += self._finish(turn, reason)
@@ -175,7 +175,7 @@ class GenaiEngine:
                 turn = self._turns.begin(job)
             except TurnRefused:  # the package reads fewer constraints than `check` does
                 reason: FinishReason = "constraint_failed" if job.constraint else "failed"
-                events.append(Finished(job.id, reason, len(job.prompt), 0))
+                events.append(Finished(job.id, reason, 0, 0))
             else:
                 self._running[turn] = _Running(job, self._new_decoder(), StopText(job.stops))
         return events

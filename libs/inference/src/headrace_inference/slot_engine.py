@@ -233,7 +233,8 @@ class SlotEngine:
         else:
             self._waiting.remove(sequence)
         rest = sequence.rest()
-        finished = Finished(job.id, reason, len(job.prompt), len(sequence.made), sequence.cached)
+        read = min(sequence.length, len(job.prompt))
+        finished = Finished(job.id, reason, read, len(sequence.made), sequence.cached)
         return [Delta(job.id, rest), finished] if rest else [finished]
 
     def _vacate(self, slot: int) -> None:

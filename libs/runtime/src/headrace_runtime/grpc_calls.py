@@ -92,7 +92,10 @@ async def _served(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> A
             if isinstance(error, Overloaded):
                 trailing.append((RETRY_AFTER_MS, str(int(error.retry_after_s * 1000))))
             await _abort(context, status, error.detail, trailing)
-        except (grpc.aio.AbortError, grpc.aio.BaseError, GeneratorExit):
+        except (asyncio.CancelledError, GeneratorExit):  # grpc ends the call: the caller left, or its time is up
+            status = "CANCELLED" if context.time_remaining() else "DEADLINE_EXCEEDED"
+            raise
+        except (grpc.aio.AbortError, grpc.aio.BaseError):
             raise
         except Exception as error:  # a bug's text stays in the log
             status = "INTERNAL"

@@ -12,7 +12,7 @@ from headrace_generate.answering import Passage, TermStatistics
 
 Role = Literal["system", "user", "assistant"]
 AttemptState = Literal["started", "completed", "failed", "cancelled", "unknown"]
-FinishReason = Literal["stop", "length", "cancelled", "expired"]
+FinishReason = Literal["stop", "length", "cancelled", "expired", "content_filter", "other"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from headrace_errors import DeadlineExceeded, Refused, Unavailable
 from headrace_generate.abandoning import abandon
 from headrace_generate.answering import Evidence, EvidencePolicy, quotes_as_data, select_evidence
 from headrace_generate.catalogue import ModelCard
-from headrace_generate.domain import Attempt, AttemptFailed, Message, Query, TokenUse
+from headrace_generate.domain import Attempt, AttemptFailed, Message, Origin, Query, TokenUse
 from headrace_generate.drafting import draft_of
 from headrace_generate.ports import Embedder, Journal, Meter, ModelCall, Models, Progress, Rails, ServedModel
 from headrace_generate.timings import Timings
@@ -72,11 +72,14 @@ async def answer_query(
     A query that was answered before is not answered again. Its stored events go out once more where the bus forgets
     (the embedded one); one that persists has them already.
 
-    Raises Refused (unknown_model, no_evidence, budget_exceeded, model_unpriced), DeadlineExceeded before a model ran,
-    Overloaded while too many wait for the model, and Unavailable while a service that is needed does not answer.
+    Raises Refused (unknown_model, idempotency_conflict, no_evidence, budget_exceeded, model_unpriced), DeadlineExceeded
+    before a model ran, Overloaded while too many wait for the model, and Unavailable while a service that is needed
+    does not answer.
     """
     served = models.find(query.model)
     earlier = await settle_earlier(query, served.card.attempts_max, journal=journal, writing=writing)
+    if earlier and not _same_asker(earlier[-1].origin, query.origin):  # what one may read, another may not
+        raise Refused("another asker's request has this id: choose a new one", reason="idempotency_conflict")
     if earlier and (earlier[-1].draft or earlier[-1].closing):
         await journal.publish_again(earlier)
         return earlier[-1]
@@ -100,6 +103,10 @@ async def answer_query(
         if attempt.draft or attempt.closing:
             return attempt
     raise Unavailable("every attempt was cut short")  # only by a stop of this instance: the next one goes on
+
+
+def _same_asker(one: Origin, other: Origin) -> bool:
+    return (one.asker, set(one.principals)) == (other.asker, set(other.principals))
 
 
 @dataclass(frozen=True)
@@ -223,7 +230,11 @@ async def _run(
         raise
     if task.query.constraint and written.finish_reason != "stop":  # a beginning may look whole: 18 of 1889
         return await end(state="failed", used=written.used, reason="output_unfinished", closing=True), 0.0
-    draft = draft_of(task.query, card, task.evidence, task.timings, written)
+    try:
+        draft = draft_of(task.query, card, task.evidence, task.timings, written)
+    except Exception as error:  # a bug, but the model has been paid for, and writes the same again
+        await end(state="failed", used=written.used, reason=type(error).__name__, closing=True)
+        raise
     if draft is None:  # the same model would write the same again
         return await end(state="failed", used=written.used, reason="output_unsupported", closing=True), 0.0
     return await end(state="completed", used=written.used, draft=draft), 0.0

@@ -141,6 +141,8 @@ class HostedModel:
     async def _ask(self, call: _Call, texts: Sequence[str], waits_max: int) -> _Answer:
         """Ask, and up to `waits_max` times again where there is too much to do; nothing once the call has failed."""
         for waits_left in reversed(range(waits_max + 1)):
+            if call.failed.done():
+                break
             try:
                 async with self._turn(call.priority):
                     if not call.failed.done():

@@ -33,5 +33,5 @@ class BreakingEngine:
 def verdict_of(error: BaseException) -> Verdict:
     """Judge an engine's exception: 429, 5xx, silence, cut streams are failures; 400 and 401 are answers."""
     if not isinstance(error, AttemptFailed) or not error.reason.startswith("provider_"):
-        return "nothing"  # cancelled, no time left, or refused on this side
+        return "nothing"  # cancelled, out of its own time, or refused on this side
     return "failed" if error.retry else "answered"

@@ -25,7 +25,8 @@ from headrace_generate.ports import ModelCall, Progress
 # scripts, and the provider's own count is what is billed.
 BYTES_PER_TOKEN = 3
 MESSAGE_OVERHEAD_TOKENS = 8
-FINISHES: Final[Mapping[str, FinishReason]] = {"stop": "stop", "length": "length", "content_filter": "stop"}
+_NOT_SENT = frozenset({"ConnectError", "ConnectTimeout"})  # by name: of a client that the SDK changes as it likes
+FINISHES: Final[Mapping[str, FinishReason]] = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
 
 
 def key_of(card: ModelCard) -> str:
@@ -73,15 +74,16 @@ class OpenAiEngine:
         limits = _TokenLimits(self._card.context_tokens, call.output_tokens_max)
         reply = _Reply(self.count_tokens(call.messages), limits)
         timeout_s = min(remaining_s, self._card.timeout_s)
+        timed_out = "provider_timeout" if timeout_s < remaining_s else "expired"  # whose limit it was
         try:
             async with asyncio.timeout(timeout_s):  # the client's own counts from the last byte, not from the first
                 await self._stream(call, reply, progress, timeout_s)
         except openai.APIStatusError as error:
             raise _refused_by_provider(error) from error
         except (TimeoutError, openai.APITimeoutError) as error:
-            raise AttemptFailed("provider_timeout", used=reply.used()) from error
+            raise reply.failed(timed_out, error) from error
         except (openai.APIError, OSError) as error:
-            raise AttemptFailed(reply.broken(), used=reply.used()) from error
+            raise reply.failed("provider_cut" if reply.pieces else "provider_unreachable", error) from error
         except (ValueError, TypeError, AttributeError) as error:  # not what the protocol says
             raise AttemptFailed("provider_unreadable", used=reply.used()) from error
         return reply.written()
@@ -182,14 +184,18 @@ class _Reply:
     def _estimated(self) -> TokenUse:
         return TokenUse(self._input_tokens, self.pieces, estimated=True)
 
-    def broken(self) -> str:
-        return "provider_cut" if self._text else "provider_unreachable"
+    def failed(self, reason: str, error: Exception) -> AttemptFailed:
+        """Return how the call ended. Of one that may have been read and was not answered nobody knows what it costs."""
+        used = self.used()
+        unknown = used == NOTHING_USED and type(error.__cause__).__name__ not in _NOT_SENT
+        return AttemptFailed(reason, used=used, unknown=unknown)
 
     def written(self) -> Written:
         if not self._finish:  # the stream ended in good order, the answer did not
             raise AttemptFailed("provider_cut", used=self.used())
-        finish = FINISHES.get(self._finish, "stop")
-        return Written("".join(self._text), finish, self.used(), self._id, self._model)
+        finish = FINISHES.get(self._finish, "other")
+        text = "".join(self._text).encode("utf-8", "replace").decode()  # JSON can spell what no text may hold
+        return Written(text, finish, self.used(), self._id, self._model)
 
 
 def _said(usage: Any) -> TokenUse | None:

@@ -18,11 +18,11 @@ from headrace_generate.answering.terms import terms
 def compose_constrained(evidence: Evidence, written: str, *, constraint: str, is_json: bool) -> Composed | None:
     """Return what was written with the evidence's citations, or None where a word of it has no support.
 
-    A JSON document that is not whole has none either.
+    A JSON document that is not whole has none either, nor one that names a field twice: only one of the two is read.
     """
     try:
-        said = " ".join(_leaves(json.loads(written))) if is_json else written
-    except ValueError:
+        said = " ".join(_leaves(json.loads(written, object_pairs_hook=_once))) if is_json else written
+    except (ValueError, RecursionError):
         return None
     offered = _words(constraint).union(*(_words(quote.text) for quote in evidence.quotes))
     if not evidence.quotes or not _words(said) <= offered:
@@ -33,6 +33,12 @@ def compose_constrained(evidence: Evidence, written: str, *, constraint: str, is
 
 def _words(text: str) -> set[str]:
     return {term.folded for term in terms(text)}
+
+
+def _once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(named := dict(fields)) < len(fields):
+        raise ValueError("a field is named twice")
+    return named
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -65,7 +65,7 @@ class AnswerDrafted(_message.Message):
     attempt: _builtins.int
     """The attempt that answered, from 1."""
     finish_reason: _builtins.str
-    """Why the model stopped: stop, length, cancelled; empty when no model ran."""
+    """Why the model stopped: stop, length, cancelled, expired, content_filter, other; empty when no model ran."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_answer_pb2.Citation]:
         """What it stands on."""

@@ -34,7 +34,9 @@ class GenerateRequest(_message.Message):
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     REGEX_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """The request's id; the journal's key together with the tenant."""
+    """The request's id; the journal's key together with the tenant. A repeat by the same asker gets what was written first,
+    whatever else it says; another asker's is refused as idempotency_conflict.
+    """
     question: _builtins.str
     """The question."""
     model: _builtins.str
