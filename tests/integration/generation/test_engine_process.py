@@ -1,6 +1,7 @@
 """The engine process: real processes, real pipes, real kills, over the tiny model."""
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -154,14 +155,14 @@ async def test_an_engine_that_does_not_load_in_time_is_told_of_and_started_again
 
 async def test_a_process_that_cannot_be_started_now_is_tried_again(config, monkeypatch):
     """Memory is short when one has just been killed for it; hosted models beside it must not end for that."""
-    refusals, start = iter([BlockingIOError(11, "try again"), MemoryError(12)]), asyncio.create_subprocess_exec
+    refusals, start = iter([OSError(errno.EAGAIN, ""), OSError(errno.ENOMEM, "")]), asyncio.create_subprocess_exec
 
-    async def refuse_once(*arguments, **options):
+    async def refuse_twice(*arguments, **options):
         if refusal := next(refusals, None):
-            raise OSError(*refusal.args)
+            raise refusal
         return await start(*arguments, **options)
 
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_once)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_twice)
     with capture_logs() as logs:
         async with running(config) as engine:
             assert (await collect(engine, submit("after")))[1].outcome == "length"

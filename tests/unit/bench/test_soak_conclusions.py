@@ -75,3 +75,4 @@ def test_who_stopped_telling_of_itself_has_not_shown_that_it_never_stalled():
     for told, idle in ((lines(20), lines(30)), (lines(30), lines(20)), ([], [])):
         _, goals = conclude(served(), told, idle)
         assert (goals["stall_ms_beyond_idle_loops"].value, goals["memory_end_of_begin"].value) == (None, None)
+        assert goals["middle_stall_ms_beyond_idle_loops"].value is None

@@ -74,6 +74,19 @@ async def test_an_id_that_another_asker_has_used_is_refused(world, query, change
     assert refused.value.reason == "idempotency_conflict"
 
 
+async def test_an_attempt_that_is_being_made_elsewhere_is_left_alone_by_another_asker(world, query):
+    """To take a request over is for those whose request it is."""
+    world.engine.script = ["hang"]
+    making = asyncio.create_task(world.ask(query))
+    await world.engine.begun.wait()
+    world.owner = "instance-2"
+    with pytest.raises(Refused):
+        await world.ask(replace(query, origin=replace(query.origin, asker="bob")))
+    assert await world.states() == ["started"]
+    making.cancel()
+    await asyncio.gather(making, return_exceptions=True)
+
+
 async def test_what_the_model_used_is_kept_when_its_answer_cannot_be_read(world, query, monkeypatch):
     """A bug of ours: it was paid for, and the same answer would be again."""
 

@@ -78,8 +78,6 @@ async def answer_query(
     """
     served = models.find(query.model)
     earlier = await settle_earlier(query, served.card.attempts_max, journal=journal, writing=writing)
-    if earlier and not _same_asker(earlier[-1].origin, query.origin):  # what one may read, another may not
-        raise Refused("another asker's request has this id: choose a new one", reason="idempotency_conflict")
     if earlier and (earlier[-1].draft or earlier[-1].closing):
         await journal.publish_again(earlier)
         return earlier[-1]
@@ -124,8 +122,11 @@ async def settle_earlier(query: Query, attempts_max: int, *, journal: Journal, w
     """Return the attempts made before. What nobody makes any more is unknown: it may have been billed.
 
     That is what another instance left open, for its messages are ours now, and what this one began and could not end.
+    Raises Refused (idempotency_conflict) where another asker made them, who may read what this one may not.
     """
     earlier = await journal.attempts(query.origin.tenant, query.request_id)
+    if earlier and not _same_asker(earlier[-1].origin, query.origin):
+        raise Refused("another asker's request has this id: choose a new one", reason="idempotency_conflict")
     if earlier and earlier[-1].state == "started":
         if earlier[-1].id in writing.running:
             raise Unavailable("this request is being answered now")

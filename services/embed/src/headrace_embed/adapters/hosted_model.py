@@ -9,8 +9,8 @@ import asyncio
 import base64
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,7 +144,7 @@ class HostedModel:
             if call.failed.done():
                 break
             try:
-                async with self._turn(call.priority):
+                async with self._bulk_requests if call.priority == "bulk" else nullcontext(), self._requests:
                     if not call.failed.done():
                         return await self._request(texts, call.bill)
             except Overloaded as refusal:
@@ -154,14 +154,6 @@ class HostedModel:
             except Exception as error:  # raised by the call, when the others have ended
                 call.fail(error)
         return np.empty((0, self.model.dims), np.float32), []
-
-    @asynccontextmanager
-    async def _turn(self, priority: Priority) -> AsyncIterator[None]:
-        async with AsyncExitStack() as permits:
-            if priority == "bulk":
-                await permits.enter_async_context(self._bulk_requests)
-            await permits.enter_async_context(self._requests)
-            yield
 
     async def _request(self, texts: Sequence[str], bill: Bill) -> _Answer:
         body = {"model": self._endpoint.model, "input": list(texts), "encoding_format": "base64"}

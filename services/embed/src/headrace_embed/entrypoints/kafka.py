@@ -7,7 +7,6 @@ from functools import partial
 from headrace import topics
 from headrace.embed.v1 import events_pb2
 from headrace.ingest.v1 import events_pb2 as ingest_pb2
-from headrace_inference.embedding import Embedded
 from headrace_messaging import Ending, Event, Outgoing, Subscription, event_id, follow
 
 from headrace_embed.domain import USAGE_STAGE, Bill, Usage
@@ -46,11 +45,6 @@ def subscriptions(
             started_at=clock(),
         )
 
-        async def keep(embedded: Embedded, bill: Bill) -> None:
-            derived = event_id(f"{tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
-            usage = used(id=bill.usage_id(derived), tokens=sum(embedded.tokens), ended_at=clock())
-            await keep_usage(_usage_event(event, usage))
-
         async def keep_failed(bill: Bill) -> None:
             usage = used(id=bill.id, tokens=bill.tokens, ended_at=clock(), status="failed")
             await keep_usage(_usage_event(event, usage))
@@ -60,7 +54,9 @@ def subscriptions(
                 texts, tenant=tenant, slice_texts_max=slice_texts_max, embedder=embedder, bill=bill
             )
             if texts:
-                await keep(embedded, bill)
+                derived = event_id(f"{tenant}/{event.envelope.id}", USAGE_STAGE)  # as follow() derives it
+                usage = used(id=bill.usage_id(derived), tokens=sum(embedded.tokens), ended_at=clock())
+                await keep_usage(_usage_event(event, usage))
         payload = events_pb2.ChunksEmbedded(
             part=part, vectors=vectors_message(embedded), model=model_message(embedder.model)
         )
