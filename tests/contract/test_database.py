@@ -42,6 +42,16 @@ async def count_up(database, name, *keys):
         await connection.execute(update(COUNTERS).where(COUNTERS.c.name == name).values(count=count + 1))
 
 
+@pytest.mark.parametrize("attempt", range(10))
+@KINDS
+async def test_a_database_that_several_make_at_once_is_there_for_all(open_database, attempt):
+    """The first start of replicas, or of a service and of a command beside it: the tables are made once."""
+    replicas = await asyncio.gather(*(open_database() for _ in range(4)))
+    await asyncio.gather(*(append_number(replica) for replica in replicas))
+    async with replicas[0].read() as connection:
+        assert await connection.scalar(select(func.count()).select_from(NUMBERS)) == 4
+
+
 @KINDS
 async def test_what_a_write_reads_cannot_change_before_it_commits(open_database):
     """Neither another task nor another replica gets in between."""

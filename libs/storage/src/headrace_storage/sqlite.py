@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import event
+import aiosqlite
+from sqlalchemy import AdaptedConnection, event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from headrace_storage.claims import Claims, ProcessClaims
 
-BUSY_TIMEOUT_MS = 10_000
+BUSY_TIMEOUT_S = 10
+_WAL_RETRY_S = 0.01
 
 
 class SqliteFile:
@@ -23,8 +27,12 @@ class SqliteFile:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # An error's text would quote the values, and values are content.
-        self.engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
+        self.engine = create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(path)),
+            hide_parameters=True,  # an error's text would quote the values, and values are content
+            # The driver would open transactions by itself, too late for BEGIN IMMEDIATE; we say BEGIN ourselves.
+            connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S},
+        )
         event.listen(self.engine.sync_engine, "connect", _configure)
         self.claims: Claims = ProcessClaims()
 
@@ -48,15 +56,28 @@ class SqliteFile:
         await connection.exec_driver_sql("BEGIN")
 
 
-def _configure(connection: Any, _record: object) -> None:
-    # The driver would open transactions by itself, too late for BEGIN IMMEDIATE; we say BEGIN ourselves.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",  # a committed row survives power loss
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def _configure(connection: AdaptedConnection, _record: object) -> None:
+    connection.run_async(_set_pragmas)
+
+
+async def _set_pragmas(connection: aiosqlite.Connection) -> None:
+    await _enter_wal(connection)
+    await connection.execute("PRAGMA synchronous=FULL")  # a committed row survives power loss
+    await connection.execute("PRAGMA foreign_keys=ON")
+
+
+async def _enter_wal(connection: aiosqlite.Connection) -> None:
+    """Switch to WAL; a new file's first openers do it all at once, and SQLite waits for none of them.
+
+    Each has read the file's header by then, so that waiting for another could be for ever: all but one get SQLITE_BUSY
+    at once, whatever the busy timeout.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            async with connection.execute("PRAGMA journal_mode=WAL"):
+                return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_WAL_RETRY_S)
