@@ -27,6 +27,7 @@ from headrace_native.process import Process
 from headrace_native.recipes import RECIPES
 from headrace_native.scratch import scratch
 from headrace_native.server import Server
+from headrace_runtime import PARENT_PID
 from headrace_testkit import Platform
 
 SERVICES = ("moderate", "ingest", "embed", "retrieve", "generate", "meter", "audit")
@@ -184,7 +185,7 @@ class Stack:
         own = self._environment_of(service) | {
             f"HEADRACE_{service.upper()}__GRPC__LISTEN": "127.0.0.1:0",
             f"HEADRACE_{service.upper()}__KAFKA__INSTANCE": f"{service}-{len(self.replicas) + 2}",
-            "HEADRACE_PARENT_PID": str(os.getpid()),
+            PARENT_PID: str(os.getpid()),
             **(environment or {}),
         }
         with log.open("ab") as out:

@@ -10,7 +10,7 @@ from headrace_runtime.configuration import Configured
 from headrace_runtime.context import CallContext, current_call
 from headrace_runtime.grpc_client import Peer
 from headrace_runtime.grpc_server import Rpc
-from headrace_runtime.lifecycle import EXIT_CANNOT_BIND, run, serve
+from headrace_runtime.lifecycle import EXIT_CANNOT_BIND, PARENT_PID, run, serve
 from headrace_runtime.repeating import regularly
 from headrace_runtime.requests import DEADLINE_DEFAULT_S, EmbeddedTokens, call_of, end_request
 from headrace_runtime.service import Build, CannotStart, Chassis, Service
@@ -29,6 +29,7 @@ __all__ = [
     "DEADLINE_DEFAULT_S",
     "EVERYONE",
     "EXIT_CANNOT_BIND",
+    "PARENT_PID",
     "BlobSettings",
     "BreakerPolicy",
     "Build",

@@ -41,6 +41,8 @@ S = TypeVar("S", bound=ServiceSettings)
 LIVENESS_INTERVAL_S = 1.0
 EXIT_USAGE = 2
 EXIT_CANNOT_BIND = 3
+PARENT_PID = "HEADRACE_PARENT_PID"
+"""The variable that names the process whose end is this one's, too."""
 _PR_SET_PDEATHSIG = 1
 _log = get_logger()
 
@@ -75,7 +77,7 @@ def run(settings_type: type[S], build: Build[S]) -> None:
 
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when the supervisor that started it dies, however it dies (Linux)."""
-    parent = os.environ.get("HEADRACE_PARENT_PID")
+    parent = os.environ.get(PARENT_PID)
     if not parent or not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -22,3 +22,8 @@ SERVICES = (
     ServiceSpec("meter", "headrace_meter"),
     ServiceSpec("audit", "headrace_audit"),
 )
+
+
+def modules_to_share() -> list[str]:
+    """Return what is imported once for all: what services are built of, and what a first start makes tables with."""
+    return [*(f"{spec.module}.bootstrap" for spec in SERVICES), "headrace_storage.revising"]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from headrace_errors import Unavailable
+from headrace_runtime import PARENT_PID
 
 from headrace_cli.supervisor.child import last_lines
 from headrace_cli.supervisor.profile import Profile
@@ -127,7 +128,7 @@ async def _start_embedded(data_dir: Path) -> PlatformBus:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "headrace_devbroker", "--data-dir", str(data_dir),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
-            env={**os.environ, "HEADRACE_PARENT_PID": str(os.getpid())},
+            env={**os.environ, PARENT_PID: str(os.getpid())},
         )  # fmt: skip
     try:
         hello = json.loads(await asyncio.wait_for(_first_line(process), EMBEDDED_START_S))

@@ -6,8 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +13,12 @@ from pathlib import Path
 
 from headrace_runtime import EXIT_CANNOT_BIND
 
+from headrace_cli.supervisor.forks import Fork, ForkServer
 from headrace_cli.supervisor.platform_file import ServiceState
 
 LOG_BYTES_MAX = 50 * 1024 * 1024
 LAST_LINES = 20
+EXIT_NOT_STARTED = 1
 _TAIL_BYTES = 16 * 1024
 
 
@@ -55,6 +55,7 @@ class Child:
         state: ServiceState,
         module: str,
         environment: Mapping[str, str],
+        server: ForkServer,
         *,
         changed: Callable[[], None],
         cannot_bind: Callable[[], None] = lambda: None,
@@ -63,10 +64,11 @@ class Child:
         self.state = state
         self._module = module
         self._environment = dict(environment)
+        self._server = server
         self._changed = changed
         self._cannot_bind = cannot_bind
         self._policy = policy or RestartPolicy()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Fork | None = None
         self._ready_since: float | None = None
         self._stopping = asyncio.Event()
 
@@ -107,12 +109,12 @@ class Child:
     async def _live_once(self) -> int:
         log = Path(self.state.log)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as out:  # noqa: ASYNC230 - opening a local file for appending does not wait
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self._module, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                env={**os.environ, **self._environment, "HEADRACE_PARENT_PID": str(os.getpid())},
-                start_new_session=True,  # Ctrl-C reaches the supervisor only: it stops the children in order
-            )  # fmt: skip
+        try:
+            self._process = await self._server.fork(self._module, self._environment, log)
+        except OSError as error:
+            with log.open("a", encoding="utf-8") as out:  # noqa: ASYNC230 - opening a local file does not wait
+                out.write(f"cannot start {self._module}: {error}\n")
+            return EXIT_NOT_STARTED
         self._ready_since = None
         self._set_state("restarting" if self.state.restarts else "starting", pid=self._process.pid)
         if self._stopping.is_set():

@@ -22,14 +22,22 @@ from headrace_runtime import EXIT_CANNOT_BIND
 
 from headrace_cli.supervisor.bus import start_bus
 from headrace_cli.supervisor.child import Child, bound_log
+from headrace_cli.supervisor.forks import ForkServer
 from headrace_cli.supervisor.generations import keep_up
 from headrace_cli.supervisor.platform_file import PlatformFile, PlatformState, ServiceState
 from headrace_cli.supervisor.profile import Profile, parts_of
-from headrace_cli.topology import SERVICES
+from headrace_cli.topology import SERVICES, modules_to_share
 
 STOP_GRACE_S = 60.0  # above what a service gives itself: drain_s of 30 s and headrace_runtime's margins
 READY_POLL_S = 0.1
 LOG_CHECK_S = 10.0
+
+_OF_THE_PROCESS = {
+    "PYTHONUNBUFFERED": "1",
+    # Native libraries run dozens of threads; with an arena for each, what they free stays with the process.
+    "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
+}
+"""What is read when a process begins, before it is a service."""
 
 OnChange = Callable[[PlatformState], None]
 
@@ -58,15 +66,18 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._children: dict[str, Child] = {}
         self._address_taken = asyncio.Event()
+        self._forks = ForkServer(modules_to_share(), _OF_THE_PROCESS, self._file.data_dir / "logs" / "fork-server.log")
 
     async def run(self) -> None:
         """Hold the data-dir, bring everything up, and keep it up until `stop()`; AlreadyRunning, or Unavailable."""
         with self._file.held():
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop)
+            await self._forks.start()  # it imports while the bus starts
             try:
                 await keep_up(self._one_generation, stopping=self._stopping)
             finally:
+                await self._forks.stop()
                 self._file.remove()
 
     def stop(self) -> None:
@@ -106,7 +117,12 @@ class Supervisor:
             self._state.services[spec.name] = state
             own = {f"HEADRACE_{spec.name.upper()}__GRPC__LISTEN": addresses[spec.name]}
             self._children[spec.name] = Child(
-                state, spec.module, shared | own, changed=self._changed, cannot_bind=self._address_taken.set
+                state,
+                spec.module,
+                shared | own,
+                self._forks,
+                changed=self._changed,
+                cannot_bind=self._address_taken.set,
             )
         self._changed()
 
@@ -115,9 +131,6 @@ class Supervisor:
         return {
             "HEADRACE_DATA_DIR": str(self._file.data_dir),
             "HEADRACE_PEERS": json.dumps(dict(addresses)),
-            "PYTHONUNBUFFERED": "1",
-            # Native libraries run dozens of threads; with an arena for each, what they free stays with the process.
-            "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
             **tenants,
             **self._options.environment,
         }
