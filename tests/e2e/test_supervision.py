@@ -6,6 +6,7 @@ import socket
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from headrace_testkit import Platform, running_platform
 
@@ -46,6 +47,21 @@ def test_a_killed_service_is_started_again(platform):
             break
         time.sleep(0.1)
     assert now["restarts"] == before["restarts"] + 1
+
+
+def test_a_killed_fork_server_is_replaced_and_all_services_are_back(tmp_path: Path):
+    """They end with it, and none is given up for that."""
+    with running_platform(tmp_path / "data", environment=NULL_MODEL) as platform:
+        before = {one["name"]: one["pid"] for one in platform.status()["services"]}
+        psutil.Process(before["audit"]).parent().kill()
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            now = {one["name"]: one["pid"] for one in platform.status()["services"] if one["state"] == "ready"}
+            if len(now) == len(before) and not set(now.values()) & set(before.values()):
+                break
+            time.sleep(0.2)
+        assert now.keys() == before.keys()
+        assert not set(now.values()) & set(before.values())
 
 
 def test_a_crash_loop_ends_in_failed_with_its_last_log_lines(tmp_path: Path):

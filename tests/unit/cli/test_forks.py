@@ -12,6 +12,7 @@ import psutil
 import pytest
 from headrace_cli.supervisor import forks
 from headrace_cli.supervisor.forks import ForkServer
+from headrace_cli.topology import modules_to_share
 
 SHARED = """
 import os
@@ -35,6 +36,7 @@ SUPERVISOR = """
 import asyncio, sys
 from pathlib import Path
 from headrace_cli.supervisor.forks import ForkServer
+from headrace_cli.topology import modules_to_share
 
 async def main():
     server = ForkServer(["shared"], {}, Path("server.log"))
@@ -42,6 +44,15 @@ async def main():
     await asyncio.sleep(60)
 
 asyncio.run(main())
+"""
+COUNTING = """
+import importlib, os, sys
+import numpy  # its OpenBLAS puts its threads away for a fork
+
+before = set(os.listdir("/proc/self/task"))
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+print(sorted(set(os.listdir("/proc/self/task")) - before))
 """
 
 
@@ -146,3 +157,12 @@ async def test_a_server_that_does_not_fork_in_time_is_an_error_and_ends(server, 
     monkeypatch.undo()
     fork = await server.fork("exiting", {"WORD": "then", "STATUS": "0"}, modules / "then.log")
     assert await fork.wait() == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
+def test_what_services_share_starts_no_threads_at_its_import():
+    """A fork would have the locks that they hold, and not them."""
+    ran = subprocess.run(
+        [sys.executable, "-c", COUNTING, *modules_to_share()], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "[]\n"
