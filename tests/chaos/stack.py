@@ -209,9 +209,8 @@ class Stack:
         self.replicas.clear()
 
     def _environment_of(self, service: str) -> dict[str, str]:
-        wait_until(lambda: self.pid_of(service), START_WITHIN_S, f"a process of {service}")
-        pairs = Path(f"/proc/{self.pid_of(service)}/environ").read_bytes().split(b"\0")
-        return dict(pair.decode().split("=", 1) for pair in pairs if b"=" in pair)
+        given: dict[str, str] = self._state()["services"][service]["environment"]
+        return self.platform.env() | given
 
     def _state(self) -> dict[str, dict[str, dict[str, object]]]:
         state: dict[str, dict[str, dict[str, object]]] = json.loads(

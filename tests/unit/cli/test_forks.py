@@ -83,7 +83,14 @@ async def become(true: Callable[[], bool]) -> bool:
 
 async def gone(pid: int) -> bool:
     """Wait until a process has ended, or say that it has not."""
-    return await become(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+    def ended() -> bool:
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    return await become(ended)
 
 
 async def test_forks_run_as_modules_do_and_each_tells_its_own_end(server, modules):

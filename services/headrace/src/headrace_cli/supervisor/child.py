@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,6 @@ class Child:
         self,
         state: ServiceState,
         module: str,
-        environment: Mapping[str, str],
         server: ForkServer,
         *,
         changed: Callable[[], None],
@@ -63,7 +62,6 @@ class Child:
     ) -> None:
         self.state = state
         self._module = module
-        self._environment = dict(environment)
         self._server = server
         self._changed = changed
         self._cannot_bind = cannot_bind
@@ -110,7 +108,7 @@ class Child:
         log = Path(self.state.log)
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._process = await self._server.fork(self._module, self._environment, log)
+            self._process = await self._server.fork(self._module, self.state.environment, log)
         except OSError as error:
             with log.open("a", encoding="utf-8") as out:  # noqa: ASYNC230 - opening a local file does not wait
                 out.write(f"cannot start {self._module}: {error}\n")

@@ -118,7 +118,7 @@ class _Server:
     async def stop(self) -> None:
         with suppress(ProcessLookupError):
             self._process.kill()
-        await self._reading
+        await asyncio.wait([self._reading])
 
     async def _read(self) -> None:
         if self._process.stdout is None:

@@ -37,11 +37,15 @@ class NotRunning(RuntimeError):
 
 @dataclass
 class ServiceState:
-    """One service as the supervisor sees it. `pid` is the service process itself."""
+    """One service as the supervisor sees it. `pid` is the service process itself.
+
+    `environment` is what the process has beside the supervisor's own; one more replica of it needs the same.
+    """
 
     name: str
     address: str
     log: str
+    environment: dict[str, str] = field(default_factory=dict)
     pid: int | None = None
     state: State = "stopped"
     restarts: int = 0

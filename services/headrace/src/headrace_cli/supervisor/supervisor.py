@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,11 @@ OnChange = Callable[[PlatformState], None]
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What `headrace up` was told. `environment` overrides settings of the services."""
+    """What `headrace up` was told."""
 
     data_dir: Path
     tenants_file: Path | None = None
     profile: Profile = Profile.EMBEDDED
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Supervisor:
@@ -112,17 +111,12 @@ class Supervisor:
         earlier = self._state.services
         self._state.services = {}
         for spec in SERVICES:
-            state = ServiceState(spec.name, addresses[spec.name], str(self._log_of(spec.name)))
+            own = {f"HEADRACE_{spec.name.upper()}__GRPC__LISTEN": addresses[spec.name]}
+            state = ServiceState(spec.name, addresses[spec.name], str(self._log_of(spec.name)), shared | own)
             state.restarts = earlier[spec.name].restarts + 1 if spec.name in earlier else 0
             self._state.services[spec.name] = state
-            own = {f"HEADRACE_{spec.name.upper()}__GRPC__LISTEN": addresses[spec.name]}
             self._children[spec.name] = Child(
-                state,
-                spec.module,
-                shared | own,
-                self._forks,
-                changed=self._changed,
-                cannot_bind=self._address_taken.set,
+                state, spec.module, self._forks, changed=self._changed, cannot_bind=self._address_taken.set
             )
         self._changed()
 
@@ -132,7 +126,6 @@ class Supervisor:
             "HEADRACE_DATA_DIR": str(self._file.data_dir),
             "HEADRACE_PEERS": json.dumps(dict(addresses)),
             **tenants,
-            **self._options.environment,
         }
 
     def _log_of(self, name: str) -> Path:
