@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from headrace_cli.supervisor import forks
-from headrace_cli.supervisor.forks import ForkServer
+from headrace_cli.supervisor.forks import ForkServer, NotForked
 from headrace_cli.topology import modules_to_share
 
 SHARED = """
@@ -20,6 +20,15 @@ from pathlib import Path
 
 with Path(__file__).with_name("imports").open("a") as imports:
     imports.write(f"{os.getpid()}\\n")
+"""
+HANGING = """
+import os, time
+from pathlib import Path
+
+scratch = Path(__file__).with_name("beginning")
+scratch.write_text(str(os.getpid()))
+scratch.rename(scratch.with_name("began"))
+time.sleep(60)
 """
 EXITING = """
 import os, sys, shared
@@ -35,7 +44,7 @@ time.sleep(60)
 SUPERVISOR = """
 import asyncio, sys
 from pathlib import Path
-from headrace_cli.supervisor.forks import ForkServer
+from headrace_cli.supervisor.forks import ForkServer, NotForked
 from headrace_cli.topology import modules_to_share
 
 async def main():
@@ -74,7 +83,7 @@ async def server(modules):
 
 async def become(true: Callable[[], bool]) -> bool:
     """Wait until it is so, or say that it is not."""
-    for _ in range(200):
+    for _ in range(1200):
         if true():
             return True
         await asyncio.sleep(0.05)
@@ -127,6 +136,7 @@ async def test_a_module_that_cannot_be_imported_is_its_own_failure(server, modul
     fine = await server.fork("exiting", {"WORD": "fine", "STATUS": "0"}, modules / "fine.log")
     assert (await wrong.wait(), await fine.wait()) == (1, 0)
     assert "ZeroDivisionError" in (modules / "wrong.log").read_text()
+    assert "ZeroDivisionError" in (modules / "logs" / "server.log").read_text()
 
 
 async def test_a_killed_server_takes_its_forks_along_and_is_replaced(server, modules):
@@ -137,6 +147,42 @@ async def test_a_killed_server_takes_its_forks_along_and_is_replaced(server, mod
     assert await gone(fork.pid)
     again = await server.fork("exiting", {"WORD": "again", "STATUS": "0"}, modules / "again.log")
     assert await again.wait() == 0
+
+
+async def test_only_services_end_by_a_signal_to_all(server, modules):
+    """A machine that shuts down tells every process to end: the server would take along what still drains."""
+    fork = await server.fork("waiting", {}, modules / "waiting.log")
+    psutil.Process(fork.pid).parent().terminate()
+    psutil.Process(fork.pid).parent().send_signal(signal.SIGINT)
+    again = await server.fork("exiting", {"WORD": "again", "STATUS": "0"}, modules / "again.log")
+    assert await again.wait() == 0
+    assert fork.returncode is None
+    fork.send_signal(signal.SIGINT)
+    assert await fork.wait() in {1, -signal.SIGINT}  # as Python's own interrupt ends it
+
+
+async def test_a_server_that_is_killed_before_it_forks_counts_as_killed(server, modules):
+    """What waits for its first imports is told so, and where to look."""
+    (modules / "shared.py").write_text(HANGING)
+    forking = asyncio.create_task(server.fork("exiting", {"WORD": "never", "STATUS": "0"}, modules / "never.log"))
+    assert await become((modules / "began").exists)
+    psutil.Process(int((modules / "began").read_text())).kill()
+    with pytest.raises(NotForked, match=r"status -9.*server\.log") as refused:
+        await forking
+    assert refused.value.status == -signal.SIGKILL
+
+
+async def test_a_fork_that_nobody_waits_for_any_more_is_killed(server, modules):
+    """A service that is stopped before it began leaves nothing behind."""
+    await server.start()
+    forking = asyncio.create_task(server.fork("waiting", {}, modules / "waiting.log"))
+    await asyncio.sleep(0)  # it is ordered
+    forking.cancel()
+    fork = await server.fork("waiting", {}, modules / "other.log")
+    siblings = {process.pid for process in psutil.Process(fork.pid).parent().children()} - {fork.pid}
+    for pid in siblings:
+        assert await gone(pid)
+    assert fork.returncode is None
 
 
 async def test_nothing_outlives_a_killed_supervisor(modules):
@@ -154,11 +200,14 @@ async def test_nothing_outlives_a_killed_supervisor(modules):
 
 
 async def test_a_server_that_does_not_fork_in_time_is_an_error_and_ends(server, modules, monkeypatch):
-    """An import that hangs is not waited for for ever."""
-    (modules / "shared.py").write_text("import time\ntime.sleep(60)\n")
-    monkeypatch.setattr(forks, "FORK_S", 0.5)
-    with pytest.raises(TimeoutError):
+    """An import that hangs is not waited for for ever; the next order begins anew."""
+    (modules / "shared.py").write_text(HANGING)
+    await server.start()
+    assert await become((modules / "began").exists)
+    monkeypatch.setattr(forks, "FORK_S", 0.1)
+    with pytest.raises(NotForked, match=r"no fork within 0\.1 s"):
         await server.fork("exiting", {"WORD": "late", "STATUS": "0"}, modules / "late.log")
+    assert await gone(int((modules / "began").read_text()))
     assert not (modules / "late.log").exists()
     (modules / "shared.py").write_text("")
     monkeypatch.undo()

@@ -17,6 +17,7 @@ import os
 import runpy
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -26,18 +27,23 @@ from setproctitle import setproctitle
 from headrace_runtime.heap import keep_heap
 from headrace_runtime.lifecycle import PARENT_PID, die_with_parent
 
-_SIGCHLD = {signal.SIGCHLD}
+_MASKED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+"""Held back while it forks: no end is told before its start, and what stops a fork waits until it is one."""
 
 
 def main() -> None:
     """Serve orders until there are no more; in a fork, become what was ordered."""
     die_with_parent()
+    for ours in (signal.SIGTERM, signal.SIGINT):  # who signals all processes at once means the services: they drain
+        signal.signal(ours, signal.SIG_IGN)
     server = os.getpid()
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever is printed at an import is no answer
     for module in sys.argv[1:]:
-        with suppress(Exception):  # the service says so itself, in its own log
+        try:
             importlib.import_module(module)
+        except Exception:  # whatever it is: only the services that need the module fail by it
+            traceback.print_exc()
     keep_heap()  # a collection would write to each object, and so copy what forks share
     if order := _serve(sys.stdin.buffer, answers):
         os.close(answers)
@@ -48,7 +54,7 @@ def _serve(orders: Iterable[bytes], answers: int) -> bytes | None:
     """Fork for each order; return it in the fork, and None at the end of all."""
     signal.signal(signal.SIGCHLD, lambda *_: _tell_ended(answers))
     for order in orders:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGCHLD)  # no end is told before its start
+        signal.pthread_sigmask(signal.SIG_BLOCK, _MASKED)
         try:
             pid = os.fork()
         except OSError as error:
@@ -57,7 +63,7 @@ def _serve(orders: Iterable[bytes], answers: int) -> bytes | None:
             if pid == 0:
                 return order
             _tell(answers, {"pid": pid})
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGCHLD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _MASKED)
     return None
 
 
@@ -78,7 +84,9 @@ def _become(order: Mapping[str, Any], *, parent: int) -> None:
     """Run `python -m MODULE` in this process, as if it had been started so."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGCHLD)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _MASKED)
     log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for opened, numbers in [(nothing, (0,)), (log, (1, 2))]:

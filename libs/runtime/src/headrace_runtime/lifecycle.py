@@ -76,7 +76,7 @@ def run(settings_type: type[S], build: Build[S]) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the supervisor that started it dies, however it dies (Linux)."""
+    """Ask the kernel to kill this process when the one that started it dies, however it dies (Linux)."""
     parent = os.environ.get(PARENT_PID)
     if not parent or not sys.platform.startswith("linux"):
         return

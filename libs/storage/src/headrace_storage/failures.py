@@ -36,7 +36,7 @@ _UNAVAILABLE_SQLITE = frozenset({
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_NOMEM,
 })  # fmt: skip
-_PRIMARY_CODE = 0xFF
+PRIMARY_CODE = 0xFF
 
 CONNECT_ERRORS = (OSError, TimeoutError, PoolTimeout, asyncpg.PostgresError)
 """What opening a connection raises beside DBAPIError."""
@@ -70,7 +70,7 @@ def _is_outage(error: BaseException, original: BaseException | None) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     if isinstance(original, sqlite3.Error):
-        return (getattr(original, "sqlite_errorcode", 0) & _PRIMARY_CODE) in _UNAVAILABLE_SQLITE
+        return (getattr(original, "sqlite_errorcode", 0) & PRIMARY_CODE) in _UNAVAILABLE_SQLITE
     if code := _code(original):
         return code[:2] in _UNAVAILABLE_CLASSES or code in _UNAVAILABLE_CODES
     # Without a code it never reached the server: the driver, the pool or the network gave up.

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from headrace_storage.claims import Claims, ProcessClaims
+from headrace_storage.failures import PRIMARY_CODE
 
 BUSY_TIMEOUT_S = 10
 _WAL_RETRY_S = 0.01
@@ -78,6 +79,6 @@ async def _enter_wal(connection: aiosqlite.Connection) -> None:
             async with connection.execute("PRAGMA journal_mode=WAL"):
                 return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
         await asyncio.sleep(_WAL_RETRY_S)

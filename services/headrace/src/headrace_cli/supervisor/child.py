@@ -13,12 +13,11 @@ from pathlib import Path
 
 from headrace_runtime import EXIT_CANNOT_BIND
 
-from headrace_cli.supervisor.forks import Fork, ForkServer
+from headrace_cli.supervisor.forks import Fork, ForkServer, NotForked
 from headrace_cli.supervisor.platform_file import ServiceState
 
 LOG_BYTES_MAX = 50 * 1024 * 1024
 LAST_LINES = 20
-EXIT_NOT_STARTED = 1
 _TAIL_BYTES = 16 * 1024
 
 
@@ -107,12 +106,19 @@ class Child:
     async def _live_once(self) -> int:
         log = Path(self.state.log)
         log.parent.mkdir(parents=True, exist_ok=True)
+        forking = asyncio.create_task(self._server.fork(self._module, self.state.environment, log))
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([forking, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not forking.done():  # it is not waited for, and killed if it comes
+            forking.cancel()
+            return 0
         try:
-            self._process = await self._server.fork(self._module, self.state.environment, log)
-        except OSError as error:
+            self._process = forking.result()
+        except NotForked as error:
             with log.open("a", encoding="utf-8") as out:  # noqa: ASYNC230 - opening a local file does not wait
                 out.write(f"cannot start {self._module}: {error}\n")
-            return EXIT_NOT_STARTED
+            return error.status
         self._ready_since = None
         self._set_state("restarting" if self.state.restarts else "starting", pid=self._process.pid)
         if self._stopping.is_set():

@@ -19,8 +19,16 @@ from typing import Any
 
 from headrace_runtime import PARENT_PID
 
-FORK_S = 60.0
+FORK_S = 120.0
 """How long a fork may take, the imports before the first one included."""
+
+
+class NotForked(OSError):
+    """There is no process; `status` is how it would have ended, negative where a signal ended the server."""
+
+    def __init__(self, why: str, status: int = 1) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 class Fork:
@@ -64,7 +72,7 @@ class ForkServer:
         await self._running()
 
     async def fork(self, module: str, environment: Mapping[str, str], log: Path) -> Fork:
-        """Start `python -m MODULE` as a fork; OSError, or TimeoutError after FORK_S, says why there is none."""
+        """Start `python -m MODULE` as a fork; NotForked, after FORK_S at the latest, says why there is none."""
         server = await self._running()
         return await server.fork({"module": module, "environment": dict(environment), "log": str(log)})
 
@@ -86,14 +94,17 @@ class ForkServer:
                 *self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=self._environment,
                 start_new_session=True,  # Ctrl-C reaches the supervisor only: it stops the services in order
             )  # fmt: skip
-        return _Server(process)
+        return _Server(process, self._log)
 
 
 class _Server:
     """One life of the server. It answers orders in their turn."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a fork server needs pipes")
+        self._process, self._log = process, log
+        self._orders, self._answers = process.stdin, process.stdout
         self._ordered: deque[asyncio.Future[Fork]] = deque()
         self._forks: dict[int, Fork] = {}
         self._reading = asyncio.create_task(self._read())
@@ -103,46 +114,52 @@ class _Server:
         return not self._reading.done()
 
     async def fork(self, order: Mapping[str, object]) -> Fork:
-        if self._process.stdin is None:
-            raise RuntimeError("the fork server was started without a pipe")
         forked: asyncio.Future[Fork] = asyncio.get_running_loop().create_future()
         self._ordered.append(forked)
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._orders.write(json.dumps(order).encode() + b"\n")
         try:
             async with asyncio.timeout(FORK_S):
                 return await forked
         except TimeoutError:
             await self.stop()  # what it forks later would be nobody's
-            raise
+            raise NotForked(f"no fork within {FORK_S:g} s; see {self._log}") from None
 
     async def stop(self) -> None:
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._kill()
         await asyncio.wait([self._reading])
 
     async def _read(self) -> None:
-        if self._process.stdout is None:
-            raise RuntimeError("the fork server was started without a pipe")
-        async for line in self._process.stdout:
-            self._note(json.loads(line))
-        await self._process.wait()
-        for fork in self._forks.values():
-            fork.send_signal(signal.SIGKILL)  # where the kernel does not do it
-            fork.end(-signal.SIGKILL)
-        for forked in self._ordered:
-            if not forked.done():
-                forked.set_exception(OSError("the fork server ended"))
+        try:
+            async for line in self._answers:
+                self._note(json.loads(line))
+        finally:
+            self._kill()
+            status = await self._process.wait()
+            for fork in self._forks.values():
+                fork.send_signal(signal.SIGKILL)  # where the kernel does not do it
+                fork.end(-signal.SIGKILL)
+            for forked in self._ordered:
+                if not forked.done():
+                    why = f"the fork server ended with status {status}; see {self._log}"
+                    forked.set_exception(NotForked(why, status or 1))
 
     def _note(self, answer: Mapping[str, Any]) -> None:
         if "status" in answer:
-            self._forks.pop(answer["pid"]).end(answer["status"])
+            if fork := self._forks.pop(answer["pid"], None):  # not a process that an import has left behind
+                fork.end(answer["status"])
             return
         forked = self._ordered.popleft()
-        if "error" in answer:
-            forked.set_exception(OSError(answer["error"]))
-            return
-        fork = self._forks[answer["pid"]] = Fork(answer["pid"])
-        if forked.cancelled():
-            fork.send_signal(signal.SIGKILL)
-        else:
-            forked.set_result(fork)
+        if "pid" in answer:
+            fork = self._forks[answer["pid"]] = Fork(answer["pid"])
+            if forked.done():  # nobody waits for it any more
+                fork.send_signal(signal.SIGKILL)
+            else:
+                forked.set_result(fork)
+        elif not forked.done():
+            forked.set_exception(NotForked(answer["error"]))
+
+    def _kill(self) -> None:
+        # Not by asyncio's own `kill`: it may take an exit status away that asyncio waits for, and 255 be told instead.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
