@@ -42,10 +42,9 @@ import time, shared
 time.sleep(60)
 """
 SUPERVISOR = """
-import asyncio, sys
+import asyncio
 from pathlib import Path
-from headrace_cli.supervisor.forks import ForkServer, NotForked
-from headrace_cli.topology import modules_to_share
+from headrace_cli.supervisor.forks import ForkServer
 
 async def main():
     server = ForkServer(["shared"], {}, Path("server.log"))

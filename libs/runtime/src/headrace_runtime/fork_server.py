@@ -20,6 +20,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from setproctitle import setproctitle
@@ -87,12 +88,9 @@ def _become(order: Mapping[str, Any], *, parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _MASKED)
-    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for opened, numbers in [(nothing, (0,)), (log, (1, 2))]:
-        for number in numbers:
-            os.dup2(opened, number)
-        os.close(opened)
+    with Path(os.devnull).open("rb") as nothing, Path(order["log"]).open("ab") as log:
+        for number, file in enumerate((nothing, log, log)):
+            os.dup2(file.fileno(), number)
     os.environ.update(order["environment"], **{PARENT_PID: str(parent)})
     die_with_parent()
     setproctitle(f"{sys.executable} -m {order['module']}")

@@ -137,7 +137,7 @@ class Child:
         self._changed()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process and self._process.returncode is None:
+        if self._process:
             self._process.send_signal(number)
 
     async def _pause(self, seconds: float) -> None:

@@ -36,7 +36,7 @@ class Fork:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._status = asyncio.get_running_loop().create_future()
+        self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
     def returncode(self) -> int | None:
@@ -45,12 +45,11 @@ class Fork:
 
     async def wait(self) -> int:
         """Wait for its end and return the exit status."""
-        return int(await asyncio.shield(self._status))
+        return await asyncio.shield(self._status)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        _signal(self, number)
 
     def end(self, status: int) -> None:
         """Note how it ended."""
@@ -160,6 +159,10 @@ class _Server:
 
     def _kill(self) -> None:
         # Not by asyncio's own `kill`: it may take an exit status away that asyncio waits for, and 255 be told instead.
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+        _signal(self._process, signal.SIGKILL)
+
+
+def _signal(process: Fork | asyncio.subprocess.Process, number: signal.Signals) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
